@@ -1,0 +1,43 @@
+# Two commands do everything: `make run` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# meson-python rebuilds at import; it finds meson and ninja on PATH.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: run test set-up lint types bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run    set up, start the daemon on the simulated probe, open http://127.0.0.1:5580"
+	@echo "make test   set up, pass the whole suite (ruff and mypy included)"
+	@echo "make bench  measure the core and the whole path"
+
+set-up: $(VENV)/.set-up
+
+$(VENV)/.set-up: pyproject.toml meson.build meson.options cext/meson.build
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonod needs Python 3.11 or newer; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet "numpy>=1.26" --group dev
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	touch $@
+
+run: set-up
+	$(BIN)/sonod run $(ARGS)
+
+lint: set-up
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: set-up
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: set-up
+	$(BIN)/sonod bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist
