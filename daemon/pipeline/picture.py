@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.cext.compress import Compressor
+from sonod.cext.compress import Compressor, grey_table
 from sonod.cext.scanconvert import ScanConverter
-from sonod.client.wire.geometry import ImageGeometry, Sector
+from sonod.client.wire.geometry import Sector
+from sonod.daemon.pipeline.geometry import image_geometry
 from sonod.daemon.pipeline.level import Level
 from sonod.drivers.frame import PixelGrid
 from sonod.drivers.settings import Settings
@@ -19,12 +20,7 @@ class Picture:
     """Envelope pixels (rows, columns) float32 to greys (rows, columns) uint8, with gain and range of the settings."""
 
     def __init__(self, grid: PixelGrid, settings: Settings, level: Level, *, gain: bool, sector: Sector | None) -> None:
-        self.geometry = ImageGeometry(
-            (grid.rows, grid.columns),
-            (grid.spacing_z_m, grid.spacing_x_m),
-            (grid.first_x_m, grid.y_m, grid.first_z_m),
-            sector,
-        )
+        self.geometry = image_geometry(grid, sector)
         self.level = level
         self._shape = (grid.rows, grid.columns)
         self._settings = settings
@@ -63,3 +59,28 @@ class PixelMapper:
         else:
             self._converter.run(lines, self._pixels)
         return self._pixels
+
+
+class Greys:
+    """Lines that arrive compressed: pixels (rows, columns) float32 of 0..255 to greys uint8. Gain and range were the
+    device's; persistence and the grey map are ours."""
+
+    def __init__(self, grid: PixelGrid, settings: Settings, sector: Sector | None) -> None:
+        self.geometry = image_geometry(grid, sector)
+        self._persistence = np.float32(settings.persistence)
+        self._table = grey_table(settings.grey_map)
+        self._levels = np.zeros((grid.rows, grid.columns), np.float32)
+        self._greys = np.zeros((grid.rows, grid.columns), np.uint8)
+        self._started = False
+
+    def compress(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The greys, valid until the next call."""
+        if self._started and self._persistence:
+            self._levels *= self._persistence
+            self._levels += (1 - self._persistence) * pixels
+        else:
+            np.copyto(self._levels, pixels)
+            self._started = True
+        np.clip(np.rint(self._levels), 0, 255, out=self._greys, casting="unsafe")
+        np.take(self._table, self._greys, out=self._greys)
+        return self._greys

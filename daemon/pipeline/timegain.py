@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def time_gain(tgc_db: tuple[float, ...], depths_m: NDArray[np.float64], depth_m: float) -> NDArray[np.float32] | None:
-    """Linear gain at `depths_m` for a curve whose points lie evenly from the face to `depth_m`; None when it is flat 0 dB.
+    """Linear gain at `depths_m` for a curve with points evenly from the face to `depth_m`; None when it is flat 0 dB.
 
     Between points the curve is straight in dB; beyond its ends it stays.
     """
