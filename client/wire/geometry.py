@@ -140,8 +140,7 @@ class ChannelGeometry(Geometry):
     """Raw traces. Sample n of transmit i was taken at t0_s[i] + n / sampling_hz after that transmit's time zero.
 
     `delays_s[i][k]` is when element k fires (null = silent); `receive_elements[i][c]` the element of channel c
-    (-1 = not measured). `demodulation_hz` is 0 for RF; an IQ payload has one more axis behind these three, I and Q. For frames that are lines
-    already, the channel axis counts lines and `element_positions_m` are those of the probe.
+    (-1 = not measured). `demodulation_hz` is 0 for RF; an IQ payload has one more axis behind these three, I and Q.
     """
 
     kind = "channel"
