@@ -118,6 +118,7 @@ class Acquisition:
     (transmits, lines, samples), with a last axis of 2 for IQ; `image` (rows, columns).
     `demodulation_hz` is 0 for RF. `sample_scale` turns a sample into `sample_unit`.
     `pulse_delay_s`: lag from firing to the envelope peak.
+    `pulse_frequency_hz`: centre of the transmitted band under these settings; 0 = the probe's centre frequency.
     `sound_speed_m_s`: what the device or file assumes; the setting may differ.
     `reference_amplitude`: beamformed envelope that is shown white at 0 dB gain; 0 = not known, to be found in the data.
     `lines` is given for line data, `image` for images; `layers` for a layered object.
@@ -141,6 +142,7 @@ class Acquisition:
     image: PixelGrid | None = None
     layers: tuple[Layer, ...] = ()
     slow_time: bool = False
+    pulse_frequency_hz: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
