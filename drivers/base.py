@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl
 from sonod.drivers.errors import DeviceNotFound, Disconnected, DriverError, DriverTimeout, SettingsRefused
 from sonod.drivers.frame import Configuration, Slot
 from sonod.drivers.probe import Probe
-from sonod.drivers.settings import Knob, Settings
+from sonod.drivers.settings import AppliedBy, Knob, Settings
 
 
 class DriverState(StrEnum):
@@ -162,7 +162,8 @@ class Driver(ABC):
                 problems.append(str(error))
         if problems:
             raise SettingsRefused(problems)
-        return self._prepare(settings)
+        applied = frozenset(name for name, knob in knobs.items() if knob.applied_by is AppliedBy.DEVICE)
+        return replace(self._prepare(settings), applied=applied)
 
     def apply(self, configuration: Configuration) -> None:
         """Use `configuration` from the next frame on. When it raises, the previous one stays in force."""

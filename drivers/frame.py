@@ -120,6 +120,7 @@ class Acquisition:
     `pulse_delay_s`: lag from firing to the envelope peak.
     `pulse_frequency_hz`: centre of the transmitted band under these settings; 0 = the probe's centre frequency.
     `sound_speed_m_s`: what the device or file assumes; the setting may differ.
+    `center_frequency_hz`: of the pulse that was sent; 0 = the probe's.
     `reference_amplitude`: beamformed envelope that is shown white at 0 dB gain; 0 = not known, to be found in the data.
     `lines` is given for line data, `image` for images; `layers` for a layered object.
     `slow_time` says that frames are one ensemble or history of the same view (M-mode, Doppler) rather than a film.
@@ -134,6 +135,7 @@ class Acquisition:
     sampling_hz: float
     sound_speed_m_s: float
     demodulation_hz: float = 0.0
+    center_frequency_hz: float = 0.0
     pulse_delay_s: float = 0.0
     sample_scale: float = 1.0
     sample_unit: str = "counts"
@@ -179,6 +181,24 @@ class Acquisition:
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def pulse_frequency_hz(self) -> float:
+        """Centre frequency of the echoes; NaN when nobody knows it."""
+        return self.demodulation_hz or self.center_frequency_hz or self.probe.center_frequency_hz
+
+    def depth_at_m(self, two_way_time_s: float, sound_speed_m_s: float) -> float:
+        """Depth reached straight down and back in `two_way_time_s`: through the layers where there are any (the speed
+        given replaces that of the first), else at the speed given."""
+        left, depth = two_way_time_s / 2, 0.0
+        speed = sound_speed_m_s
+        for index, layer in enumerate(self.layers):
+            speed = sound_speed_m_s if index == 0 else layer.sound_speed_m_s
+            if left * speed <= layer.thickness_m or index == len(self.layers) - 1:
+                break
+            left -= layer.thickness_m / speed
+            depth += layer.thickness_m
+        return depth + left * speed
+
 
 @dataclass(frozen=True)
 class NeedlePose:
@@ -199,11 +219,16 @@ class GroundTruth:
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """Settings, and what the driver will deliver under them. `detail` is the driver's own and nobody else's."""
+    """Settings, and what the driver will deliver under them. `detail` is the driver's own and nobody else's.
+
+    `applied` names the knobs that the device has acted on, so that processing leaves them alone; the base class of
+    drivers fills it in.
+    """
 
     settings: Settings
     acquisition: Acquisition
     detail: object = None
+    applied: frozenset[str] = frozenset()
 
 
 @dataclass

@@ -1,0 +1,52 @@
+"""The wire's description of what plans make."""
+
+from __future__ import annotations
+
+import math
+
+from sonod.client.wire.geometry import ChannelGeometry, ImageGeometry, LinesGeometry, Sector, Vector
+from sonod.drivers.frame import Acquisition, LineGeometry, PixelGrid
+from sonod.drivers.probe import FloatArray
+
+
+def image_geometry(grid: PixelGrid, sector: Sector | None = None) -> ImageGeometry:
+    """A pixel grid."""
+    first = (grid.first_x_m, grid.y_m, grid.first_z_m)
+    return ImageGeometry((grid.rows, grid.columns), (grid.spacing_z_m, grid.spacing_x_m), first, sector)
+
+
+def lines_geometry(lines: LineGeometry) -> LinesGeometry:
+    """Scan lines."""
+    return LinesGeometry(
+        lines.shape, vectors(lines.origins_m), vectors(lines.directions), lines.first_m, lines.spacing_m
+    )
+
+
+def channel_geometry(acquisition: Acquisition) -> ChannelGeometry:
+    """Raw traces, with all that a client needs to beamform them."""
+    sequence = acquisition.sequence
+    first, second, third = acquisition.shape[:3]
+    return ChannelGeometry(
+        shape=(first, second, third),
+        transmit_kind=sequence.events[0].kind.value,
+        element_positions_m=vectors(acquisition.probe.element_positions_m),
+        delays_s=tuple(
+            tuple(None if math.isnan(delay) else delay for delay in event.delays_s.tolist())
+            for event in sequence.events
+        ),
+        origins_m=vectors(sequence.origins_m),
+        angles_rad=tuple(sequence.angles_rad.tolist()),
+        receive_elements=tuple(tuple(event.receive_elements.tolist()) for event in sequence.events),
+        t0_s=tuple(sequence.t0_s.tolist()),
+        sampling_hz=acquisition.sampling_hz,
+        demodulation_hz=acquisition.demodulation_hz,
+        sound_speed_m_s=acquisition.sound_speed_m_s,
+        pulse_delay_s=acquisition.pulse_delay_s,
+        sample_scale=acquisition.sample_scale,
+        sample_unit=acquisition.sample_unit,
+    )
+
+
+def vectors(points: FloatArray) -> tuple[Vector, ...]:
+    """Rows of an (n, 3) array as tuples."""
+    return tuple((x, y, z) for x, y, z in points.tolist())

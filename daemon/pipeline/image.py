@@ -1,0 +1,23 @@
+"""The plan for finished pictures: they pass through."""
+
+from __future__ import annotations
+
+from sonod.daemon.pipeline.base import Plan
+from sonod.daemon.pipeline.geometry import image_geometry
+from sonod.daemon.pipeline.level import Level
+from sonod.daemon.pipeline.product import Product
+from sonod.drivers.frame import Configuration, Slot
+
+
+class ImagePlan(Plan):
+    """A finished picture passes through as it is."""
+
+    def __init__(self, configuration: Configuration, level: Level) -> None:
+        super().__init__(configuration, level)
+        grid = configuration.acquisition.image
+        if grid is None:
+            raise ValueError("image plan: the acquisition has no pixel grid")
+        self._geometry = image_geometry(grid)
+
+    def run(self, slot: Slot, wanted: frozenset[str]) -> tuple[Product, ...]:
+        return (Product("bmode", slot.data, self._geometry),) if "bmode" in wanted else ()

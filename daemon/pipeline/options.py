@@ -1,0 +1,30 @@
+"""How pictures are to be made, beside the knobs: chosen once in the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUALITIES = ("exact", "default", "fast")
+FOCUSED = ("lines", "synthetic")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How large the picture is. 0 = chosen from the probe, the depth and the wavelength.
+
+    `quality` is that of the beamforming kernel: exact, default or fast. `focused` says what focused transmissions
+    become: `lines`, one beam line each, or `synthetic`, every line from all the transmissions that reach it.
+    """
+
+    columns: int = 0
+    rows: int = 0
+    pixel_m: float = 0.0
+    quality: str = "default"
+    focused: str = "lines"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("quality", QUALITIES), ("focused", FOCUSED)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"image.{name}: must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+        if self.columns < 0 or self.rows < 0 or not self.pixel_m >= 0:
+            raise ValueError("image: columns, rows and pixel_m must be >= 0")
