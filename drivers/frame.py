@@ -118,7 +118,6 @@ class Acquisition:
     (transmits, lines, samples), with a last axis of 2 for IQ; `image` (rows, columns).
     `demodulation_hz` is 0 for RF. `sample_scale` turns a sample into `sample_unit`.
     `pulse_delay_s`: lag from firing to the envelope peak.
-    `pulse_frequency_hz`: centre of the transmitted band under these settings; 0 = the probe's centre frequency.
     `sound_speed_m_s`: what the device or file assumes; the setting may differ.
     `center_frequency_hz`: of the pulse that was sent; 0 = the probe's.
     `reference_amplitude`: beamformed envelope that is shown white at 0 dB gain; 0 = not known, to be found in the data.
@@ -144,7 +143,6 @@ class Acquisition:
     image: PixelGrid | None = None
     layers: tuple[Layer, ...] = ()
     slow_time: bool = False
-    pulse_frequency_hz: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))

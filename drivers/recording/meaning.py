@@ -77,7 +77,7 @@ def _read(source: RecordingSource) -> tuple[Acquisition, str, int]:
         image=image,
         layers=_layers(source),
         slow_time=_slow_time(source, stated),
-        pulse_frequency_hz=source.number("pulse_frequency_hz", default=0.0),
+        center_frequency_hz=source.number("pulse_frequency_hz", default=0.0),
     )
     return acquisition, name, int(frames)
 

@@ -271,7 +271,7 @@ def _describe(acquisition: Acquisition) -> dict[str, Attribute]:
         "fractional_bandwidth_percent": probe.fractional_bandwidth * 100,
         "speed_of_sound_m_s": acquisition.sound_speed_m_s,
         "pulse_delay_s": acquisition.pulse_delay_s,
-        "pulse_frequency_hz": acquisition.pulse_frequency_hz,
+        "pulse_frequency_hz": acquisition.center_frequency_hz,
         "sample_scale": acquisition.sample_scale,
         "sample_unit": acquisition.sample_unit,
         "reference_amplitude": acquisition.reference_amplitude,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from sonod.drivers.frame import Acquisition, DataKind, SampleFormat
 
 
@@ -21,15 +19,9 @@ def depth_m(acquisition: Acquisition) -> float:
 def deepest_m(acquisition: Acquisition) -> float:
     """The same through the layers of a layered object, where that is deeper."""
     plain = depth_m(acquisition)
-    if not acquisition.layers or acquisition.kind is not DataKind.CHANNEL:
+    if acquisition.kind is not DataKind.CHANNEL:
         return plain
-    remaining, depth = _last_echo_s(acquisition) / 2, 0.0
-    for index, layer in enumerate(acquisition.layers):
-        thickness = math.inf if index == len(acquisition.layers) - 1 else layer.thickness_m
-        step = min(remaining, thickness / layer.sound_speed_m_s)
-        depth += step * layer.sound_speed_m_s
-        remaining -= step
-    return max(plain, depth)
+    return max(plain, acquisition.depth_at_m(_last_echo_s(acquisition), acquisition.sound_speed_m_s))
 
 
 def _last_echo_s(acquisition: Acquisition) -> float:
