@@ -47,14 +47,14 @@ class TransmitArguments(Arguments):
 class RecordArguments(Arguments):
     action: Literal["start", "stop"]
     path: str | None = None
-    seconds: float | None = Field(None, gt=0, le=LONGEST_RECORDING_S)
+    seconds: float | None = Field(default=None, gt=0, le=LONGEST_RECORDING_S)
 
 
 class LeaseArguments(Arguments):
     action: Literal["acquire", "release", "status"]
-    holder: str = Field("", max_length=200)
+    holder: str = Field(default="", max_length=200)
     token: str | None = None
-    ttl_s: float = Field(DEFAULT_TTL_S, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)
+    ttl_s: float = Field(default=DEFAULT_TTL_S, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)
 
 
 A = TypeVar("A", bound=Arguments)

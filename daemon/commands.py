@@ -137,7 +137,9 @@ class Commands:
     def _get(self, arguments: GetArguments) -> Result:
         present = self._present()
         keys = tuple(present.knobs) if arguments.keys is None else tuple(arguments.keys)
-        problems = [f"{key}: no such setting{suggestion(key, present.knobs)}" for key in keys if key not in present.knobs]
+        problems = [
+            f"{key}: no such setting{suggestion(key, present.knobs)}" for key in keys if key not in present.knobs
+        ]
         if problems:
             raise CommandError("invalid", "; ".join(problems), problems)
         settings = present.settings

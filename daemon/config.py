@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sonod.daemon.endpoint import check_endpoint, is_loopback
 from sonod.daemon.errors import ConfigError
-from sonod.daemon.pipeline.plan import ImageOptions
+from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.settings import KNOBS
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
@@ -30,27 +30,28 @@ class DriverSection(Section):
 
 
 class ImageSection(Section):
-    columns: int = Field(0, ge=0, le=4096)
-    rows: int = Field(0, ge=0, le=4096)
-    pixel_m: float = Field(0.0, ge=0, le=0.01)
+    columns: int = Field(default=0, ge=0, le=4096)
+    rows: int = Field(default=0, ge=0, le=4096)
+    pixel_m: float = Field(default=0.0, ge=0, le=0.01)
     quality: Literal["exact", "default", "fast"] = "default"
+    focused: Literal["lines", "synthetic"] = "lines"
 
     def options(self) -> ImageOptions:
-        return ImageOptions(self.columns, self.rows, self.pixel_m, self.quality)
+        return ImageOptions(self.columns, self.rows, self.pixel_m, self.quality, self.focused)
 
 
 class AcquireSection(Section):
-    waiting_frames: int = Field(2, ge=1, le=64)
-    read_timeout_s: float = Field(0.5, ge=0.01, le=1.0)
-    stall_s: float = Field(30.0, ge=0)
-    retry_first_s: float = Field(0.5, gt=0)
-    retry_longest_s: float = Field(10.0, gt=0)
+    waiting_frames: int = Field(default=2, ge=1, le=64)
+    read_timeout_s: float = Field(default=0.5, ge=0.01, le=1.0)
+    stall_s: float = Field(default=30.0, ge=0)
+    retry_first_s: float = Field(default=0.5, gt=0)
+    retry_longest_s: float = Field(default=10.0, gt=0)
 
 
 class PublishSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5555"
     also: tuple[Endpoint, ...] = ()
-    high_water_frames: int = Field(4, ge=1, le=1000)
+    high_water_frames: int = Field(default=4, ge=1, le=1000)
 
     @field_validator("also", mode="before")
     @classmethod
@@ -65,7 +66,7 @@ class ControlSection(Section):
 class ViewerSection(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
-    port: int = Field(5580, ge=0, le=65535)
+    port: int = Field(default=5580, ge=0, le=65535)
 
     @field_validator("host")
     @classmethod
@@ -76,7 +77,7 @@ class ViewerSection(Section):
 
 
 class RecordSection(Section):
-    queue_frames: int = Field(32, ge=2, le=4096)
+    queue_frames: int = Field(default=32, ge=2, le=4096)
 
 
 class PresetsSection(Section):

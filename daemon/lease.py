@@ -40,7 +40,7 @@ class LeaseKeeper:
         if present is not None and present.token != token:
             raise CommandError("lease_held", f"the lease is held by {present.holder!r}; it must be released or expire")
         if present is None and token is not None:
-            raise CommandError("lease_lost", "no lease has this token; it was released or has expired: acquire a new one")
+            raise CommandError("lease_lost", "no lease has this token; it was released or has expired")
         new_token = secrets.token_hex(16) if present is None else present.token
         self._lease = Lease(holder, new_token, ttl_s, self._monotonic_ns() + int(ttl_s * 1e9))
         return self._lease

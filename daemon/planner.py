@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ class Planner:
         options: ImageOptions,
         initial: Mapping[str, object],
         *,
-        install: Callable[[Plan], None],
+        install: Callable[[Plan, Iterable[str]], None],
         withdraw: Callable[[Plan], None],
         offer: Callable[[Configuration], Handover],
         announce: Callable[[Settings, int | None], None],
@@ -98,16 +98,15 @@ class Planner:
                 raise ConfigError([f"settings.{problem}" for problem in error.problems]) from error
             except ValueError as error:
                 raise ConfigError([f"{driver.uri.text}: no picture can be made of it: {error}"]) from error
-            self._install(plan)
             self._plan = plan
-            self._keep(configuration)
+            self._install(plan, self._keep(configuration).knobs)
             self._announce(configuration.settings, None)
             return configuration
 
     def change(self, changes: Mapping[str, object], expected_revision: int | None = None) -> Future[Change]:
         """Make all changes or none. The future carries a CommandError when they are refused."""
         if self._waiting >= QUEUE_LIMIT:
-            raise CommandError("busy", f"{QUEUE_LIMIT} changes are waiting already; wait for replies before sending more")
+            raise CommandError("busy", f"{QUEUE_LIMIT} changes are waiting already; wait for replies first")
         self._waiting += 1
         return self._executor.submit(self._change, changes, expected_revision)
 
@@ -149,7 +148,7 @@ class Planner:
             plan = build_plan(configuration, self._options, self._plan)
         except ValueError as error:
             raise CommandError("refused", str(error), (str(error),)) from error
-        self._install(plan)
+        self._install(plan, processing_knobs(self._driver.knobs(), configuration.acquisition))
         try:
             handover = self._hand_over(configuration)
         except CommandError:
@@ -186,15 +185,16 @@ class Planner:
         try:
             settings = change_settings(Settings(revision=before.revision), kept, knobs)
         except SettingsRefused as error:
-            self._log.warning("settings_reset", reason="the device that came back refuses them", problems=error.problems)
+            self._log.warning("settings_reset", reason="refused by the device that came back", problems=error.problems)
             return change_settings(Settings(revision=before.revision), {n: k.default for n, k in knobs.items()}, knobs)
         same = settings.as_mapping() == before.as_mapping()
         return before if same else settings
 
-    def _keep(self, configuration: Configuration) -> None:
+    def _keep(self, configuration: Configuration) -> Present:
         acquisition = configuration.acquisition
         knobs = processing_knobs(self._driver.knobs(), acquisition)
         self._present = Present(configuration.settings, knobs, acquisition)
+        return self._present
 
     def _first_frame(self, settings: Settings, first_frame: int | None) -> None:
         present = self._present

@@ -185,4 +185,5 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, key: str) -> str:
         raise EndpointError(
             f"{key}: cannot listen on {endpoint} ({error.strerror}); stop the program that does, or choose another port"
         ) from error
-    return socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+    found = socket.getsockopt(zmq.LAST_ENDPOINT)
+    return found.rstrip(b"\0").decode() if isinstance(found, bytes) else endpoint

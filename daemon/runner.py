@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import structlog
 
-from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth
+from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, Value
 from sonod.client.wire.times import Times
 from sonod.client.wire.topic import Topic, probe_slug
 from sonod.daemon.pipeline.plan import Plan
@@ -36,6 +36,15 @@ class Outgoing:
 
     def published_at(self, now_ns: int) -> FrameHeader:
         return replace(self.header, times=replace(self.header.times, published_ns=now_ns))
+
+
+@dataclass(frozen=True, eq=False)
+class Installed:
+    """A plan with what every frame made by it says: the probe's name in topics, and the knobs' values."""
+
+    plan: Plan
+    probe: str
+    settings: Mapping[str, Value]
 
 
 class Outlet(Protocol):
@@ -67,7 +76,7 @@ class Runner:
         self._outlet = outlet
         self._session = session
         self._monotonic_ns = monotonic_ns
-        self._plans: deque[Plan] = deque()
+        self._plans: deque[Installed] = deque()
         self._plans_lock = threading.Lock()
         self._leaving = False
         self._log = structlog.get_logger()
@@ -85,15 +94,18 @@ class Runner:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def install(self, plan: Plan) -> None:
-        """Have the plan ready before the first frame of its configuration arrives."""
+    def install(self, plan: Plan, knobs: Iterable[str]) -> None:
+        """Have the plan ready before the first frame of its configuration arrives; `knobs` are those in use."""
+        settings = plan.configuration.settings
+        probe = probe_slug(plan.configuration.acquisition.probe.name)
+        installed = Installed(plan, probe, {name: settings.value(name) for name in knobs})
         with self._plans_lock:
-            self._plans.append(plan)
+            self._plans.append(installed)
 
     def withdraw(self, plan: Plan) -> None:
         """Forget a plan whose configuration was not taken."""
         with self._plans_lock:
-            self._plans.remove(plan)
+            self._plans = deque(installed for installed in self._plans if installed.plan is not plan)
 
     # -- the runner's thread ---------------------------------------------------------------------------------------
 
@@ -115,7 +127,8 @@ class Runner:
         dequeued_ns = self._monotonic_ns()
         self.stages.add("wait", dequeued_ns - slot.last_byte_ns)
         assert slot.configuration is not None
-        plan = self._plan_for(slot.configuration)
+        installed = self._installed_for(slot.configuration)
+        plan = installed.plan
         if not wanted:
             return
         products = plan.run(slot, wanted)
@@ -125,18 +138,15 @@ class Runner:
         self.stages.add("processing", processed_ns - dequeued_ns)
         losses = Losses(place.device_lost, place.ring_lost, self.failed)
         for product in products:
-            if not self._outlet.put(self._message(place, product, losses, dequeued_ns, processed_ns)):
+            if not self._outlet.put(self._message(place, installed, product, losses, dequeued_ns, processed_ns)):
                 self.failed += 1
         self.processed += 1
         self.stages.add("hand_over", self._monotonic_ns() - processed_ns)
 
     def _message(
-        self, place: Place, product: Product, losses: Losses, dequeued_ns: int, processed_ns: int
+        self, place: Place, installed: Installed, product: Product, losses: Losses, dequeued_ns: int, processed_ns: int
     ) -> Outgoing:
         slot = place.slot
-        assert slot.configuration is not None
-        settings = slot.configuration.settings
-        probe = probe_slug(slot.configuration.acquisition.probe.name)
         data = product.data
         if data.dtype.byteorder == ">":
             data = data.astype(data.dtype.newbyteorder("<"))
@@ -144,8 +154,8 @@ class Runner:
             product=product.name,
             frame=slot.number,
             session=self._session.id,
-            revision=settings.revision,
-            probe=probe,
+            revision=installed.plan.configuration.settings.revision,
+            probe=installed.probe,
             shape=data.shape,
             dtype=data.dtype.name,
             geometry=product.geometry,
@@ -160,16 +170,16 @@ class Runner:
                 transmit_uncertainty_ns=slot.transmit_uncertainty_ns if slot.transmit_uncertainty_ns >= 0 else None,
             ),
             losses=losses,
-            settings=settings.as_mapping(),
+            settings=installed.settings,
             truth=_truth(slot.truth),
         )
-        return Outgoing(Topic(product.name, probe).encode(), header, np.ascontiguousarray(data).tobytes())
+        return Outgoing(Topic(product.name, installed.probe).encode(), header, np.ascontiguousarray(data).tobytes())
 
-    def _plan_for(self, configuration: Configuration) -> Plan:
+    def _installed_for(self, configuration: Configuration) -> Installed:
         """The plan of this configuration; older ones are not needed any more, because frames come in order."""
         with self._plans_lock:
-            while self._plans and self._plans[0].configuration is not configuration:
-                if not any(plan.configuration is configuration for plan in self._plans):
+            while not self._plans or self._plans[0].plan.configuration is not configuration:
+                if not any(installed.plan.configuration is configuration for installed in self._plans):
                     raise LookupError(f"no plan for revision {configuration.settings.revision}")
                 self._plans.popleft()
             return self._plans[0]

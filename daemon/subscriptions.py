@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sonod.client.wire.topic import PREFIX
 
-PRODUCTS = ("bmode", "mmode", "lines", "iq", "rf")
+PRODUCTS = ("bmode", "mmode", "envelope", "lines", "iq", "rf")
 # A subscriber that asks for more different prefixes than any true one is served everything; memory stays bounded.
 PREFIX_LIMIT = 1024
 
 
 class Subscriptions:
-    """The prefixes in force, told by the socket: it reports the first subscription and the last cancellation of each."""
+    """The prefixes in force; the socket reports the first subscription and the last cancellation of each."""
 
     def __init__(self) -> None:
         self._prefixes: set[bytes] = set()

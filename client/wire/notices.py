@@ -43,7 +43,7 @@ class StateNotice:
     published_ns: int = 0
     frame: int = 0
     frame_rate_hz: float = 0.0
-    losses: Losses = Losses()
+    losses: Losses = field(default_factory=Losses)
     recording: str | None = None
     version: str = ""
 
