@@ -27,7 +27,7 @@ from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
-from sonod.daemon.state import Situation, StateKeeper
+from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.drivers import open_uri
 from sonod.drivers.errors import DriverError
@@ -58,6 +58,7 @@ class Daemon:
         self._ring = SlotRing(config.acquire.waiting_frames)
         self._settings_notice: SettingsNotice | None = None
         self._viewer: ViewerProcess | None = None
+        self._ready = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._closers: list[Callable[[], object]] = [lambda: self._context.destroy(linger=0)]
         try:
@@ -131,6 +132,7 @@ class Daemon:
         self.reader.start()
         self.reader.opened.result()
         self._start_viewer()
+        self._ready = True
         self._log.info(
             "ready", frames=list(self.addresses.frames), control=self.addresses.control, session=self.session.id
         )
@@ -158,7 +160,8 @@ class Daemon:
         self._close()
         if stuck:
             self._log.error("threads_stuck", threads=stuck)
-        self._log.info("stopped")
+        if self._ready:
+            self._log.info("stopped")
 
     def _leave_planner(self) -> bool:
         self.planner.leave()
@@ -220,7 +223,8 @@ class Daemon:
 
     def _state_changed(self, situation: Situation) -> None:
         self.publisher.notify(self._state_notice(situation))
-        self._event("state_changed", situation.reason or situation.state, state=situation.state)
+        level = "debug" if situation.state is State.LEAVING else "info"
+        self._event("state_changed", situation.reason or situation.state, level, state=situation.state)
 
     def _recording_ended(self, outcome: Outcome) -> None:
         message = f"{outcome.frames} frames in {outcome.paths[-1]}"

@@ -216,7 +216,7 @@ class Reader:
             # What needs no device to be plugged in will not turn up by waiting.
             if first and not (isinstance(error, DeviceNotFound) and self._driver.usb_ids):
                 self._driver.close()
-                self._wish = Wish.STOP
+                self._leaving = True
                 self.opened.set_exception(error if isinstance(error, ConfigError) else ConfigError([str(error)]))
                 return
             raise
