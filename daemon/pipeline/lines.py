@@ -66,6 +66,8 @@ class LinesPlan(Plan):
             return tuple(products)
         self._detect(slot)
         self._end_stage("detect")
+        if "iq" in wanted and self._format is SampleFormat.IQ:
+            products.append(Product("iq", self._iq, self._lines_geometry))
         if "lines" in wanted:
             products.append(Product("lines", self._magnitude, self._lines_geometry))
         if wanted & {"bmode", "envelope"}:
