@@ -17,6 +17,8 @@ ComplexArray = NDArray[np.complex128]
 
 # Share of the half aperture over which a Tukey (25 %) window falls from 1 to 0.
 TUKEY_TAPER = 0.25
+# An element this share of the half aperture beyond its edge still takes part, so that rounding does not decide.
+EDGE_TOLERANCE = 1e-5
 # Lines closer than this to lying in the face (cosine to its normal) leave it at their nearest point to an element.
 GRAZING_COSINE = 0.05
 
@@ -89,7 +91,8 @@ def resample(signal: NDArray[np.generic], step: float, response: Callable[[Float
 
 def window(name: str, u: FloatArray) -> FloatArray:
     """Weight at `u`, the distance from the middle of the aperture as a share of its half width; 0 beyond 1."""
-    inside = u <= 1
+    inside = u <= 1 + EDGE_TOLERANCE
+    u = np.minimum(u, 1)
     if name == "rectangular":
         weight = np.ones_like(u)
     elif name == "hann":
