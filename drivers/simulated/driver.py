@@ -23,7 +23,7 @@ from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import KNOBS, Knob, Settings, default_settings
 from sonod.drivers.simulated.phantom import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, SCENES, Field, reflectors
 from sonod.drivers.simulated.render import FULL_SCALE, Background, Renderer, neper_per_m, noise_tile, render_background
-from sonod.drivers.simulated.scan import Scan, transmissions, transmit_weights
+from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
 from sonod.drivers.simulated.wave import arrival_s
 
 # Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
@@ -33,9 +33,9 @@ HALF_WIDTH_DEVIATIONS = math.sqrt(2 * math.log(2))
 # The pulse peaks this many standard deviations after the sound arrives, where it has risen from -40 dB.
 PULSE_DELAY_DEVIATIONS = 3.0
 # Strength of tissue echoes on one channel at 0 dB gain, in counts (root mean square): 14 bits with room for a needle.
-TISSUE_COUNTS = 200.0
-# Beamformed level shown white, in the same units: tissue comes out mid-grey in a picture of 60 dB.
-WHITE_COUNTS = 250.0
+TISSUE_COUNTS = 400.0
+# Beamformed level shown white, above the tissue's: it comes out mid-grey in a picture of 60 dB.
+WHITE_OVER_TISSUE = 10.0
 # A front-end's amplifiers go no further; deeper echoes sink into the noise.
 MOST_TIME_GAIN_DB = 60.0
 # Receive paths are up to this much longer than straight up, at an f-number of 1.5.
@@ -44,6 +44,9 @@ LONGEST_WAY_BACK = 1.06
 MANY_TRANSMISSIONS = 32
 MANY_FRAME_RATE_HZ = 8.0
 KEPT_BACKGROUNDS = 3
+# Time to prepare grows with transmissions times reflectors: longer sequences look at thinner tissue, down to this share.
+FULL_SPECKLE_TRANSMITS = 8
+LEAST_SPECKLE = 0.15
 
 ON_DEVICE = (
     "depth_m",
@@ -154,7 +157,7 @@ class SimulatedDriver(Driver):
             sound_speed_m_s=c,
             center_frequency_hz=pulse.frequency_hz,
             pulse_delay_s=pulse.delay_s,
-            reference_amplitude=WHITE_COUNTS,
+            reference_amplitude=self._white(field, scan, settings.angle_count),
         )
         output = self._declared["output_level"].default
         assert isinstance(output, float)
@@ -239,7 +242,8 @@ class SimulatedDriver(Driver):
             return found
         probe = self._opened.probe
         model = self._model(pulse, field)
-        still = reflectors(self._scene, field, settings.depth_m * LONGEST_WAY_BACK, self._seed)
+        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
+        still = reflectors(self._scene, field, settings.depth_m * LONGEST_WAY_BACK, self._seed, share)
         made = render_background(model, sequence, transmit_weights(scan, sequence, probe), probe, still, field, samples)
         with self._lock:
             self._backgrounds[key] = made
@@ -284,11 +288,25 @@ class SimulatedDriver(Driver):
             transmit_weights(scan, sequence, file.probe),
             there,
         )
-        # Reflectors that one channel hears at once: those in a strip one wavelength deep and as wide as its distance.
+        # Reflectors that one channel hears at once: those in a strip one wavelength deep.
         density = REFLECTORS_PER_CELL / (CELL_WAVELENGTHS * field.wavelength_m) ** 2
-        heard = math.sqrt(density * field.wavelength_m * depth)
+        heard = math.sqrt(density * field.wavelength_m * _strip_m(field, scan, depth))
         echo = float(there[0, 0]) * float(model.decay(np.array([depth]))[0]) * heard * pulse.amplitude
         return TISSUE_COUNTS / echo
+
+    def _white(self, field: Field, scan: Scan, transmits: int) -> float:
+        """Beamformed echo shown white at 0 dB gain: tissue in the middle of the usual picture comes out mid-grey.
+
+        Delay and sum keeps of a channel's tissue echo the part from one resolution cell, wavelength times f-number
+        wide, out of the whole strip; the mean counts channels outside the aperture, and beams elsewhere, as zeros.
+        """
+        knob = self._declared["f_number"].default
+        assert isinstance(knob, float)
+        aperture, depth = field.probe.aperture_m, field.depth_m / 2
+        f_number = max(knob, depth / aperture)
+        used = min(depth / (f_number * aperture), 1.0)
+        kept = math.sqrt(min(field.wavelength_m * f_number / _strip_m(field, scan, depth), 1.0)) * used
+        return WHITE_OVER_TISSUE * TISSUE_COUNTS * kept / (transmits if scan is Scan.FOCUSED else 1)
 
     def _gain(self, settings: Settings, samples: int, sampling_hz: float, pulse: _Pulse) -> NDArray[np.float32]:
         """The front-end's gain at each sample: its own compensation of the usual attenuation, the curve, the gain."""
@@ -297,6 +315,11 @@ class SimulatedDriver(Driver):
         curve = np.interp(depths, np.linspace(0, settings.depth_m, len(settings.tgc_db)), settings.tgc_db)
         decibels = np.minimum(own, MOST_TIME_GAIN_DB) + curve + settings.gain_db
         return np.asarray(10 ** (decibels / 20), dtype=np.float32)
+
+
+def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:
+    """Width of what a channel hears at once: a beam's waist, or about as much as the distance."""
+    return 2 * TRANSMIT_F_NUMBER * field.wavelength_m if scan is Scan.FOCUSED else depth_m
 
 
 def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:

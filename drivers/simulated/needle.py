@@ -16,8 +16,8 @@ PIECES = 256
 # Strengths in units of one tissue reflector. A polished shaft mirrors, and scatters a little from its scratches and
 # markings; the bevel of the tip sends echoes everywhere.
 SHAFT_MIRROR = 22.0
-SHAFT_ROUGH = 9.0
-TIP_STRENGTH = 70.0
+SHAFT_ROUGH = 12.0
+TIP_STRENGTH = 90.0
 # Slow swing of the hand that holds it.
 SWING_RAD = math.radians(1.5)
 SWING_PERIOD_S = 5.3

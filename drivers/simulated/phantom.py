@@ -16,7 +16,7 @@ from sonod.drivers.simulated.needle import Needle, NeedleCourse
 from sonod.drivers.simulated.scan import half_angle_rad
 
 # Reflectors in a square of 1.5 wavelengths, about a resolution cell at an f-number of 1.5: enough for full speckle.
-REFLECTORS_PER_CELL = 5
+REFLECTORS_PER_CELL = 4
 CELL_WAVELENGTHS = 1.5
 # Tissue comes in layers of this share of the usual depth, each with its own seed: a deeper setting adds layers.
 LAYER_SHARE = 1 / 16
@@ -70,15 +70,19 @@ class Scene(Protocol):
     def needle(self, field: Field) -> Needle | None: ...
 
 
-def reflectors(scene: Scene, field: Field, to_depth_m: float, seed: int) -> Reflectors:
-    """Everything that stands still down to `to_depth_m`."""
+def reflectors(scene: Scene, field: Field, to_depth_m: float, seed: int, share: float = 1.0) -> Reflectors:
+    """Everything that stands still down to `to_depth_m`; with `share` < 1 that part of the tissue's reflectors, each
+    so much stronger that the echoes keep their level."""
     places: list[FloatArray] = []
     thickness = LAYER_SHARE * field.depth_m
     for layer in range(math.ceil(to_depth_m / thickness)):
         # A layer is always drawn whole, so that the depth setting changes nothing in it.
         random = np.random.default_rng((seed, layer))
         x, z = _scatter(field, layer * thickness, (layer + 1) * thickness, random)
-        strength = random.standard_normal(len(x)) * scene.tissue(field, x, z)
+        kept = round(share * len(x))
+        strength = random.standard_normal(len(x))[:kept] / math.sqrt(share)
+        x, z = x[:kept], z[:kept]
+        strength *= scene.tissue(field, x, z)
         seen = (strength != 0) & (_depth(field, x, z) <= to_depth_m)
         order = np.argsort(x[seen], kind="stable")
         places.append(np.stack([x[seen], z[seen], strength[seen]])[:, order])
