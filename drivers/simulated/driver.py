@@ -44,7 +44,7 @@ LONGEST_WAY_BACK = 1.06
 MANY_TRANSMISSIONS = 32
 MANY_FRAME_RATE_HZ = 8.0
 KEPT_BACKGROUNDS = 3
-# Time to prepare grows with transmissions times reflectors: longer sequences look at thinner tissue, down to this share.
+# Time to prepare grows with transmissions times reflectors: long sequences look at thinner tissue, down to a share.
 FULL_SPECKLE_TRANSMITS = 8
 LEAST_SPECKLE = 0.15
 
