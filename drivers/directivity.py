@@ -39,3 +39,15 @@ def natural_f_number(probe: Probe, sound_speed_m_s: float) -> float:
     widest = angles[np.argmin(hears) - 1]
     f_number = 1 / (2 * math.tan(max(widest, 1e-3)))
     return min(round(f_number, 1), LARGEST_F_NUMBER)
+
+
+def scanned_f_number(probe: Probe, sound_speed_m_s: float) -> float:
+    """The f-number for one element moved over an aperture: its main lobe, to one decimal.
+
+    A disc of diameter D hears out to asin(1.22 wavelength / D), its first null; the synthetic aperture that this spans
+    resolves D / 2 at every depth (L. J. Cutrona et al., IRE Trans. Mil. Electron. 5(2), 1961).
+    """
+    if not (probe.center_frequency_hz > 0 and probe.element_width_m > 0):
+        return natural_f_number(probe, sound_speed_m_s)
+    null = min(1.22 * sound_speed_m_s / probe.center_frequency_hz / probe.element_width_m, 0.9)
+    return min(max(round(1 / (2 * math.tan(math.asin(null))), 1), 0.5), LARGEST_F_NUMBER)

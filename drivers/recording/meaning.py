@@ -342,22 +342,13 @@ def _image_geometry(source: RecordingSource, image: PixelGrid) -> tuple[Probe, S
 
 
 def _layers(source: RecordingSource) -> tuple[Layer, ...]:
+    """The group `layers` is a statement about the picture; attributes about layers are remarks, and change nothing."""
     speeds = source.table("layers/speed_of_sound_m_s", (None,))
     thicknesses = source.table("layers/thickness_m", (None,))
-    where = "layers"
-    if speeds is None and thicknesses is None:
-        given = source.attribute("layer_speeds_m_s"), source.attribute("layer_thickness_m")
-        where = "attributes layer_speeds_m_s and layer_thickness_m"
-        try:
-            speeds, thicknesses = (
-                None if values is None else np.asarray(values, dtype=np.float64).reshape(-1) for values in given
-            )
-        except (TypeError, ValueError) as error:
-            raise source.fail(where, f"must be numbers ({error})") from error
     if speeds is None and thicknesses is None:
         return ()
     if speeds is None or thicknesses is None or len(speeds) != len(thicknesses):
-        raise source.fail(where, "need speeds and thicknesses of the same number of layers")
+        raise source.fail("layers", "need speeds and thicknesses of the same number of layers")
     if not (np.isfinite(speeds).all() and (speeds > 0).all() and (thicknesses > 0).all()):
-        raise source.fail(where, "speeds and thicknesses must be > 0")
+        raise source.fail("layers", "speeds and thicknesses must be > 0")
     return tuple(Layer(float(thickness), float(speed)) for thickness, speed in zip(thicknesses, speeds, strict=True))

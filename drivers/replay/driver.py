@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonod.drivers.base import Driver, Uri
-from sonod.drivers.directivity import natural_f_number
+from sonod.drivers.directivity import natural_f_number, scanned_f_number
 from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, EndOfRecording
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
 from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
 from sonod.drivers.probe import Probe
 from sonod.drivers.recording import Recording
-from sonod.drivers.replay.depth import deepest_m, depth_m
+from sonod.drivers.replay.depth import deepest_m
 from sonod.drivers.settings import KNOBS, Knob, Settings
 
 # Recordings up to this size are read into memory at open, so that playing them costs one copy a frame.
@@ -145,17 +145,18 @@ class ReplayDriver(Driver):
 
 def _knobs(acquisition: Acquisition, rate_hz: float) -> dict[str, Knob]:
     """What can be set while this recording plays; nearly all of it acts in the processing."""
-    depth = depth_m(acquisition)
+    depth = deepest_m(acquisition)
     knobs = {
         "depth_m": KNOBS["depth_m"].narrowed(
-            minimum=min(0.005, depth / 2), maximum=deepest_m(acquisition), default=depth, step=_nice_step(depth)
+            minimum=min(0.005, depth / 2), maximum=depth, default=depth, step=_nice_step(depth)
         )
     }
     shown = ("gain_db", "tgc_db", "dynamic_range_db", "persistence", "grey_map")
     knobs |= {name: KNOBS[name] for name in shown}
     if acquisition.kind is DataKind.CHANNEL:
         speed = acquisition.sound_speed_m_s
-        natural = natural_f_number(acquisition.probe, speed)
+        moved = acquisition.sequence.channel_count == 1 and acquisition.probe.element_count > 1
+        natural = (scanned_f_number if moved else natural_f_number)(acquisition.probe, speed)
         knobs["sound_speed_m_s"] = KNOBS["sound_speed_m_s"].narrowed(default=speed)
         knobs["f_number"] = KNOBS["f_number"].narrowed(default=natural)
         knobs["apodization"] = KNOBS["apodization"]
