@@ -15,10 +15,13 @@ from sonod.daemon.cli.check_config import check_config
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
 from sonod.daemon.cli.output import put
+from sonod.daemon.cli.record import record
 from sonod.daemon.cli.run import run
 from sonod.daemon.cli.settings import get, preset, set_values
 from sonod.daemon.cli.status import status
 from sonod.daemon.cli.transmission import freeze, unfreeze
+from sonod.daemon.cli.view import view
+from sonod.daemon.cli.watch import watch
 
 app = typer.Typer(
     name="sonod",
@@ -33,11 +36,14 @@ app.command()(run)
 app.command()(drivers)
 app.command("check-config")(check_config)
 app.command()(status)
+app.command()(watch)
 app.command()(get)
 app.command("set")(set_values)
 app.command()(preset)
 app.command()(freeze)
 app.command()(unfreeze)
+app.command()(record)
+app.command()(view)
 
 
 def _version(asked: bool) -> None:
