@@ -43,9 +43,7 @@ def record(
             raise
         outcome = control.stop_recording()
     if as_json:
-        put_json(
-            {"paths": outcome.paths, "frames": outcome.frames, "complete": outcome.complete, "reason": outcome.reason}
-        )
+        put_json(asdict(outcome))
     elif outcome.complete:
         put(_told(outcome))
     if not outcome.complete:
