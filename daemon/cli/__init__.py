@@ -1,7 +1,7 @@
 """The `sonod` command. Every file has one command, or a few that belong together; here they get their names.
 
-The command line is a client of the daemon like any other; of all the daemon's files, only these use `sonod.client`
-beyond the wire format.
+The command line is a client of the daemon like any other: it uses `sonod.client` where the daemon itself knows only the
+wire format.
 """
 
 from __future__ import annotations
