@@ -7,6 +7,8 @@
 #define TEXT2(a) #a
 #define TEXT(a) TEXT2(a)
 
+#include "simulate.inc.c"
+
 static void envelope(const float *restrict iq, float *restrict out, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const float re = iq[2 * i], im = iq[2 * i + 1];
@@ -17,4 +19,5 @@ static void envelope(const float *restrict iq, float *restrict out, size_t count
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .name = TEXT(SONOD_ISA),
     .envelope = envelope,
+    .simulate = {simulate_field, simulate_deposit, simulate_convolve, simulate_frame},
 };
