@@ -11,10 +11,12 @@ import sys
 import typer
 
 from sonod import __version__
+from sonod.daemon.cli.bench import bench
 from sonod.daemon.cli.check_config import check_config
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
 from sonod.daemon.cli.output import put
+from sonod.daemon.cli.process import process
 from sonod.daemon.cli.record import record
 from sonod.daemon.cli.run import run
 from sonod.daemon.cli.settings import get, preset, set_values
@@ -43,7 +45,9 @@ app.command()(preset)
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(record)
+app.command()(process)
 app.command()(view)
+app.command()(bench)
 
 
 def _version(asked: bool) -> None:
