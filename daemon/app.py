@@ -53,6 +53,7 @@ class Daemon:
             driver = open_uri(config.driver.uri)
         except DriverError as error:
             raise ConfigError([f"driver.uri: {error}"]) from error
+        self.driver = driver
         self._states = StateKeeper(self.session.monotonic_ns)
         self._ring = SlotRing(config.acquire.waiting_frames)
         self._settings_notice: SettingsNotice | None = None
