@@ -16,7 +16,7 @@ from sonod.client.wire.control import REQUEST_LIMIT_BYTES, Problem, Reply, Reque
 from sonod.client.wire.errors import WireError
 from sonod.daemon.commands import Commands
 from sonod.daemon.errors import CommandError, EndpointError
-from sonod.daemon.publisher import bind
+from sonod.daemon.sockets import LINGER_MS, bind
 
 # How often the lease is looked at when nobody sends anything.
 TICK_MS = 100
@@ -27,7 +27,6 @@ class Control:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         commands: Commands,
         lease_expired: Callable[[str], None],
@@ -37,13 +36,14 @@ class Control:
         self._answers: deque[tuple[list[bytes], bytes]] = deque()
         self._leaving = False
         self._log = structlog.get_logger()
-        self._socket = context.socket(zmq.ROUTER)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_LIMIT_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
         try:
             self.endpoint = bind(self._socket, endpoint, "control.endpoint")
         except EndpointError:
-            self._socket.close()
+            self._context.destroy(linger=0)
             raise
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._wake_lock = threading.Lock()
@@ -141,7 +141,7 @@ class Control:
                 self._log.warning("reply_dropped", reason=str(error))
 
     def _close(self) -> None:
-        self._socket.close(linger=200)
+        self._context.destroy(linger=LINGER_MS)
         with self._wake_lock:
             self._open = False
             os.close(self._wake_fd)

@@ -16,6 +16,7 @@ from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.daemon.errors import EndpointError
 from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
+from sonod.daemon.sockets import LINGER_MS, bind
 from sonod.daemon.subscriptions import Subscriptions
 
 # Messages that wait for this thread; the socket never blocks, so more than a few means the machine is stuck.
@@ -35,7 +36,6 @@ class Publisher:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
         endpoints: Sequence[str],
         high_water_frames: int,
         session: Session,
@@ -50,7 +50,9 @@ class Publisher:
         self._notices: deque[Notice] = deque(maxlen=256)
         self._leaving = False
         self._log = structlog.get_logger()
-        self._socket = context.socket(zmq.XPUB)
+        # A context of its own, so that nothing on the control socket takes time from this one.
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._socket.setsockopt(zmq.SNDHWM, high_water_frames)
         self._socket.setsockopt(zmq.RCVHWM, 1000)
@@ -59,7 +61,7 @@ class Publisher:
         try:
             self.endpoints = tuple(bind(self._socket, endpoint, "publish.endpoint") for endpoint in endpoints)
         except EndpointError:
-            self._socket.close()
+            self._context.destroy(linger=0)
             raise
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="sonod-publisher")
@@ -172,18 +174,5 @@ class Publisher:
             self._log.error("publish_failed", reason=str(error))
 
     def _close(self) -> None:
-        # Long enough for the last notice on loopback, short enough for a stop within two seconds.
-        self._socket.close(linger=200)
+        self._context.destroy(linger=LINGER_MS)
         os.close(self._wake_fd)
-
-
-def bind(socket: zmq.Socket[bytes], endpoint: str, key: str) -> str:
-    """Bind, and return the address with the port that was found for `*`; EndpointError names the remedy."""
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise EndpointError(
-            f"{key}: cannot listen on {endpoint} ({error.strerror}); stop the program that does, or choose another port"
-        ) from error
-    found = socket.getsockopt(zmq.LAST_ENDPOINT)
-    return found.rstrip(b"\0").decode() if isinstance(found, bytes) else endpoint
