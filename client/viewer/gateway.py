@@ -67,7 +67,9 @@ class Gateway:
 
     async def start(self) -> str:
         """Listen, and say at which address; PortInUse when that is not possible."""
-        host, port = self._options.host, self._options.port
+        # The name may mean two addresses, each with a port of its own.
+        host = "127.0.0.1" if self._options.host.lower() == "localhost" else self._options.host
+        port = self._options.port
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()

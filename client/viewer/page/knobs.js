@@ -59,7 +59,6 @@ export class Knobs {
   #single(knob, primary = false) {
     const id = `knob-${knob.name}`;
     const row = make("div", { className: primary ? "knob primary" : "knob" });
-    row.classList.toggle("acoustic", knob.acoustic_output === true);
     const label = make("label", { htmlFor: id, textContent: knobLabel(knob.name), title: knob.description ?? "" });
     const output = make("output", { htmlFor: id });
     const input = knob.kind === "choice" ? this.#list(knob) : this.#number(knob);

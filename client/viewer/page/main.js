@@ -47,13 +47,14 @@ const link = new Link({
     seen.frames = message.frames;
   },
   notice(notice, ageS) {
-    if (notice.product !== "event") heard(ageS * 1e3);
     enter(notice.session, notice.probe);
+    if (notice.product !== "event") heard(ageS * 1e3);
     if (notice.product === "state") {
       const before = seen.state?.state;
       seen.state = notice;
       numbers.state(notice);
-      if (before !== notice.state && notice.state === "running") described = false;
+      // A probe that came back may have other knobs.
+      if (before && before !== notice.state && notice.state === "running") described = false;
       look();
     }
     if (notice.product === "settings") {
@@ -67,8 +68,8 @@ const link = new Link({
   frame(frame) {
     const nowMs = performance.now();
     const { header } = frame;
-    heard(0);
     enter(header.session, header.probe);
+    heard(0);
     if (header.product === "bmode" && header.shape[1] === 1 && by("view").value === "auto") {
       show("motion");
       return;
@@ -112,7 +113,6 @@ function enter(newSession, newProbe) {
   numbers.restart();
   stage.clear();
   if (by("view").value === "auto") show("image");
-  describe();
 }
 
 /** Show a view and ask for its products. */

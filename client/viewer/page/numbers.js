@@ -110,7 +110,8 @@ export class Numbers {
     loss("lost-page", header ? this.skipped : undefined);
     write("frame", header ? String(header.frame) : "–");
     write("revision", this.#revision());
-    write("pixel", header ? pixel(header.geometry) : "–");
+    write("pixels", header ? `${header.geometry.shape[1]} × ${header.geometry.shape[0]}` : "–");
+    write("pixel-size", header ? pixelSize(header.geometry) : "–");
     write("fingerprint", header ? fingerprint(header.geometry.fingerprint) : "–");
     write("mechanical-index", index(header?.acoustic?.mechanical_index));
     write("thermal-index", index(header?.acoustic?.thermal_index));
@@ -155,13 +156,11 @@ function plausible(value) {
   return value === null || Math.abs(value) > PLAUSIBLE_MS ? "–" : milliseconds(value);
 }
 
-function pixel(geometry) {
-  const micrometres = (metres) => (metres * 1e6).toFixed(metres < 1e-5 ? 1 : 0);
-  if (geometry.kind === "image") {
-    const [dz, dx] = geometry.spacing_m;
-    return `${geometry.shape[1]} × ${geometry.shape[0]}, ${micrometres(dx)} × ${micrometres(dz)} µm`;
-  }
-  return `${geometry.shape[1]} × ${geometry.shape[0]}, ${micrometres(geometry.spacing_m)} µm deep`;
+function pixelSize(geometry) {
+  const number = (metres) => (metres * 1e6).toFixed(metres < 1e-5 ? 1 : 0);
+  if (geometry.kind !== "image") return `${number(geometry.spacing_m)} µm deep`;
+  const [dz, dx] = geometry.spacing_m;
+  return `${number(dx)} × ${number(dz)} µm`;
 }
 
 function fingerprint(text) {

@@ -5,6 +5,7 @@ import { formatNumber, signed } from "./units.js";
 
 const INK = "#c8d0d9";
 const QUIET = "#a9b3be";
+const EDGE = "#323a44";
 const MARK = "#8ecbff";
 const TRUTH = "#ffd166";
 const TRACE = "#7bd88f";
@@ -31,6 +32,12 @@ export class Scales {
     this.#context.clearRect(0, 0, width, height);
     this.#context.font = `${12 * ratio}px system-ui, "Liberation Sans", sans-serif`;
     this.#context.lineWidth = Math.max(1, Math.round(ratio));
+  }
+
+  /** The edge of a picture, just outside it. */
+  frame(rect) {
+    this.#context.strokeStyle = EDGE;
+    this.#context.strokeRect(rect.x - 0.5, rect.y - 0.5, rect.width + 1, rect.height + 1);
   }
 
   /** Depth in millimetres along the left edge. */
@@ -146,8 +153,7 @@ export class Scales {
   trace(levels, rect, rangeDb) {
     const context = this.#context;
     const x = (level) => rect.x + Math.max(0, 1 + level / rangeDb) * rect.width;
-    context.strokeStyle = "#323a44";
-    context.strokeRect(rect.x, rect.y, rect.width, rect.height);
+    this.frame(rect);
     context.strokeStyle = TRACE;
     context.beginPath();
     levels.forEach((level, row) => context.lineTo(x(level), rect.y + row + 0.5));

@@ -7,12 +7,12 @@ import { Trace } from "./trace.js";
 
 // Room around the picture for scales, in CSS pixels.
 const LEFT = 50;
-const RIGHT = 84;
+const RIGHT = 90;
 const TOP = 60;
 const BOTTOM = 46;
 const PLAIN_MARGIN = 10;
 const TRACE_SHARE = 0.24;
-const TRACE_GAP = 26;
+const TRACE_RIGHT = 22;
 
 export class Stage {
   #element;
@@ -22,6 +22,7 @@ export class Stage {
   #frames = new Map();
   #view = "image";
   #stale = true;
+  #canvas;
   layers = { scales: true, smooth: true, truth: false };
 
   constructor(element, picture, overlay) {
@@ -31,8 +32,6 @@ export class Stage {
     this.#canvas = picture;
     new ResizeObserver(() => (this.#stale = true)).observe(element);
   }
-
-  #canvas;
 
   /** The product that makes this view alive; others are beside it. */
   get main() {
@@ -95,6 +94,7 @@ export class Stage {
   #paintImage({ header, samples }, room) {
     const plane = imagePlane(header.geometry);
     const rect = fitted(plane, room);
+    this.#scales.frame(rect);
     this.#picture.draw(samples, plane.rows, plane.columns, rect, this.layers.smooth);
     if (this.layers.scales) {
       this.#scales.depth(plane, rect);
@@ -112,13 +112,16 @@ export class Stage {
     const line = this.#frames.get("lines");
     const single = line && line.header.shape.length === 2 && line.header.shape[0] === 1;
     const beside = single ? Math.round(room.width * TRACE_SHARE) : 0;
-    const gap = single ? TRACE_GAP * ratio + RIGHT * ratio : 0;
+    // The grey bar lies between the panes; the trace needs less room on its right.
+    const gap = single ? RIGHT * ratio : 0;
+    const spare = single ? (RIGHT - TRACE_RIGHT) * ratio : 0;
     const rect = {
       x: Math.round(room.x),
       y: Math.round(room.y),
-      width: Math.round(room.width - beside - gap),
+      width: Math.round(room.width + spare - beside - gap),
       height: Math.round(room.height),
     };
+    this.#scales.frame(rect);
     this.#picture.draw(samples, plane.rows, plane.columns, rect, this.layers.smooth);
     const settings = header.settings ?? {};
     if (this.layers.scales) {
