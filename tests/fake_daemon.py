@@ -80,6 +80,8 @@ class FakeDaemon:
     stalled: threading.Event = field(default_factory=threading.Event)
     # Set: requests are read and never answered.
     mute: threading.Event = field(default_factory=threading.Event)
+    # Set after every frame.
+    published: threading.Event = field(default_factory=threading.Event)
     state: str = "running"
     truth: Truth | None = None
     revision: int = 1
@@ -110,6 +112,11 @@ class FakeDaemon:
         """The settings by name."""
         return {knob["name"]: knob["value"] for knob in self.knobs}
 
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """New values, as if another client had set them; told with the next notice."""
+        self.knobs = [replace_value(knob, changes) for knob in self.knobs]
+        self.revision += 1
+
     def _bind(self, socket: zmq.Socket[bytes], endpoint: str) -> str:
         socket.bind(endpoint)
         return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
@@ -132,6 +139,7 @@ class FakeDaemon:
                 next_frame_s = now_s + 1 / self.frame_rate_hz
                 self.frame += 1
                 self._publish()
+                self.published.set()
 
     def _publish(self) -> None:
         now_ns = time.monotonic_ns()
@@ -199,8 +207,7 @@ class FakeDaemon:
             if name == "angle_count" and value > 20:
                 line = f"angle_count: must be in 1..20; got {value}"
                 return Reply(request.id, error=Problem("refused", line, (line,)))
-        self.knobs = [replace_value(knob, changes) for knob in self.knobs]
-        self.revision += 1
+        self.change(changes)
         return Reply(request.id, {"revision": self.revision, "first_frame": self.frame + 1, "applied": changes})
 
 

@@ -113,8 +113,8 @@ export class Stage {
     const single = line && line.header.shape.length === 2 && line.header.shape[0] === 1;
     const beside = single ? Math.round(room.width * TRACE_SHARE) : 0;
     // The grey bar lies between the panes; the trace needs less room on its right.
-    const gap = single ? RIGHT * ratio : 0;
-    const spare = single ? (RIGHT - TRACE_RIGHT) * ratio : 0;
+    const gap = single ? (this.layers.scales ? RIGHT : TRACE_RIGHT) * ratio : 0;
+    const spare = single && this.layers.scales ? (RIGHT - TRACE_RIGHT) * ratio : 0;
     const rect = {
       x: Math.round(room.x),
       y: Math.round(room.y),
