@@ -15,7 +15,8 @@ const TRACE_SHARE = 0.24;
 const TRACE_RIGHT = 22;
 
 export class Stage {
-  #element;
+  // In pixels of the device, so that nothing is scaled twice.
+  #size = { width: 1, height: 1 };
   #picture;
   #scales;
   #trace = new Trace();
@@ -25,12 +26,17 @@ export class Stage {
   #canvas;
   layers = { scales: true, smooth: true, truth: false };
 
-  constructor(element, picture, overlay) {
-    this.#element = element;
+  constructor(picture, overlay) {
     this.#picture = new Picture(picture);
     this.#scales = new Scales(overlay);
     this.#canvas = picture;
-    new ResizeObserver(() => (this.#stale = true)).observe(element);
+    const observer = new ResizeObserver(([entry]) => this.#resized(entry));
+    try {
+      observer.observe(picture, { box: "device-pixel-content-box" });
+    } catch {
+      // Safari does not know the exact size and may be a fraction of a pixel off.
+      observer.observe(picture);
+    }
   }
 
   /** The product that makes this view alive; others are beside it. */
@@ -74,9 +80,8 @@ export class Stage {
   paint(nowMs) {
     if (!this.#stale) return null;
     this.#stale = false;
+    const { width, height } = this.#size;
     const ratio = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(this.#element.clientWidth * ratio));
-    const height = Math.max(1, Math.round(this.#element.clientHeight * ratio));
     this.#picture.resize(width, height);
     this.#picture.clear();
     this.#scales.begin(width, height, ratio);
@@ -89,6 +94,16 @@ export class Stage {
     if (this.#view === "motion") this.#paintMotion(frame, room, ratio, nowMs);
     else this.#paintImage(frame, room);
     return frame;
+  }
+
+  #resized(entry) {
+    const exact = entry.devicePixelContentBoxSize?.[0];
+    const ratio = window.devicePixelRatio || 1;
+    this.#size = {
+      width: Math.max(1, exact?.inlineSize ?? Math.round(entry.contentRect.width * ratio)),
+      height: Math.max(1, exact?.blockSize ?? Math.round(entry.contentRect.height * ratio)),
+    };
+    this.#stale = true;
   }
 
   #paintImage({ header, samples }, room) {
