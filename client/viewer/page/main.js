@@ -10,7 +10,7 @@ import { Stage } from "./stage.js";
 
 const LOOK_MS = 100;
 const NUMBERS_MS = 250;
-// A view that gets no frame for so long while the probe runs is tried the other way.
+// When a view has had no frame at all for so long while the probe runs, the other one is tried.
 const OTHER_VIEW_MS = 2000;
 const DESCRIBE_RETRY_MS = 1000;
 // States in which the button starts the probe again.
@@ -119,6 +119,7 @@ function enter(newSession, newProbe) {
 function show(view) {
   if (view !== stage.view) {
     lastFrame = null;
+    seen.frameMs = null;
     unpainted = null;
     numbers.restart();
   }
@@ -153,8 +154,8 @@ function look() {
   if (by("banner").textContent !== text) by("banner").textContent = text;
   showState(nowMs);
   const running = seen.state?.state === "running" && seen.state.frame > 0;
-  const empty = kind === "stale" && nowMs - Math.max(viewSinceMs, seen.frameMs ?? 0) > OTHER_VIEW_MS;
-  if (by("view").value === "auto" && running && empty && seen.state.frame_rate_hz > 1) {
+  const empty = kind === "stale" && seen.frameMs === null && nowMs - viewSinceMs > OTHER_VIEW_MS;
+  if (by("view").value === "auto" && running && empty) {
     show(stage.view === "image" ? "motion" : "image");
   }
 }

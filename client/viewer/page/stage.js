@@ -15,8 +15,8 @@ const TRACE_SHARE = 0.24;
 const TRACE_RIGHT = 22;
 
 export class Stage {
-  // In pixels of the device, so that nothing is scaled twice.
-  #size = { width: 1, height: 1 };
+  #exact = { width: NaN, height: NaN };
+  #ratio = 0;
   #picture;
   #scales;
   #trace = new Trace();
@@ -78,10 +78,11 @@ export class Stage {
 
   /** Draw if anything changed; the frame that is on the screen now, or null when nothing was drawn. */
   paint(nowMs) {
-    if (!this.#stale) return null;
+    // Zooming, and another monitor, change the ratio.
+    if (!this.#stale && window.devicePixelRatio === this.#ratio) return null;
     this.#stale = false;
-    const { width, height } = this.#size;
-    const ratio = window.devicePixelRatio || 1;
+    this.#ratio = window.devicePixelRatio;
+    const { width, height, ratio } = this.#size();
     this.#picture.resize(width, height);
     this.#picture.clear();
     this.#scales.begin(width, height, ratio);
@@ -96,13 +97,20 @@ export class Stage {
     return frame;
   }
 
-  #resized(entry) {
-    const exact = entry.devicePixelContentBoxSize?.[0];
+  /** The canvas in pixels of the device, exactly where the browser tells: a rounding error would blur everything. */
+  #size() {
     const ratio = window.devicePixelRatio || 1;
-    this.#size = {
-      width: Math.max(1, exact?.inlineSize ?? Math.round(entry.contentRect.width * ratio)),
-      height: Math.max(1, exact?.blockSize ?? Math.round(entry.contentRect.height * ratio)),
+    const size = (css, exact) => {
+      const rounded = Math.round(css * ratio);
+      return Math.max(1, Math.abs(exact - rounded) <= 1 ? exact : rounded);
     };
+    const { clientWidth, clientHeight } = this.#canvas;
+    return { ratio, width: size(clientWidth, this.#exact.width), height: size(clientHeight, this.#exact.height) };
+  }
+
+  #resized(entry) {
+    const box = entry.devicePixelContentBoxSize?.[0];
+    this.#exact = { width: box?.inlineSize ?? NaN, height: box?.blockSize ?? NaN };
     this.#stale = true;
   }
 
