@@ -63,6 +63,7 @@ def watch(daemon: FakeDaemon, scenario: Scenario, width: int = 1280, height: int
         async with serving(daemon) as client, Chromium(width, height) as browser:
             await browser.open(client.url)
             await browser.until(LIVE)
+            await browser.until("document.querySelector('.knob') !== null")
             await scenario(browser)
             assert browser.complaints == []
             assert {url for url in browser.requested if not url.startswith((client.url, "about:"))} == set()
