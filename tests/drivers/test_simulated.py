@@ -200,7 +200,10 @@ def test_transmit_frequency_moves_the_spectrum_and_costs_strength_off_the_band()
     assert centroid_hz(center, sampling) == pytest.approx(10e6, rel=0.05)
     assert centroid_hz(low, sampling) == pytest.approx(running.acquisition.pulse_frequency_hz, rel=0.08)
     assert 6e6 < running.acquisition.pulse_frequency_hz < 9e6
-    assert np.abs(low.astype(float)).max() < 0.75 * np.abs(center.astype(float)).max()
+    # The unsteered wave's echo of the wire in the middle, on a channel right above it.
+    there = slice(1310, 1370)
+    ratio = np.abs(low[1, 64, there].astype(float)).max() / np.abs(center[1, 64, there].astype(float)).max()
+    assert 0.6 < ratio < 0.8
 
 
 def test_angles_are_those_of_the_settings() -> None:
