@@ -4,7 +4,82 @@ from numpy.typing import NDArray
 def instruction_sets() -> tuple[str, ...]: ...
 def instruction_set() -> str: ...
 def select_instruction_set(name: str) -> None: ...
+def set_thread_count(count: int) -> None: ...
+def thread_count() -> int: ...
+def filter_traces(
+    sample_type: int,
+    raw: NDArray[np.uint8],
+    channels: int,
+    gain: NDArray[np.float32],
+    remove_offset: bool,
+    coefficients: NDArray[np.float32],
+    starts: NDArray[np.int32],
+    phases: NDArray[np.int32],
+    left: int,
+    turns: NDArray[np.float32] | None,
+    transmit_turns: NDArray[np.float32],
+    output_gain: NDArray[np.float32] | None,
+    real_part: bool,
+    out: NDArray[np.float32],
+) -> None: ...
+def scale_baseband(
+    sample_type: int,
+    raw: NDArray[np.uint8],
+    transmits: int,
+    channels: int,
+    gain: NDArray[np.float32],
+    remove_offset: bool,
+    out: NDArray[np.float32],
+) -> None: ...
+def das_exact(
+    origins: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    first: float,
+    spacing: float,
+    count: int,
+    feet: NDArray[np.float64],
+    points: NDArray[np.float64] | None,
+    heights: NDArray[np.float64] | None,
+    elements: NDArray[np.float64],
+    normals: NDArray[np.float64],
+    lateral: NDArray[np.float32] | None,
+    receive: NDArray[np.int32],
+    time32: NDArray[np.float32] | None,
+    time64: NDArray[np.float64] | None,
+    weight: NDArray[np.float32] | None,
+    receive_time: NDArray[np.float32] | None,
+    seen: NDArray[np.uint8],
+    t0: NDArray[np.float64],
+    sampling: float,
+    demodulation: float,
+    slowness: float,
+    time_offset: float,
+    per_half: float,
+    least_half: float,
+    window: int,
+    factor: float,
+    samples: int,
+    data: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
 def envelope(iq: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
+def compress(
+    envelope: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> None: ...
+def scan_convert(
+    lines: NDArray[np.float32],
+    base: NDArray[np.int32],
+    line_share: NDArray[np.float32],
+    sample_share: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
 
 # -- simulation --------------------------------------------------------------------------------------------------------
 

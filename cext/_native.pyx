@@ -1,12 +1,20 @@
 """The only compiled module: checks shapes and dtypes, drops the GIL, calls C. No arithmetic."""
 
+from libc.stdint cimport int32_t, uint8_t
+
+
+# -- instruction sets and threads ---------------------------------------------------------------------------------------
+
 cdef extern from "kernels.h":
     ctypedef struct sonod_kernels:
         const char *name
-        void (*envelope)(const float *iq, float *out, size_t count) nogil
     const sonod_kernels *sonod_kernels_current() nogil
     int sonod_kernels_available(const char **names, int capacity) nogil
     int sonod_kernels_select(const char *name) nogil
+
+cdef extern from "threads.h":
+    int sonod_threads_set(int count) nogil
+    int sonod_threads_count() nogil
 
 
 def instruction_sets():
@@ -27,15 +35,327 @@ def select_instruction_set(str name not None):
         raise ValueError(f"instruction set {name!r} is not available here; choose one of {instruction_sets()}")
 
 
+def set_thread_count(int count):
+    """Let `count` threads work, the caller included; ValueError outside 1..256, OSError when none can be made."""
+    cdef int error
+    if not 1 <= count <= 256:
+        raise ValueError(f"thread count must be in 1..256, got {count}")
+    with nogil:
+        error = sonod_threads_set(count)
+    if error != 0:
+        raise OSError(error, f"cannot start {count - 1} worker threads")
+
+
+def thread_count():
+    """How many threads work, the caller included."""
+    return sonod_threads_count()
+
+
+def _require(bint condition, str message not None):
+    if not condition:
+        raise ValueError(message)
+
+
+# -- prepare ------------------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_filter:
+        int type
+        size_t transmits, channels, samples, outputs, taps, left
+        const void *raw
+        const float *gain
+        size_t gain_stride
+        int remove_offset
+        const float *coefficients
+        const int32_t *starts
+        const int32_t *phases
+        const float *turns
+        const float *transmit_turns
+        const float *output_gain
+        float *out
+        int real_part
+    ctypedef struct sonod_baseband:
+        int type
+        size_t transmits, channels, samples
+        const void *raw
+        const float *gain
+        size_t gain_stride
+        int remove_offset
+        float *out
+    void sonod_run_filter(const sonod_filter *plan) nogil
+    void sonod_run_baseband(const sonod_baseband *plan) nogil
+
+
+cdef size_t _bytes_of(int sample_type):
+    return 2 if sample_type <= 1 else 1 if sample_type == 2 else 4
+
+
+def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssize_t channels,
+                  const float[:, ::1] gain not None, bint remove_offset, const float[:, :, ::1] coefficients not None,
+                  const int32_t[::1] starts not None, const int32_t[::1] phases not None, Py_ssize_t left,
+                  const float[:, ::1] turns, const float[:, ::1] transmit_turns not None, const float[::1] output_gain,
+                  bint real_part, float[::1] out not None):
+    """Filter every trace of `raw` bytes (transmits, channels, samples) into `out`; see sonod.cext.prepare."""
+    cdef sonod_filter plan
+    cdef Py_ssize_t samples = gain.shape[1]
+    cdef Py_ssize_t transmits = transmit_turns.shape[0]
+    cdef Py_ssize_t outputs = starts.shape[0]
+    cdef Py_ssize_t components = 1 if real_part or output_gain is not None else 2
+    _require(0 <= sample_type <= 4, "sample_type must be in 0..4")
+    _require(raw.shape[0] == transmits * channels * samples * <Py_ssize_t>_bytes_of(sample_type), "raw: wrong size")
+    _require(gain.shape[0] == 1 or gain.shape[0] == transmits, "gain must be (1 or transmits, samples)")
+    _require(coefficients.shape[1] == 2 and coefficients.shape[2] % 8 == 0, "coefficients must be (phases, 2, 8 n)")
+    _require(phases.shape[0] == outputs and outputs > 0, "phases must be (outputs,), outputs > 0")
+    _require(turns is None or (turns.shape[0] == outputs and turns.shape[1] == 2), "turns must be (outputs, 2)")
+    _require(transmit_turns.shape[1] == 2, "transmit_turns must be (transmits, 2)")
+    _require(output_gain is None or output_gain.shape[0] == outputs, "output_gain must be (outputs,)")
+    _require(out.shape[0] == transmits * channels * outputs * components, "out: wrong size")
+    _require(left >= 0 and left <= coefficients.shape[2], "left must be in 0..taps")
+    plan.type = sample_type
+    plan.transmits = transmits
+    plan.channels = channels
+    plan.samples = samples
+    plan.outputs = outputs
+    plan.taps = coefficients.shape[2]
+    plan.left = left
+    plan.raw = &raw[0]
+    plan.gain = &gain[0, 0]
+    plan.gain_stride = samples if gain.shape[0] > 1 else 0
+    plan.remove_offset = remove_offset
+    plan.coefficients = &coefficients[0, 0, 0]
+    plan.starts = &starts[0]
+    plan.phases = &phases[0]
+    plan.turns = &turns[0, 0] if turns is not None else NULL
+    plan.transmit_turns = &transmit_turns[0, 0]
+    plan.output_gain = &output_gain[0] if output_gain is not None else NULL
+    plan.out = &out[0]
+    plan.real_part = real_part
+    with nogil:
+        sonod_run_filter(&plan)
+
+
+def scale_baseband(int sample_type, const unsigned char[::1] raw not None, Py_ssize_t transmits, Py_ssize_t channels,
+                   const float[:, ::1] gain not None, bint remove_offset, float[::1] out not None):
+    """Scale baseband `raw` bytes (transmits, channels, samples, 2) into float `out` of the same shape."""
+    cdef sonod_baseband plan
+    cdef Py_ssize_t samples = gain.shape[1]
+    _require(0 <= sample_type <= 4, "sample_type must be in 0..4")
+    _require(out.shape[0] == transmits * channels * samples * 2 and out.shape[0] > 0, "out: wrong size")
+    _require(raw.shape[0] == out.shape[0] * <Py_ssize_t>_bytes_of(sample_type), "raw: wrong size")
+    _require(gain.shape[0] == 1 or gain.shape[0] == transmits, "gain must be (1 or transmits, samples)")
+    plan.type = sample_type
+    plan.transmits = transmits
+    plan.channels = channels
+    plan.samples = samples
+    plan.raw = &raw[0]
+    plan.gain = &gain[0, 0]
+    plan.gain_stride = samples if gain.shape[0] > 1 else 0
+    plan.remove_offset = remove_offset
+    plan.out = &out[0]
+    with nogil:
+        sonod_run_baseband(&plan)
+
+
+# -- beamform -----------------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_das_exact:
+        size_t lines, count, transmits, channels, samples, elements
+        const double *origins
+        const double *directions
+        double first, spacing
+        const double *feet
+        const double *points
+        const double *heights
+        const double *elements_m
+        const double *normals
+        const float *lateral
+        const int32_t *receive
+        const void *transmit_time
+        int transmit_time_is_double
+        const float *transmit_weight
+        const float *receive_time
+        const uint8_t *seen
+        const double *t0
+        double sampling, demodulation, slowness, time_offset
+        double per_half, least_half
+        int window
+        float factor
+        const float *data
+        float *out
+    void sonod_run_das_exact(const sonod_das_exact *plan) nogil
+
+
+def das_exact(const double[:, ::1] origins not None, const double[:, ::1] directions not None, double first,
+              double spacing, Py_ssize_t count, const double[::1] feet not None, const double[:, :, ::1] points,
+              const double[:, ::1] heights, const double[:, ::1] elements not None,
+              const double[:, ::1] normals not None, const float[::1] lateral, const int32_t[:, ::1] receive not None, const float[:, :, ::1] time32,
+              const double[:, :, ::1] time64, const float[:, :, ::1] weight, const float[:, :, ::1] receive_time,
+              const unsigned char[:, ::1] seen not None, const double[::1] t0 not None, double sampling,
+              double demodulation, double slowness, double time_offset, double per_half, double least_half, int window,
+              float factor, Py_ssize_t samples, const float[::1] data not None, float[::1] out not None):
+    """Delay and sum with every delay computed; see sonod.cext.das. One of `time32` and `time64` is given."""
+    cdef sonod_das_exact plan
+    cdef Py_ssize_t lines = origins.shape[0] if points is None else points.shape[0]
+    cdef Py_ssize_t transmits = receive.shape[0]
+    cdef Py_ssize_t components = 1 if demodulation == 0 else 2
+    cdef Py_ssize_t size = lines * count * components
+    _require(directions.shape[0] == (lines if points is None else lines * count) and directions.shape[1] == 3,
+             "directions must be (lines, 3), or (lines * count, 3) with points")
+    if points is None:
+        _require(origins.shape[1] == 3 and feet.shape[0] == lines, "origins or feet: wrong shape")
+    else:
+        _require(points.shape[1] == count and points.shape[2] == 3, "points must be (lines, count, 3)")
+        _require(heights is not None and heights.shape[0] == lines and heights.shape[1] == count,
+                 "heights must be (lines, count)")
+    _require(elements.shape[1] == 3 and elements.shape[0] > 0, "elements must be (elements, 3)")
+    _require(normals.shape[0] == elements.shape[0] and normals.shape[1] == 3, "normals must be (elements, 3)")
+    _require(lateral is None or lateral.shape[0] == elements.shape[0], "lateral must be (elements,)")
+    _require((time32 is None) != (time64 is None), "one of time32 and time64 must be given")
+    _require(time32 is None or (time32.shape[0] == transmits and time32.shape[1] == lines and time32.shape[2] == count),
+             "time32 must be (transmits, lines, count)")
+    _require(time64 is None or (time64.shape[0] == transmits and time64.shape[1] == lines and time64.shape[2] == count),
+             "time64 must be (transmits, lines, count)")
+    _require(weight is None or (weight.shape[0] == transmits and weight.shape[1] == lines and weight.shape[2] == count),
+             "weight must be (transmits, lines, count)")
+    _require(receive_time is None or (receive_time.shape[0] == elements.shape[0] and receive_time.shape[1] == lines
+                                      and receive_time.shape[2] == count), "receive_time must be (elements, lines, count)")
+    _require(seen.shape[0] == transmits and seen.shape[1] == lines, "seen must be (transmits, lines)")
+    _require(t0.shape[0] == transmits and transmits > 0 and receive.shape[1] > 0, "t0 must be (transmits,)")
+    _require(data.shape[0] == transmits * receive.shape[1] * samples * components and samples > 0, "data: wrong size")
+    _require(out.shape[0] == size and size > 0, "out: wrong size")
+    cdef Py_ssize_t t, c
+    for t in range(transmits):
+        for c in range(receive.shape[1]):
+            _require(receive[t, c] < elements.shape[0], "receive: no such element")
+    plan.lines = lines
+    plan.count = count
+    plan.transmits = transmits
+    plan.channels = receive.shape[1]
+    plan.samples = samples
+    plan.elements = elements.shape[0]
+    plan.origins = &origins[0, 0] if points is None else NULL
+    plan.directions = &directions[0, 0]
+    plan.first = first
+    plan.spacing = spacing
+    plan.feet = &feet[0] if points is None else NULL
+    plan.points = &points[0, 0, 0] if points is not None else NULL
+    plan.heights = &heights[0, 0] if points is not None else NULL
+    plan.elements_m = &elements[0, 0]
+    plan.normals = &normals[0, 0]
+    plan.lateral = &lateral[0] if lateral is not None else NULL
+    plan.receive = &receive[0, 0]
+    plan.transmit_time = <const void *>&time64[0, 0, 0] if time64 is not None else <const void *>&time32[0, 0, 0]
+    plan.transmit_time_is_double = time64 is not None
+    plan.transmit_weight = &weight[0, 0, 0] if weight is not None else NULL
+    plan.receive_time = &receive_time[0, 0, 0] if receive_time is not None else NULL
+    plan.seen = &seen[0, 0]
+    plan.t0 = &t0[0]
+    plan.sampling = sampling
+    plan.demodulation = demodulation
+    plan.slowness = slowness
+    plan.time_offset = time_offset
+    plan.per_half = per_half
+    plan.least_half = least_half
+    plan.window = window
+    plan.factor = factor
+    plan.data = &data[0]
+    plan.out = &out[0]
+    with nogil:
+        sonod_run_das_exact(&plan)
+
+
+# -- detect -------------------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    void sonod_run_envelope(const float *iq, float *out, size_t count) nogil
+
+
 def envelope(const float[:, ::1] iq not None, float[::1] out not None):
     """Magnitude of `iq (count, 2)` into `out (count,)`."""
-    if iq.shape[1] != 2 or iq.shape[0] != out.shape[0]:
-        raise ValueError("iq must be (count, 2) and out (count,)")
+    _require(iq.shape[1] == 2 and iq.shape[0] == out.shape[0], "iq must be (count, 2) and out (count,)")
     cdef size_t count = out.shape[0]
     if count == 0:
         return
     with nogil:
-        sonod_kernels_current().envelope(&iq[0, 0], &out[0], count)
+        sonod_run_envelope(&iq[0, 0], &out[0], count)
+
+
+# -- compress -----------------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_compress:
+        size_t rows, columns
+        const float *envelope
+        float slope
+        const float *row_offset
+        float persistence
+        float *level
+        int first
+        const uint8_t *table
+        uint8_t *out
+    void sonod_run_compress(const sonod_compress *plan) nogil
+
+
+def compress(const float[:, ::1] envelope not None, float slope, const float[::1] row_offset not None,
+             float persistence, float[:, ::1] level, bint first, const unsigned char[::1] table not None,
+             unsigned char[:, ::1] out not None):
+    """Greys `out` of `envelope`, both (rows, columns); see sonod.cext.compress."""
+    cdef sonod_compress plan
+    cdef Py_ssize_t rows = envelope.shape[0]
+    cdef Py_ssize_t columns = envelope.shape[1]
+    _require(out.shape[0] == rows and out.shape[1] == columns and rows > 0 and columns > 0, "out: wrong shape")
+    _require(row_offset.shape[0] == rows, "row_offset must be (rows,)")
+    _require(level is None or (level.shape[0] == rows and level.shape[1] == columns), "level: wrong shape")
+    _require(table.shape[0] == 256, "table must be (256,)")
+    plan.rows = rows
+    plan.columns = columns
+    plan.envelope = &envelope[0, 0]
+    plan.slope = slope
+    plan.row_offset = &row_offset[0]
+    plan.persistence = persistence
+    plan.level = &level[0, 0] if level is not None else NULL
+    plan.first = first
+    plan.table = &table[0]
+    plan.out = &out[0, 0]
+    with nogil:
+        sonod_run_compress(&plan)
+
+
+# -- scan conversion ----------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_scan_convert:
+        size_t pixels
+        const int32_t *base
+        const float *line_share
+        const float *sample_share
+        size_t line_step, sample_step
+        const float *lines
+        float *out
+    void sonod_run_scan_convert(const sonod_scan_convert *plan) nogil
+
+
+def scan_convert(const float[:, ::1] lines not None, const int32_t[::1] base not None, const float[::1] line_share not None,
+                 const float[::1] sample_share not None, float[::1] out not None):
+    """Pixels `out` from `lines (lines, samples)` by table; `base` must be below lines * samples. See scanconvert."""
+    cdef sonod_scan_convert plan
+    cdef Py_ssize_t pixels = out.shape[0]
+    _require(lines.shape[0] > 0 and lines.shape[1] > 0, "lines must not be empty")
+    _require(base.shape[0] == pixels and line_share.shape[0] == pixels and sample_share.shape[0] == pixels,
+             "the table must be (pixels,)")
+    if pixels == 0:
+        return
+    plan.pixels = pixels
+    plan.base = &base[0]
+    plan.line_share = &line_share[0]
+    plan.sample_share = &sample_share[0]
+    plan.line_step = lines.shape[1] if lines.shape[0] > 1 else 0
+    plan.sample_step = 1 if lines.shape[1] > 1 else 0
+    plan.lines = &lines[0, 0]
+    plan.out = &out[0]
+    with nogil:
+        sonod_run_scan_convert(&plan)
 
 
 # -- simulation --------------------------------------------------------------------------------------------------------

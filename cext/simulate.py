@@ -92,7 +92,7 @@ class EchoSimulator:
         cosines = np.append(np.arange(_DIRECTIVITY_STEPS + 1) / _DIRECTIVITY_STEPS, 1.0)
         self._directivity = model.directivity(cosines).astype(np.float32)
         step = model.farthest_m / _DECAY_STEPS
-        self._decay = model.decay(np.arange(_DECAY_STEPS + 2) * step).astype(np.float32)
+        self._decay = model.decay(np.arange(_DECAY_STEPS + 2, dtype=np.float64) * np.float64(step)).astype(np.float32)
         self._decay_per_m = 1 / step
         self._scratch = np.zeros(2 * padded, np.float32)
         turn = 2 * np.pi * (np.arange(_native.SIMULATE_TURN + 1) + 0.5) / _native.SIMULATE_TURN

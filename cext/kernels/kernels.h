@@ -46,12 +46,107 @@ typedef struct {
                   float limit, float *scratch, int16_t *out, size_t samples);
 } sonod_simulate_kernels;
 
-/* -- the table of one instruction set ---------------------------------------------------------------------------- */
+/* Type of raw samples. */
+enum { SONOD_INT16, SONOD_UINT16, SONOD_UINT8, SONOD_INT32, SONOD_FLOAT32 };
+
+/* Receive windows. */
+enum { SONOD_RECTANGULAR, SONOD_HANN, SONOD_HAMMING, SONOD_TUKEY };
+
+/* -- prepare -------------------------------------------------------------------------------------------------------- */
+
+/* A complex polyphase filter over real traces. Output m of a trace reads `taps` samples from starts[m] - left on, with
+   the coefficients of phase phases[m]; it is then multiplied by the turn of m and by that of the trace's transmit. */
+typedef struct {
+    int type;
+    size_t transmits, channels, samples, outputs, taps, left;
+    const void *raw;           /* (transmits, channels, samples) */
+    const float *gain;         /* scale times gain, (samples) or (transmits, samples) */
+    size_t gain_stride;        /* 0 or samples */
+    int remove_offset;
+    const float *coefficients; /* (phases, 2, taps) */
+    const int32_t *starts, *phases; /* (outputs) */
+    const float *turns;        /* (outputs, 2), NULL: no turning */
+    const float *transmit_turns; /* (transmits, 2) */
+    const float *output_gain;  /* (outputs) on the magnitude, NULL: complex output */
+    float *out;                /* (transmits, channels, outputs, 2), or (..., outputs) magnitudes or real parts */
+    int real_part;             /* 1: out holds the real part */
+} sonod_filter;
+
+/* Scale and gain of baseband samples. */
+typedef struct {
+    int type;
+    size_t transmits, channels, samples;
+    const void *raw;   /* (transmits, channels, samples, 2) */
+    const float *gain; /* (samples) or (transmits, samples) */
+    size_t gain_stride;
+    int remove_offset;
+    float *out; /* (transmits, channels, samples, 2) */
+} sonod_baseband;
+
+/* -- beamform ------------------------------------------------------------------------------------------------------- */
+
+/* Delay and sum with the delay of every point computed in double and linear interpolation. The points lie on straight
+   lines (points NULL), or anywhere, each with the direction and the height of its own way out of the array. */
+typedef struct {
+    size_t lines, count, transmits, channels, samples, elements;
+    const double *origins;    /* (lines, 3) */
+    const double *directions; /* (lines, 3), with points (lines, count, 3) */
+    double first, spacing;
+    const double *feet;       /* (lines) distance along the line at which it leaves the array */
+    const double *points;     /* (lines, count, 3) or NULL */
+    const double *heights;    /* (lines, count) distance of each point from its foot, with points */
+    const double *elements_m, *normals; /* (elements, 3) */
+    const float *lateral;     /* (elements) distance from the middle of an aperture that is the same everywhere, or NULL */
+    const int32_t *receive;   /* (transmits, channels), -1 = not measured */
+    const void *transmit_time; /* (transmits, lines, count), NaN = not seen */
+    int transmit_time_is_double;
+    const float *transmit_weight; /* (transmits, lines, count) or NULL */
+    const float *receive_time;    /* (elements, lines, count) or NULL */
+    const uint8_t *seen;          /* (transmits, lines): any finite time */
+    const double *t0;             /* (transmits) */
+    double sampling, demodulation, slowness, time_offset;
+    double per_half; /* 1 / (2 F); 0: the half aperture is least_half everywhere */
+    double least_half;
+    int window;
+    float factor; /* of the whole sum */
+    const float *data; /* (transmits, channels, samples, 2), or without the last axis when demodulation is 0 */
+    float *out;        /* (lines, count, 2), or (lines, count) */
+} sonod_das_exact;
+
+/* -- compress ------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t rows, columns;
+    const float *envelope;
+    float slope;             /* greys per factor of two of the amplitude */
+    const float *row_offset; /* (rows) greys */
+    float persistence;       /* share of the old level; 0 = none */
+    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
+    int first;               /* 1: there is no previous frame */
+    const uint8_t *table;    /* (256) */
+    uint8_t *out;
+} sonod_compress;
+
+/* -- scan conversion ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    size_t pixels;
+    const int32_t *base; /* offset of the first of four samples, -1 = outside */
+    const float *line_share, *sample_share;
+    size_t line_step, sample_step;
+    const float *lines;
+    float *out;
+} sonod_scan_convert;
 
 typedef struct {
     const char *name;
+    void (*filter)(const sonod_filter *plan, size_t trace);
+    void (*baseband)(const sonod_baseband *plan, size_t trace);
+    void (*das_exact)(const sonod_das_exact *plan, size_t line);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;
+    void (*compress)(const sonod_compress *plan, size_t row);
+    void (*scan_convert)(const sonod_scan_convert *plan, size_t begin, size_t end);
 } sonod_kernels;
 
 /* The table in use. */
@@ -60,5 +155,13 @@ const sonod_kernels *sonod_kernels_current(void);
 int sonod_kernels_available(const char **names, int capacity);
 /* Selects a set by name; returns 0, or -1 when it is not available. */
 int sonod_kernels_select(const char *name);
+
+/* The same over all traces, lines, rows or pixels, on all threads. */
+void sonod_run_filter(const sonod_filter *plan);
+void sonod_run_baseband(const sonod_baseband *plan);
+void sonod_run_das_exact(const sonod_das_exact *plan);
+void sonod_run_envelope(const float *iq, float *out, size_t count);
+void sonod_run_compress(const sonod_compress *plan);
+void sonod_run_scan_convert(const sonod_scan_convert *plan);
 
 #endif

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,8 @@ from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
 
 # A closed form is used when it agrees with the element delays to this share of a period; else the delays decide.
 CLOSED_FORM_PERIODS = 0.1
+# An echo's envelope peaks about this many periods after the echo begins.
+PULSE_PEAK_PERIODS = 1.5
 
 
 def transmit_times(
@@ -69,6 +73,14 @@ def event_times(
         if np.abs(form - delays[firing]).max() <= CLOSED_FORM_PERIODS * period_s:
             return arrival.diverging_arrival(points_m, event.origin_m, delays, elements, c), None
     return arrival.arrival_by_elements(points_m, delays, elements, c), None
+
+
+def boundaries_as_seen(layers: tuple[Layer, ...], period_s: float) -> tuple[Layer, ...]:
+    """The layers of a record whose pulse delay is not known: the first one thicker by the lag of an echo's peak, so
+    that the echo of its boundary still belongs to it and is not stretched by the speed below."""
+    first = layers[0]
+    lag_m = PULSE_PEAK_PERIODS * period_s / 2 * first.sound_speed_m_s
+    return (replace(first, thickness_m=first.thickness_m + lag_m), *layers[1:])
 
 
 def layered_receive_times(

@@ -13,7 +13,12 @@ from sonod.cext.detect import Envelope
 from sonod.cext.prepare import Demodulator, IqPreparer
 from sonod.client.wire.geometry import LinesGeometry
 from sonod.daemon.pipeline import converters
-from sonod.daemon.pipeline.arrivals import layered_receive_times, layered_transmit_times, transmit_times
+from sonod.daemon.pipeline.arrivals import (
+    boundaries_as_seen,
+    layered_receive_times,
+    layered_transmit_times,
+    transmit_times,
+)
 from sonod.daemon.pipeline.base import Plan
 from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import BeamGrid, channel_grid, scans_line_by_line
@@ -199,7 +204,10 @@ def _beamformer(
     c = settings.sound_speed_m_s
     receive_time = weight = None
     if _layered(acquisition, grid):
-        receive_time = layered_receive_times(probe, points, acquisition.layers, c)
+        layers = acquisition.layers
+        if acquisition.pulse_delay_s == 0:
+            layers = boundaries_as_seen(layers, 1 / center_hz)
+        receive_time = layered_receive_times(probe, points, layers, c)
         time = layered_transmit_times(sequence, receive_time)
     else:
         time, weight = transmit_times(

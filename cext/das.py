@@ -1,0 +1,168 @@
+"""Delay and sum for any array, grid and transmission."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sonod.cext import _native
+from sonod.cext.aperture import Aperture
+from sonod.cext.arrays import FloatArray, OutputBuffer, Scalar, checked_input, finite, positive
+
+QUALITIES = ("exact", "default", "fast")
+
+
+class DelayAndSum:
+    """Delay and sum: `run(data (T, C, M, 2)) -> float32 (L, N, 2)`, or (T, C, M) -> (L, N) for RF.
+
+    The points are those of a line grid, point j of line i at origins_m[i] + directions[i] * (first_m + j * spacing_m),
+    or any `points_m (L, N, 3)`. The result is the sum over transmissions t and channels c of
+
+        w_tx(t, p) * w_rx(p, e) * data[t, c]((tau - t0_s[t]) * sampling_hz) * exp(+2j*pi*f0*tau) / (T * C),
+        tau = transmit_time_s[t, p] + |p - e| / c + time_offset_s,   e = receive_elements[t, c],
+
+    that is, the analytic RF signal at p; not divided by the weights. `demodulation_hz` is f0; 0 means RF input.
+    Elements of -1 were not measured; a transmit time of NaN means the transmission does not see the point; samples
+    outside the record count as 0. `receive_time_s (E, L, N)` replaces |p - e| / c, for layered media.
+
+    The receive aperture and its window are those of `aperture.Aperture`. `quality`: `exact` computes every delay in
+    double and interpolates linearly between the samples given (`reference.delay_and_sum` to -80 dB).
+    """
+
+    def __init__(
+        self,
+        *,
+        element_positions_m: ArrayLike,
+        element_normals: ArrayLike,
+        receive_elements: ArrayLike,
+        transmit_time_s: ArrayLike,
+        sampling_hz: float,
+        t0_s: ArrayLike,
+        samples: int,
+        demodulation_hz: float,
+        sound_speed_m_s: float,
+        f_number: float,
+        apodization: str = "rectangular",
+        transmit_weight: ArrayLike | None = None,
+        time_offset_s: float = 0.0,
+        receive_time_s: ArrayLike | None = None,
+        quality: str = "default",
+        origins_m: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        first_m: float = 0.0,
+        spacing_m: float = 0.0,
+        count: int = 0,
+        points_m: ArrayLike | None = None,
+    ) -> None:
+        if quality not in QUALITIES:
+            raise ValueError(f"quality: must be one of {', '.join(QUALITIES)}, got {quality!r}")
+        self._aperture = Aperture(
+            element_positions_m,
+            element_normals,
+            f_number=f_number,
+            apodization=apodization,
+            origins_m=origins_m,
+            directions=directions,
+            first_m=first_m,
+            spacing_m=spacing_m,
+            count=count,
+            points_m=points_m,
+        )
+        lines, points = self._aperture.lines, self._aperture.count
+        self._receive = np.ascontiguousarray(receive_elements, dtype=np.int32)
+        elements = self._aperture.elements
+        if self._receive.ndim != 2 or self._receive.size == 0:
+            raise ValueError(f"receive_elements: must be (transmits, channels), got shape {self._receive.shape}")
+        if self._receive.min() < -1 or self._receive.max() >= elements:
+            raise ValueError(f"receive_elements: must be in -1..{elements - 1}")
+        transmits, channels = self._receive.shape
+        if samples < 1:
+            raise ValueError(f"samples: must be >= 1, got {samples}")
+        self._samples = samples
+        self._sampling_hz = positive(sampling_hz, "sampling_hz")
+        if not (math.isfinite(demodulation_hz) and demodulation_hz >= 0):
+            raise ValueError(f"demodulation_hz: must be finite and >= 0 (0: RF), got {demodulation_hz}")
+        if not math.isfinite(time_offset_s):
+            raise ValueError(f"time_offset_s: must be finite, got {time_offset_s}")
+        self._demodulation_hz = float(demodulation_hz)
+        self._slowness = 1 / positive(sound_speed_m_s, "sound_speed_m_s")
+        self._time_offset_s = float(time_offset_s)
+        self._t0_s = finite(t0_s, "t0_s", (transmits,))
+        grid = (transmits, lines, points)
+        self._time32: NDArray[np.float32] | None = None
+        self._time64: FloatArray | None = None
+        if np.asarray(transmit_time_s).dtype == np.float32:
+            self._time32 = _table(transmit_time_s, "transmit_time_s", grid, np.float32)
+        else:
+            self._time64 = _table(transmit_time_s, "transmit_time_s", grid, np.float64)
+        self._weight = None
+        if transmit_weight is not None:
+            self._weight = _table(transmit_weight, "transmit_weight", grid, np.float32)
+        self._receive_time = None
+        if receive_time_s is not None:
+            self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
+        self._seen = seen_lines(self._time32 if self._time64 is None else self._time64)
+        pairs = () if self._demodulation_hz == 0 else (2,)
+        self.input_shape = (transmits, channels, samples, *pairs)
+        self.output_shape = (lines, points, *pairs)
+        self._output = OutputBuffer(self.output_shape, np.float32)
+
+    def run(self, data: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Beamformed `data`, into `out` or an array that the next call overwrites."""
+        data = checked_input(data, self.input_shape, np.float32, "data")
+        target = self._output.take(out)
+        self._run_exact(data, target)
+        return target
+
+    def _run_exact(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        aperture = self._aperture
+        transmits, channels = self._receive.shape
+        _native.das_exact(
+            aperture.origins_m,
+            aperture.directions,
+            aperture.first_m,
+            aperture.spacing_m,
+            aperture.count,
+            aperture.feet_m,
+            aperture.points_m,
+            aperture.heights_m,
+            aperture.element_positions_m,
+            aperture.element_normals,
+            aperture.lateral_m,
+            self._receive,
+            self._time32,
+            self._time64,
+            self._weight,
+            self._receive_time,
+            self._seen,
+            self._t0_s,
+            self._sampling_hz,
+            self._demodulation_hz,
+            self._slowness,
+            self._time_offset_s,
+            aperture.per_half,
+            aperture.least_half_m,
+            aperture.window,
+            1.0 / (transmits * channels),
+            self._samples,
+            data.reshape(-1),
+            out.reshape(-1),
+        )
+
+
+def seen_lines(transmit_time_s: NDArray[Any] | None) -> NDArray[np.uint8]:
+    """1 for every (transmission, line) of which any point is seen."""
+    if transmit_time_s is None:
+        raise ValueError("transmit_time_s: is missing")
+    return np.asarray(np.isfinite(transmit_time_s).any(axis=2), dtype=np.uint8)
+
+
+def _table(values: ArrayLike, name: str, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
+    """`values` in C order as `dtype`; ValueError for another shape."""
+    own = np.ascontiguousarray(values, dtype=dtype)
+    if own.shape != shape:
+        raise ValueError(f"{name}: must have shape {shape}, got {own.shape}")
+    return own

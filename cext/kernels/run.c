@@ -1,0 +1,47 @@
+/* Kernels over a whole array: which bands exist, and the pool that works on them. Bands never share output. */
+#include "kernels.h"
+#include "threads.h"
+
+/* Elements of a flat array that one band of an elementwise kernel takes. */
+#define FLAT_BAND ((size_t)16384)
+
+#define FOR_EACH(kernel, plan_type, how_many)                                                                          \
+    static void one_##kernel(void *plan, size_t index) { sonod_kernels_current()->kernel(plan, index); }               \
+    void sonod_run_##kernel(const plan_type *plan) { sonod_parallel(how_many, one_##kernel, (void *)plan); }
+
+FOR_EACH(filter, sonod_filter, plan->transmits *plan->channels)
+FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
+FOR_EACH(das_exact, sonod_das_exact, plan->lines)
+FOR_EACH(compress, sonod_compress, plan->rows)
+
+typedef struct {
+    const float *iq;
+    float *out;
+    size_t count;
+} flat;
+
+static size_t bands(size_t count) { return (count + FLAT_BAND - 1) / FLAT_BAND; }
+static size_t band_end(size_t band, size_t count) {
+    const size_t end = (band + 1) * FLAT_BAND;
+    return end < count ? end : count;
+}
+
+static void one_envelope(void *context, size_t band) {
+    const flat *own = context;
+    const size_t begin = band * FLAT_BAND;
+    sonod_kernels_current()->envelope(own->iq + 2 * begin, own->out + begin, band_end(band, own->count) - begin);
+}
+
+void sonod_run_envelope(const float *iq, float *out, size_t count) {
+    flat own = {iq, out, count};
+    sonod_parallel(bands(count), one_envelope, &own);
+}
+
+static void one_scan_convert(void *context, size_t band) {
+    const sonod_scan_convert *plan = context;
+    sonod_kernels_current()->scan_convert(plan, band * FLAT_BAND, band_end(band, plan->pixels));
+}
+
+void sonod_run_scan_convert(const sonod_scan_convert *plan) {
+    sonod_parallel(bands(plan->pixels), one_scan_convert, (void *)plan);
+}

@@ -1,0 +1,110 @@
+/* Eight floats at a time, the same bits on every instruction set. Include inside a translation unit of kernels only. */
+#ifndef SONOD_VECTOR_H
+#define SONOD_VECTOR_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__FMA__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+typedef float v8f __attribute__((vector_size(32)));
+typedef int32_t v8i __attribute__((vector_size(32)));
+/* The same eight floats at an address that is only aligned to a float. */
+typedef float v8f_loose __attribute__((vector_size(32), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE v8f load8(const float *from) { return *(const v8f_loose *)from; }
+INLINE void store8(float *to, v8f value) { *(v8f_loose *)to = value; }
+INLINE v8f splat8(float x) { return (v8f){x, x, x, x, x, x, x, x}; }
+
+#if !defined(__FMA__) && !defined(__aarch64__)
+/* a * b + c rounded once, without the instruction: the sum in double rounded to odd, then to float (S. Boldo and
+   G. Melquiond, IEEE Trans. Computers 57(4), 2008). The product of two floats is exact in double. */
+INLINE float fma_exact(float a, float b, float c) {
+    const double product = (double)a * b, addend = c, sum = product + addend;
+    const double back = sum - product, error = (product - (sum - back)) + (addend - back);
+    int64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    const int inexact = (error > 0) | (error < 0), even = !(bits & 1), outward = (error > 0) == (sum > 0);
+    bits += (inexact & even) ? (outward ? 1 : -1) : 0;
+    double odd;
+    memcpy(&odd, &bits, sizeof odd);
+    return (float)odd;
+}
+#endif
+
+/* a * b + c with one rounding. */
+INLINE v8f fma8(v8f a, v8f b, v8f c) {
+#if defined(__FMA__)
+    return (v8f)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    v8f out;
+    float32x4_t part[2];
+    for (int half = 0; half < 2; half++)
+        part[half] = vfmaq_f32(vld1q_f32((const float *)&c + 4 * half), vld1q_f32((const float *)&a + 4 * half),
+                               vld1q_f32((const float *)&b + 4 * half));
+    memcpy(&out, part, sizeof out);
+    return out;
+#else
+    v8f out;
+    for (int i = 0; i < 8; i++)
+        out[i] = fma_exact(a[i], b[i], c[i]);
+    return out;
+#endif
+}
+
+INLINE v8f sqrt8(v8f x) {
+#if defined(__AVX__)
+    return (v8f)_mm256_sqrt_ps((__m256)x);
+#else
+    v8f out;
+    for (int i = 0; i < 8; i++)
+        out[i] = sqrtf(x[i]);
+    return out;
+#endif
+}
+
+/* Where the mask is set (all ones) `yes`, else `no`. */
+INLINE v8f select8(v8i mask, v8f yes, v8f no) { return (v8f)((mask & (v8i)yes) | (~mask & (v8i)no)); }
+INLINE v8f min8(v8f a, v8f b) { return select8(a < b, a, b); }
+INLINE v8f max8(v8f a, v8f b) { return select8(a > b, a, b); }
+
+/* Nearest whole number for |x| < 2^22. */
+INLINE v8f round8(v8f x) {
+    const v8f magic = splat8(12582912.0f);
+    return (x + magic) - magic;
+}
+
+/* Sums of the lanes of eight vectors, always in the same order. */
+INLINE v8f sums8(const v8f a[8]) {
+    v8f pair[4], quad[2];
+    for (int i = 0; i < 4; i++)
+        pair[i] = __builtin_shuffle(a[2 * i], a[2 * i + 1], (v8i){0, 8, 2, 10, 4, 12, 6, 14}) +
+                  __builtin_shuffle(a[2 * i], a[2 * i + 1], (v8i){1, 9, 3, 11, 5, 13, 7, 15});
+    for (int i = 0; i < 2; i++)
+        quad[i] = __builtin_shuffle(pair[2 * i], pair[2 * i + 1], (v8i){0, 1, 8, 9, 4, 5, 12, 13}) +
+                  __builtin_shuffle(pair[2 * i], pair[2 * i + 1], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+    return __builtin_shuffle(quad[0], quad[1], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
+           __builtin_shuffle(quad[0], quad[1], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+}
+
+/* sin and cos of 2 pi p for |p| <= 0.5, by half angles and Taylor polynomials; error below 4e-7. */
+INLINE void turn(float p, float *restrict sine, float *restrict cosine) {
+    const float x = 3.14159265f * p, y = x * x;
+    const float s =
+        x * (1.0f + y * (-1.66666667e-1f +
+                         y * (8.33333333e-3f + y * (-1.98412698e-4f + y * (2.75573192e-6f + y * -2.50521084e-8f)))));
+    const float c =
+        1.0f + y * (-0.5f + y * (4.16666667e-2f +
+                                 y * (-1.38888889e-3f + y * (2.48015873e-5f + y * (-2.75573192e-7f + y * 2.08767570e-9f)))));
+    *sine = 2.0f * s * c;
+    *cosine = 1.0f - 2.0f * s * s;
+}
+
+#endif
