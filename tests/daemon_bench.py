@@ -1,4 +1,4 @@
-"""A running daemon on a driver whose frames the test gives out, and clients of it; the fixtures are in daemon/conftest."""
+"""A running daemon on a driver whose frames the test gives out, and clients of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ BASE: dict[str, dict[str, Any]] = {
     "publish": {"endpoint": "tcp://127.0.0.1:*"},
     "control": {"endpoint": "tcp://127.0.0.1:*"},
     "viewer": {"enabled": False},
-    "acquire": {"read_timeout_s": 0.05, "retry_first_s": 0.01, "retry_longest_s": 0.02},
+    # Room for every frame that a test gives out at once.
+    "acquire": {"waiting_frames": 64, "read_timeout_s": 0.05, "retry_first_s": 0.01, "retry_longest_s": 0.02},
 }
 
 
@@ -50,13 +51,13 @@ class Bench:
                 return message
         raise AssertionError("the subscription ended")
 
-    def event(self, name: str, cause: Callable[[], object]) -> EventNotice:
-        """The event that `cause` brings about."""
+    def event(self, name: str, cause: Callable[[], object], **facts: object) -> EventNotice:
+        """The event with these facts that `cause` brings about."""
         messages = self.subscriber.messages("state", "event", timeout_s=PATIENCE_S)
         next(messages)
         cause()
         for message in messages:
-            if isinstance(message, EventNotice) and message.event == name:
+            if isinstance(message, EventNotice) and message.event == name and facts.items() <= message.facts.items():
                 return message
         raise AssertionError("the subscription ended")
 
