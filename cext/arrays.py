@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -63,15 +63,27 @@ def checked_input(array: NDArray[Any], shape: tuple[int, ...], dtype: DTypeLike,
     return np.ascontiguousarray(array)
 
 
-def checked_output(out: NDArray[Any] | None, own: NDArray[Any]) -> NDArray[Any]:
-    """`out` if it can be written as `own`, or `own` when it is None; ValueError otherwise."""
-    if out is None:
-        return own
-    if out.shape != own.shape or out.dtype != own.dtype or not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError(
-            f"out: must be writeable, C-ordered {own.dtype} of shape {own.shape}, got {out.dtype} of {out.shape}"
-        )
-    return out
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class OutputBuffer(Generic[Scalar]):
+    """Where a kernel writes: the caller's array, or one of our own that the next run overwrites."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: type[Scalar]) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._own: NDArray[Scalar] | None = None
+
+    def take(self, out: NDArray[Scalar] | None) -> NDArray[Scalar]:
+        """`out` when it fits, our own array when it is None; ValueError otherwise."""
+        if out is None:
+            if self._own is None:
+                self._own = np.zeros(self.shape, self.dtype)
+            return self._own
+        if out.shape != self.shape or out.dtype != self.dtype:
+            raise ValueError(f"out: must be {self.dtype} of shape {self.shape}, got {out.dtype} of {out.shape}")
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise ValueError("out: must be C-ordered and writeable")
+        return out
 
 
 def as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonod.cext import _native, reference
-from sonod.cext.arrays import checked_input, checked_output, checked_shape, finite, positive
+from sonod.cext.arrays import OutputBuffer, checked_input, checked_shape, finite, positive
 
 GREY_MAPS = ("linear", "s-curve", "gamma", "inverted")
 # 20 * log10(2): decibels for a factor of two of the amplitude.
@@ -29,8 +29,8 @@ class Compressor:
     """Log compression: `run(envelope (rows, columns) float32) -> uint8 (rows, columns)`.
 
     20 * log10(envelope / reference_amplitude) + gain_db + row_gain_db[row] is mapped so that 0 dB is 255 and
-    -dynamic_range_db is 0; NaN becomes 0, infinity 255. The logarithm is within 0.0001 dB. `persistence` p mixes with the
-    previous picture before the grey map: level = (1 - p) * new + p * old; `reset` forgets it.
+    -dynamic_range_db is 0; NaN becomes 0, infinity 255. The logarithm is within 0.0001 dB. `persistence` p mixes with
+    the previous picture before the grey map: level = (1 - p) * new + p * old; `reset` forgets it.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Compressor:
         self._persistence = float(persistence)
         self._level = np.zeros(self._shape, np.float32) if persistence else None
         self._first = True
-        self._own: NDArray[np.uint8] | None = None
+        self._output = OutputBuffer(self._shape, np.uint8)
 
     def reset(self) -> None:
         """Forget the previous picture."""
@@ -69,12 +69,7 @@ class Compressor:
     def run(self, envelope: NDArray[np.float32], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Greys of `envelope`, into `out` or an array that the next call overwrites."""
         envelope = checked_input(envelope, self._shape, np.float32, "envelope")
-        if out is None:
-            if self._own is None:
-                self._own = np.zeros(self._shape, np.uint8)
-            target = self._own
-        else:
-            target = checked_output(out, np.broadcast_to(np.uint8(0), self._shape))
+        target = self._output.take(out)
         _native.compress(
             envelope, self._slope, self._offset, self._persistence, self._level, self._first, self._table, target
         )

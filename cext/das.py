@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonod.cext import _native
 from sonod.cext.aperture import Aperture
-from sonod.cext.arrays import FloatArray, checked_input, checked_output, finite, positive
+from sonod.cext.arrays import FloatArray, OutputBuffer, Scalar, checked_input, finite, positive
+from sonod.cext.blocks import BlockPlan
 
 QUALITIES = ("exact", "default", "fast")
 
@@ -50,6 +51,7 @@ class DelayAndSum:
         time_offset_s: float = 0.0,
         receive_time_s: ArrayLike | None = None,
         quality: str = "default",
+        half_bandwidth_hz: float | None = None,
         origins_m: ArrayLike | None = None,
         directions: ArrayLike | None = None,
         first_m: float = 0.0,
@@ -92,32 +94,50 @@ class DelayAndSum:
         self._time_offset_s = float(time_offset_s)
         self._t0_s = finite(t0_s, "t0_s", (transmits,))
         grid = (transmits, lines, points)
-        times = _float_table(transmit_time_s, "transmit_time_s", grid)
-        self._time32 = times if times.dtype == np.float32 else None
-        self._time64 = times if times.dtype == np.float64 else None
+        self._time32: NDArray[np.float32] | None = None
+        self._time64: FloatArray | None = None
+        if np.asarray(transmit_time_s).dtype == np.float32:
+            self._time32 = _table(transmit_time_s, "transmit_time_s", grid, np.float32)
+        else:
+            self._time64 = _table(transmit_time_s, "transmit_time_s", grid, np.float64)
         self._weight = None
         if transmit_weight is not None:
-            weight = _float_table(transmit_weight, "transmit_weight", grid)
-            self._weight = np.ascontiguousarray(weight, dtype=np.float32)
+            self._weight = _table(transmit_weight, "transmit_weight", grid, np.float32)
         self._receive_time = None
         if receive_time_s is not None:
-            own = _float_table(receive_time_s, "receive_time_s", (elements, lines, points))
-            self._receive_time = np.ascontiguousarray(own, dtype=np.float32)
-        self._seen = np.isfinite(times).any(axis=2).astype(np.uint8)
+            self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
+        self._seen = seen_lines(self._time32 if self._time64 is None else self._time64)
+        self._blocks: BlockPlan | None = None
+        if quality != "exact" and self._demodulation_hz and points_m is None and receive_time_s is None:
+            self._blocks = BlockPlan(
+                self._aperture,
+                self._receive,
+                time32=self._time32,
+                time64=self._time64,
+                weight=self._weight,
+                sampling_hz=self._sampling_hz,
+                t0_s=self._t0_s,
+                samples=samples,
+                demodulation_hz=self._demodulation_hz,
+                slowness=self._slowness,
+                time_offset_s=self._time_offset_s,
+                half_bandwidth_hz=half_bandwidth_hz,
+                quality=quality,
+            )
+            self._time32 = self._time64 = self._weight = None
         pairs = () if self._demodulation_hz == 0 else (2,)
         self.input_shape = (transmits, channels, samples, *pairs)
         self.output_shape = (lines, points, *pairs)
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer(self.output_shape, np.float32)
 
     def run(self, data: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Beamformed `data`, into `out` or an array that the next call overwrites."""
-        if self._own is None:
-            self._own = np.zeros(self.output_shape if out is None else (0,), np.float32)
         data = checked_input(data, self.input_shape, np.float32, "data")
-        if out is None and self._own.size == 0:
-            self._own = np.zeros(self.output_shape, np.float32)
-        target = self._own if out is None else checked_output(out, np.broadcast_to(np.float32(0), self.output_shape))
-        self._run_exact(data, target)
+        target = self._output.take(out)
+        if self._blocks is None:
+            self._run_exact(data, target)
+        else:
+            self._blocks.run(data, target)
         return target
 
     def _run_exact(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
@@ -156,10 +176,16 @@ class DelayAndSum:
         )
 
 
-def _float_table(values: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray | NDArray[np.float32]:
-    """`values` in C order, float32 or float64 as given."""
-    array = np.asarray(values)
-    own = np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+def seen_lines(transmit_time_s: NDArray[Any] | None) -> NDArray[np.uint8]:
+    """1 for every (transmission, line) of which any point is seen."""
+    if transmit_time_s is None:
+        raise ValueError("transmit_time_s: is missing")
+    return np.asarray(np.isfinite(transmit_time_s).any(axis=2), dtype=np.uint8)
+
+
+def _table(values: ArrayLike, name: str, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
+    """`values` in C order as `dtype`; ValueError for another shape."""
+    own = np.ascontiguousarray(values, dtype=dtype)
     if own.shape != shape:
         raise ValueError(f"{name}: must have shape {shape}, got {own.shape}")
     return own

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sonod.cext import _native
 from sonod.cext.arrays import (
+    OutputBuffer,
     as_bytes,
     checked_input,
-    checked_output,
     checked_shape,
     gain_table,
     positive,
@@ -31,19 +31,16 @@ class Envelope:
     """Magnitude of baseband or analytic signals: `run(iq (..., 2)) -> float32 (...)`."""
 
     def __init__(self) -> None:
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer((0,), np.float32)
 
     def run(self, iq: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Magnitude of `iq`, into `out` or an array that the next call overwrites."""
         if iq.ndim < 1 or iq.shape[-1] != 2 or iq.dtype != np.float32:
             raise ValueError(f"iq: must be float32 with a last axis of 2, got {iq.dtype} of {iq.shape}")
         shape = iq.shape[:-1]
-        if out is None:
-            if self._own is None or self._own.shape != shape:
-                self._own = np.zeros(shape, np.float32)
-            target = self._own
-        else:
-            target = checked_output(out, np.broadcast_to(np.float32(0), shape))
+        if self._output.shape != shape:
+            self._output = OutputBuffer(shape, np.float32)
+        target = self._output.take(out)
         _native.envelope(np.ascontiguousarray(iq).reshape(-1, 2), target.reshape(-1))
         return target
 
@@ -87,24 +84,16 @@ class HilbertEnvelope:
             samples, nearest_step(1.0), pass_edge=half, stop_edge=half + slope, center=center, gain=2.0
         )
         self._gain = gain_table(None, lines, samples, sample_scale)
-        self._output_gain = None if time_gain is None else gain_table(time_gain, lines, samples, 1.0)
-        if self._output_gain is not None and len(self._output_gain) != 1:
-            raise ValueError(f"time_gain: must be ({samples},)")
-        self._output_gain = np.ones((1, samples), np.float32) if self._output_gain is None else self._output_gain
+        self._output_gain = gain_table(time_gain, 1, samples, 1.0)[0]
         self._transmit_turns = np.array([[1, 0]], np.float32)
         self._remove_offset = remove_offset
         self.output_shape = self._shape
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer(self.output_shape, np.float32)
 
     def run(self, raw: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Envelope of `raw`, into `out` or an array that the next call overwrites."""
-        if out is None and self._own is None:
-            self._own = np.zeros(self.output_shape, np.float32)
         raw = checked_input(raw, self._shape, self._dtype, "raw")
-        if out is None and self._own is not None:
-            target = self._own
-        else:
-            target = checked_output(out, np.broadcast_to(np.float32(0), self.output_shape))
+        target = self._output.take(out)
         _native.filter_traces(
             self._type,
             as_bytes(raw),
@@ -117,7 +106,7 @@ class HilbertEnvelope:
             self._filter.left,
             None,
             self._transmit_turns,
-            self._output_gain[0],
+            self._output_gain,
             False,
             target.reshape(-1),
         )

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sonod.cext import _native
 from sonod.cext.arrays import (
     FloatArray,
+    OutputBuffer,
     as_bytes,
     checked_input,
-    checked_output,
     checked_shape,
     finite,
     gain_table,
@@ -27,6 +27,8 @@ from sonod.cext.filters import mirror_distance_hz, nearest_step, polyphase
 USUAL_OVERSAMPLING = 6.0
 # The pass band must end this share of the output rate before its middle, to leave room for the filter's slope.
 LARGEST_PASS_SHARE = 0.46
+# The stop band begins at the latest at this multiple of half the pass band, to keep noise out.
+STEEPEST = 2.0
 
 
 class Demodulator:
@@ -36,8 +38,8 @@ class Demodulator:
     `time_gain`, by 2 * exp(-2j*pi*f0*t) with t = t0_s + n / sampling_hz, low-passed and brought to `output_hz`. So a
     cosine of amplitude A at f0 comes out with magnitude A. Sample m belongs to t = output_t0_s + m / output_hz.
 
-    The low-pass has linear phase without delay, is flat to `half_bandwidth_hz` and 60 dB down at the mirror image of
-    the band and at what folds back from `output_hz`; the record counts as 0 beyond its ends. `output_hz` becomes the
+    The low-pass has linear phase without delay, is flat to `half_bandwidth_hz` and 60 dB down from twice that on, at
+    the mirror image of the band and at what folds back from `output_hz`; the record counts as 0 beyond its ends. `output_hz` becomes the
     nearest rate with a simple ratio to `sampling_hz`; read it back from the attribute. Records sampled below Nyquist
     work as long as the band and its mirror image do not meet. `reference.demodulate` is the same in float64.
     """
@@ -81,7 +83,7 @@ class Demodulator:
                 f"output_hz: must be above {half / LARGEST_PASS_SHARE:g} for a half bandwidth of {half:g} Hz, "
                 f"got {output_hz:g}"
             )
-        self.stop_hz = min(mirror, self.output_hz) - half
+        self.stop_hz = min(mirror - half, self.output_hz - half, STEEPEST * half)
         self._filter = polyphase(
             samples,
             step,
@@ -92,18 +94,16 @@ class Demodulator:
         )
         outputs = self._filter.outputs
         self._gain = gain_table(time_gain, transmits, samples, sample_scale)
-        self._turns = turns(np.arange(outputs) * (f0 * float(step) / sampling_hz))
+        self._turns = turns(np.arange(outputs, dtype=np.float64) * (f0 * float(step) / sampling_hz))
         self._transmit_turns = turns(f0 * self.output_t0_s)
         self._remove_offset = remove_offset
         self.output_shape = (transmits, channels, outputs, 2)
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer(self.output_shape, np.float32)
 
     def run(self, raw: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Baseband of `raw`, into `out` or an array that the next call overwrites."""
-        if out is None and self._own is None:
-            self._own = np.zeros(self.output_shape, np.float32)
         raw = checked_input(raw, self._shape, self._dtype, "raw")
-        target = _output(out, self._own, self.output_shape)
+        target = self._output.take(out)
         _native.filter_traces(
             self._type,
             as_bytes(raw),
@@ -161,7 +161,7 @@ class RfPreparer:
             samples,
             nearest_step(1.0),
             pass_edge=half / sampling_hz,
-            stop_edge=(mirror - half) / sampling_hz,
+            stop_edge=min(mirror - half, STEEPEST * half) / sampling_hz,
             center=center / sampling_hz,
             gain=2.0,
         )
@@ -169,14 +169,12 @@ class RfPreparer:
         self._transmit_turns = turns(np.zeros(transmits))
         self._remove_offset = remove_offset
         self.output_shape = self._shape
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer(self.output_shape, np.float32)
 
     def run(self, raw: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Band-passed `raw`, into `out` or an array that the next call overwrites."""
-        if out is None and self._own is None:
-            self._own = np.zeros(self.output_shape, np.float32)
         raw = checked_input(raw, self._shape, self._dtype, "raw")
-        target = _output(out, self._own, self.output_shape)
+        target = self._output.take(out)
         _native.filter_traces(
             self._type,
             as_bytes(raw),
@@ -227,14 +225,12 @@ class IqPreparer:
         self.output_shape = self._shape
         self._gain = gain_table(time_gain, transmits, samples, sample_scale)
         self._remove_offset = remove_offset
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer(self.output_shape, np.float32)
 
     def run(self, raw: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Scaled `raw`, into `out` or an array that the next call overwrites."""
-        if out is None and self._own is None:
-            self._own = np.zeros(self.output_shape, np.float32)
         raw = checked_input(raw, self._shape, self._dtype, "raw")
-        target = _output(out, self._own, self.output_shape)
+        target = self._output.take(out)
         _native.scale_baseband(
             self._type,
             as_bytes(raw),
@@ -251,11 +247,3 @@ def turns(cycles: FloatArray) -> NDArray[np.float32]:
     """(n, 2) real and imaginary part of exp(-2j*pi*cycles)."""
     angle = -2 * np.pi * (cycles - np.round(cycles))
     return np.ascontiguousarray(np.stack([np.cos(angle), np.sin(angle)], axis=-1), dtype=np.float32)
-
-
-def _output(
-    out: NDArray[np.float32] | None, own: NDArray[np.float32] | None, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    if out is None and own is not None:
-        return own
-    return checked_output(out, np.broadcast_to(np.float32(0), shape))

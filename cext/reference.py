@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,7 +78,7 @@ def demodulate(
     return resample(mixed, step, kaiser_low_pass(taps, cutoff_hz / sampling_hz, attenuation_db))
 
 
-def resample(signal: NDArray[np.generic], step: float, response: Callable[[FloatArray], FloatArray]) -> ComplexArray:
+def resample(signal: NDArray[Any], step: float, response: Callable[[FloatArray], FloatArray]) -> ComplexArray:
     """`signal (..., N)` at positions 0, step, 2 step, ... <= N - 1 through a low-pass; zero beyond its ends."""
     samples = signal.shape[-1]
     count = math.floor((samples - 1) / step + 1e-9) + 1
@@ -180,7 +181,7 @@ def receive_weights(
     return weight
 
 
-def linear_interpolation(trace: NDArray[np.generic], index: FloatArray) -> NDArray[np.generic]:
+def linear_interpolation(trace: NDArray[Any], index: FloatArray) -> NDArray[Any]:
     """`trace (M,)` at fractional `index`; 0 outside 0..M-1 and for NaN."""
     samples = len(trace)
     inside = (index >= 0) & (index <= samples - 1)
@@ -191,7 +192,7 @@ def linear_interpolation(trace: NDArray[np.generic], index: FloatArray) -> NDArr
     return np.where(inside, trace[before] * (1 - share) + trace[after] * share, 0)
 
 
-def ideal_interpolation(trace: NDArray[np.generic], index: FloatArray) -> NDArray[np.generic]:
+def ideal_interpolation(trace: NDArray[Any], index: FloatArray) -> NDArray[Any]:
     """Band-limited: the trace is up-sampled 32 times by its spectrum (zeros appended), then read linearly."""
     factor, samples = 32, len(trace)
     padded = samples + 64
@@ -205,7 +206,7 @@ def ideal_interpolation(trace: NDArray[np.generic], index: FloatArray) -> NDArra
 
 
 def delay_and_sum(
-    data: NDArray[np.generic],
+    data: NDArray[Any],
     *,
     origins_m: ArrayLike,
     directions: ArrayLike,
@@ -223,8 +224,8 @@ def delay_and_sum(
     apodization: str,
     time_offset_s: float = 0.0,
     receive_time_s: ArrayLike | None = None,
-    interpolate: Callable[[NDArray[np.generic], FloatArray], NDArray[np.generic]] = linear_interpolation,
-) -> NDArray[np.generic]:
+    interpolate: Callable[[NDArray[Any], FloatArray], NDArray[Any]] = linear_interpolation,
+) -> NDArray[Any]:
     """Delay and sum of `data (T, C, M)`, complex baseband or (demodulation_hz = 0) real RF, on lines: (L, N).
 
     Point j of line i is origins_m[i] + directions[i] * distances_m[j]. The sum over transmits t and channels c of
@@ -265,7 +266,7 @@ def delay_and_sum(
 # -- detect, compress, scan-convert -----------------------------------------------------------------------------------
 
 
-def envelope(iq: NDArray[np.generic]) -> FloatArray:
+def envelope(iq: NDArray[Any]) -> FloatArray:
     """Magnitude of `iq (..., 2)`."""
     return np.hypot(np.asarray(iq[..., 0], dtype=np.float64), np.asarray(iq[..., 1], dtype=np.float64))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sonod.cext import _native
-from sonod.cext.arrays import FloatArray, checked_input, checked_output, checked_shape, finite, positive
+from sonod.cext.arrays import FloatArray, OutputBuffer, checked_input, checked_shape, finite, positive
 
 # Pixels up to this many steps beyond the outermost line or sample take its value.
 EDGE = 0.5
@@ -17,8 +17,8 @@ EDGE = 0.5
 class ScanConverter:
     """Bilinear scan conversion: `run(lines (L, N) float32) -> float32 (rows, columns)`.
 
-    Pixel (row, column) shows the place `line_index`, `sample_index` (rows, columns), fractional; it is 0 where one of them
-    is NaN or more than half a step outside the lines, and `inside (rows, columns)` is False there.
+    Pixel (row, column) shows the place `line_index`, `sample_index` (rows, columns), fractional; it is 0 where one of
+    them is NaN or more than half a step outside the lines, and `inside (rows, columns)` is False there.
     """
 
     def __init__(self, shape: Sequence[int], line_index: ArrayLike, sample_index: ArrayLike) -> None:
@@ -37,17 +37,12 @@ class ScanConverter:
         self._line_share = line_share.astype(np.float32).reshape(-1)
         self._sample_share = sample_share.astype(np.float32).reshape(-1)
         self.output_shape = across.shape
-        self._own: NDArray[np.float32] | None = None
+        self._output = OutputBuffer(self.output_shape, np.float32)
 
     def run(self, lines: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Pixels of `lines`, into `out` or an array that the next call overwrites."""
         lines = checked_input(lines, self._shape, np.float32, "lines")
-        if out is None:
-            if self._own is None:
-                self._own = np.zeros(self.output_shape, np.float32)
-            target = self._own
-        else:
-            target = checked_output(out, np.broadcast_to(np.float32(0), self.output_shape))
+        target = self._output.take(out)
         _native.scan_convert(lines, self._base, self._line_share, self._sample_share, target.reshape(-1))
         return target
 
@@ -64,8 +59,8 @@ def sector_map(
 ) -> tuple[FloatArray, FloatArray]:
     """(line index, sample index), each (rows, columns), of pixels at `x_m (columns,)`, `z_m (rows,)` in a sector.
 
-    Line i leaves the apex at `angles_rad[i]` from the z axis towards +x (evenly spaced or not, ascending or descending);
-    its sample j lies `radius_first_m + j * spacing_m` from the apex. NaN more than half a line outside.
+    Line i leaves the apex at `angles_rad[i]` from the z axis towards +x (evenly spaced or not, ascending or
+    descending); its sample j lies `radius_first_m + j * spacing_m` from the apex. NaN more than half a line outside.
     """
     angles = finite(angles_rad, "angles_rad", (None,))
     x, z = np.meshgrid(finite(x_m, "x_m", (None,)) - apex_x_m, finite(z_m, "z_m", (None,)) - apex_z_m)
@@ -83,8 +78,11 @@ def parallel_map(
     *,
     origin_z_m: float = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
-    """(line index, sample index) of pixels among parallel lines that leave z = origin_z_m at `line_x_m`, all steered
-    `angle_rad` from the z axis towards +x; positions may be uneven. Straight lines (angle 0) make a plain resampling."""
+    """(line index, sample index) of pixels among parallel lines that leave z = origin_z_m at `line_x_m`.
+
+    All lines are steered `angle_rad` from the z axis towards +x; their positions may be uneven. Straight lines
+    (angle 0) make a plain resampling.
+    """
     places = finite(line_x_m, "line_x_m", (None,))
     x, z = np.meshgrid(finite(x_m, "x_m", (None,)), finite(z_m, "z_m", (None,)) - origin_z_m)
     line_index = places_between(x - z * np.tan(angle_rad), places)

@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 import structlog
-import zmq
 
 from sonod import __version__
 from sonod.client.wire.header import Losses
@@ -18,7 +17,7 @@ from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
-from sonod.daemon.errors import ConfigError
+from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
 from sonod.daemon.publisher import Publisher
@@ -54,66 +53,61 @@ class Daemon:
             driver = open_uri(config.driver.uri)
         except DriverError as error:
             raise ConfigError([f"driver.uri: {error}"]) from error
+        self.driver = driver
         self._states = StateKeeper(self.session.monotonic_ns)
         self._ring = SlotRing(config.acquire.waiting_frames)
         self._settings_notice: SettingsNotice | None = None
         self._viewer: ViewerProcess | None = None
         self._ready = False
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._closers: list[Callable[[], object]] = [lambda: self._context.destroy(linger=0)]
+        self.publisher = Publisher(
+            (config.publish.endpoint, *config.publish.also),
+            config.publish.high_water_frames,
+            self.session,
+            self._standing,
+        )
+        self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
+        self._recorder = Recorder(
+            config.record.queue_frames,
+            self.session.id,
+            lambda: None if self.planner.present is None else self.planner.present.acquisition,
+            self._recording_ended,
+        )
+        self.planner = Planner(
+            driver,
+            config.image.options(),
+            config.settings,
+            install=self._runner.install,
+            withdraw=self._runner.withdraw,
+            offer=lambda configuration: self.reader.offer(configuration),
+            announce=self._announce,
+        )
+        acquire = config.acquire
+        self.reader = Reader(
+            driver,
+            self._ring,
+            self._states,
+            self.planner.configure,
+            patience=Patience(acquire.read_timeout_s, acquire.stall_s, acquire.retry_first_s, acquire.retry_longest_s),
+            tap=self._recorder.offer,
+            monotonic_ns=self.session.monotonic_ns,
+        )
+        services = Services(
+            driver=driver,
+            reader=self.reader,
+            planner=self.planner,
+            ring=self._ring,
+            runner=self._runner,
+            recorder=self._recorder,
+            states=self._states,
+            session=self.session,
+            presets=presets,
+            addresses=lambda: self.addresses,
+            wanted=lambda: self.publisher.wanted,
+        )
         try:
-            self.publisher = Publisher(
-                self._context,
-                (config.publish.endpoint, *config.publish.also),
-                config.publish.high_water_frames,
-                self.session,
-                self._standing,
-            )
-            self._closers.insert(0, lambda: self.publisher.leave(LEAVE_TIMEOUT_S))
-            self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
-            self._recorder = Recorder(
-                config.record.queue_frames,
-                self.session.id,
-                lambda: None if self.planner.present is None else self.planner.present.acquisition,
-                self._recording_ended,
-            )
-            self.planner = Planner(
-                driver,
-                config.image.options(),
-                config.settings,
-                install=self._runner.install,
-                withdraw=self._runner.withdraw,
-                offer=lambda configuration: self.reader.offer(configuration),
-                announce=self._announce,
-            )
-            acquire = config.acquire
-            self.reader = Reader(
-                driver,
-                self._ring,
-                self._states,
-                self.planner.configure,
-                patience=Patience(
-                    acquire.read_timeout_s, acquire.stall_s, acquire.retry_first_s, acquire.retry_longest_s
-                ),
-                tap=self._recorder.offer,
-                monotonic_ns=self.session.monotonic_ns,
-            )
-            services = Services(
-                driver=driver,
-                reader=self.reader,
-                planner=self.planner,
-                ring=self._ring,
-                runner=self._runner,
-                recorder=self._recorder,
-                states=self._states,
-                session=self.session,
-                presets=presets,
-                addresses=lambda: self.addresses,
-                wanted=lambda: self.publisher.wanted,
-            )
-            self.control = Control(self._context, config.control.endpoint, Commands(services), self._lease_expired)
-        except BaseException:
-            self._close()
+            self.control = Control(config.control.endpoint, Commands(services), self._lease_expired)
+        except EndpointError:
+            self.publisher.leave(0)
             raise
         self._states.listener = self._state_changed
 
@@ -157,7 +151,8 @@ class Daemon:
         ]
         if self._viewer is not None:
             self._viewer.stop()
-        self._close()
+        if not self.publisher.leave(LEAVE_TIMEOUT_S):
+            stuck.append("publisher")
         if stuck:
             self._log.error("threads_stuck", threads=stuck)
         if self._ready:
@@ -166,10 +161,6 @@ class Daemon:
     def _leave_planner(self) -> bool:
         self.planner.leave()
         return True
-
-    def _close(self) -> None:
-        for close in self._closers:
-            close()
 
     def _start_viewer(self) -> None:
         config = self.config.viewer

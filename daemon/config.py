@@ -35,9 +35,16 @@ class ImageSection(Section):
     pixel_m: float = Field(default=0.0, ge=0, le=0.01)
     quality: Literal["exact", "default", "fast"] = "default"
     focused: Literal["lines", "synthetic"] = "lines"
+    usual_rows: int = Field(default=512, ge=16, le=4096)
+    finest_row_wavelengths: float = Field(default=0.25, gt=0, le=10)
 
     def options(self) -> ImageOptions:
-        return ImageOptions(self.columns, self.rows, self.pixel_m, self.quality, self.focused)
+        return ImageOptions(**self.model_dump())
+
+
+class CoreSection(Section):
+    threads: int = Field(default=0, ge=0, le=256)
+    instruction_set: str = "auto"
 
 
 class AcquireSection(Section):
@@ -95,6 +102,7 @@ class Config(Section):
     driver: DriverSection = DriverSection()
     settings: Mapping[str, SettingValue] = Field(default_factory=dict)
     image: ImageSection = ImageSection()
+    core: CoreSection = CoreSection()
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
     control: ControlSection = ControlSection()

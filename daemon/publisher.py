@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +15,9 @@ from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.daemon.errors import EndpointError
 from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
+from sonod.daemon.sockets import LINGER_MS, bind
 from sonod.daemon.subscriptions import Subscriptions
+from sonod.daemon.waker import Waker
 
 # Messages that wait for this thread; the socket never blocks, so more than a few means the machine is stuck.
 QUEUE_LIMIT = 16
@@ -35,7 +36,6 @@ class Publisher:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
         endpoints: Sequence[str],
         high_water_frames: int,
         session: Session,
@@ -50,7 +50,9 @@ class Publisher:
         self._notices: deque[Notice] = deque(maxlen=256)
         self._leaving = False
         self._log = structlog.get_logger()
-        self._socket = context.socket(zmq.XPUB)
+        # A context of its own, so that nothing on the control socket takes time from this one.
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._socket.setsockopt(zmq.SNDHWM, high_water_frames)
         self._socket.setsockopt(zmq.RCVHWM, 1000)
@@ -59,9 +61,9 @@ class Publisher:
         try:
             self.endpoints = tuple(bind(self._socket, endpoint, "publish.endpoint") for endpoint in endpoints)
         except EndpointError:
-            self._socket.close()
+            self._context.destroy(linger=0)
             raise
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="sonod-publisher")
 
     # -- any thread ------------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ class Publisher:
         if self._thread.ident is None:
             self._close()
             return True
-        self._wake()
+        self._waker.wake()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -100,7 +102,7 @@ class Publisher:
             return True
         kept = len(self._frames) < QUEUE_LIMIT
         self._frames.append(message)
-        self._wake()
+        self._waker.wake()
         return kept
 
     def notify(self, *notices: Notice) -> None:
@@ -108,24 +110,21 @@ class Publisher:
         if self._leaving:
             return
         self._notices.extend(notices)
-        self._wake()
-
-    def _wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
+        self._waker.wake()
 
     # -- the publisher's thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_fd, zmq.POLLIN)
+        poller.register(self._waker.fd, zmq.POLLIN)
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
             now_ns = self._session.monotonic_ns()
             ready = dict(poller.poll(max(0, (next_repeat_ns - now_ns) // 1_000_000 + 1)))
-            if self._wake_fd in ready:
-                os.eventfd_read(self._wake_fd)
+            if self._waker.fd in ready:
+                self._waker.calm()
             if self._socket in ready and self._hear():
                 next_repeat_ns = min(next_repeat_ns, max(last_standing_ns + WELCOME_PAUSE_NS, now_ns))
             while self._frames:
@@ -172,18 +171,5 @@ class Publisher:
             self._log.error("publish_failed", reason=str(error))
 
     def _close(self) -> None:
-        # Long enough for the last notice on loopback, short enough for a stop within two seconds.
-        self._socket.close(linger=200)
-        os.close(self._wake_fd)
-
-
-def bind(socket: zmq.Socket[bytes], endpoint: str, key: str) -> str:
-    """Bind, and return the address with the port that was found for `*`; EndpointError names the remedy."""
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        raise EndpointError(
-            f"{key}: cannot listen on {endpoint} ({error.strerror}); stop the program that does, or choose another port"
-        ) from error
-    found = socket.getsockopt(zmq.LAST_ENDPOINT)
-    return found.rstrip(b"\0").decode() if isinstance(found, bytes) else endpoint
+        self._context.destroy(linger=LINGER_MS)
+        self._waker.close()

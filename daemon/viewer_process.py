@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 
 import structlog
 
 MODULE = "sonod.client.viewer"
 END_TIMEOUT_S = 1.0
+# What the gateway prints when it serves, in front of the page's address.
+READY = "viewer "
 
 
 class ViewerProcess:
     """Runs the gateway as a child; its failure is logged and stops nothing.
 
     The child's standard input is a pipe that nobody writes to: when the daemon is gone, however it went, the pipe
-    ends, and the gateway with it.
+    ends, and the gateway with it. Its standard output tells when the page is served, and where.
     """
 
     def __init__(self, frames: str, control: str, host: str, port: int) -> None:
@@ -27,7 +30,8 @@ class ViewerProcess:
             *("--host", host, "--port", str(port)),
             "--until-input-ends",
         ]
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._reported = False
         self._log = structlog.get_logger()
 
@@ -38,9 +42,13 @@ class ViewerProcess:
 
     def start(self) -> None:
         try:
-            self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE)
+            child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         except OSError as error:
             self._log.error("viewer_failed", reason=str(error))
+            return
+        self._child = child
+        self._listener = threading.Thread(target=self._listen, args=(child,), name="sonod-viewer")
+        self._listener.start()
 
     def check(self) -> None:
         """Say once when the gateway has ended by itself."""
@@ -61,3 +69,14 @@ class ViewerProcess:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        if self._listener is not None:
+            self._listener.join(END_TIMEOUT_S)
+
+    def _listen(self, child: subprocess.Popen[str]) -> None:
+        """Until the gateway ends, or closes its output."""
+        assert child.stdout is not None
+        with child.stdout as lines:
+            for line in lines:
+                if line.startswith(READY):
+                    self.url = line.removeprefix(READY).strip()
+                    self._log.info("viewer_ready", url=self.url)

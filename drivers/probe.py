@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeGuard
 
@@ -64,14 +64,15 @@ class Probe:
     element_height_m: float = 0.0
     elevation_focus_m: float = math.inf
     radius_m: float = 0.0
-    element_normals: FloatArray | None = None
+    # Rows of length 1; without any, they follow from the kind.
+    element_normals: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
 
     def __post_init__(self) -> None:
         positions = frozen_array(self.element_positions_m, "probe.element_positions_m", (None, 3))
         if len(positions) == 0 or not np.isfinite(positions).all():
             raise ValueError("probe.element_positions_m: needs at least one element, all coordinates finite")
         object.__setattr__(self, "element_positions_m", positions)
-        if self.element_normals is None:
+        if len(self.element_normals) == 0:
             normals = np.zeros_like(positions)
             if self.kind is ArrayKind.CURVILINEAR:
                 normals[:] = positions - np.array([0.0, 0.0, -self.radius_m])

@@ -1,7 +1,7 @@
 """The `sonod` command. Every file has one command, or a few that belong together; here they get their names.
 
-The command line is a client of the daemon like any other; of all the daemon's files, only these use `sonod.client`
-beyond the wire format.
+The command line is a client of the daemon like any other: it uses `sonod.client` where the daemon itself knows only the
+wire format.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
+from sonod.daemon.cli.record import record
 from sonod.daemon.cli.run import run
 from sonod.daemon.cli.settings import get, preset, set_values
 from sonod.daemon.cli.status import status
 from sonod.daemon.cli.transmission import freeze, unfreeze
+from sonod.daemon.cli.view import view
+from sonod.daemon.cli.watch import watch
 
 app = typer.Typer(
     name="sonod",
@@ -35,13 +38,16 @@ app.command()(run)
 app.command()(drivers)
 app.command("check-config")(check_config)
 app.command()(status)
+app.command()(watch)
 app.command()(get)
 app.command("set")(set_values)
 app.command()(preset)
-app.command()(process)
-app.command()(bench)
 app.command()(freeze)
 app.command()(unfreeze)
+app.command()(record)
+app.command()(process)
+app.command()(view)
+app.command()(bench)
 
 
 def _version(asked: bool) -> None:

@@ -31,7 +31,7 @@ class LinesPlan(Plan):
         self._lines = at_sound_speed(acquisition.lines, settings.sound_speed_m_s / acquisition.sound_speed_m_s)
         grid, sector = lines_grid(self._lines, settings.depth_m, options)
         self._scale = np.float32(acquisition.sample_scale)
-        distances = self._lines.first_m + np.arange(self._lines.count) * self._lines.spacing_m
+        distances = self._lines.first_m + np.arange(self._lines.count, dtype=np.float64) * self._lines.spacing_m
         applied = configuration.applied
         gain = None if "tgc_db" in applied else time_gain(settings.tgc_db, distances, settings.depth_m)
         self._gain = None if gain is None or self._format is SampleFormat.RF else gain

@@ -48,7 +48,7 @@ class MotionPlan(Plan):
             origin = tuple(acquisition.probe.element_positions_m[0].tolist())
             direction = (0.0, 0.0, 1.0)
         self._count = max(1, min(samples, int((settings.depth_m - first_m) / spacing_m) + 1))
-        depths = first_m + np.arange(samples) * spacing_m
+        depths = first_m + np.arange(samples, dtype=np.float64) * spacing_m
         applied = configuration.applied
         gain = None if "tgc_db" in applied else time_gain(settings.tgc_db, depths, settings.depth_m)
         self._gain = None if self._format is SampleFormat.RF else gain

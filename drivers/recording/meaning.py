@@ -268,7 +268,7 @@ def _probe(source: RecordingSource, positions: FloatArray) -> Probe:
         source.number("element_height_m", default=0.0),
         math.inf if focus is None else source.number("elevation_focus_m", above=0),
         radius,
-        normals,
+        np.empty((0, 3)) if normals is None else normals,
     )
 
 
