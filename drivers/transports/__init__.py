@@ -1,0 +1,1 @@
+"""How bytes reach a device. Nothing outside this folder imports a USB library."""
