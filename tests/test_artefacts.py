@@ -12,7 +12,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from conftest import REPOSITORY
 
 pytestmark = [pytest.mark.artefact, pytest.mark.timeout(1200)]
