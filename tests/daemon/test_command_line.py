@@ -21,9 +21,12 @@ from sonod.daemon.cli import main
 from sonod.drivers.frame import Slot
 from sonod.drivers.recording import RecordingWriter
 from sonod.drivers.settings import default_settings
+from sonod.drivers.transports.usb_bus import UsbDevice
 
 COMMAND_TIMEOUT_S = 60
 FRAMES = 4
+# The module, which the command of the same name hides.
+DEVICES = sys.modules["sonod.daemon.cli.devices"]
 
 
 @dataclass
@@ -234,6 +237,33 @@ def test_drivers_are_listed() -> None:
     rows = json.loads(sonod("drivers", "--json").stdout)
     assert {row["name"] for row in rows} >= {"sim", "replay"}
     assert all(row["uri"] and row["summary"] for row in rows)
+
+
+def device(**changes: object) -> UsbDevice:
+    values = {"vendor_id": 0x0403, "product_id": 0x601E, "bus": 2, "address": 20, "manufacturer": "FTDI"}
+    values |= {"product": "Bridge", "serial": "1", "drivers": ("bulk",), "permission": "", "busy": False}
+    return UsbDevice(**values | changes)  # type: ignore[arg-type]
+
+
+def test_devices_are_listed_with_driver_and_missing_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    attached = (device(), device(product_id=1, permission="the rule"), device(product_id=2, busy=True, drivers=()))
+    monkeypatch.setattr(DEVICES, "attached_devices", lambda: attached)
+    listed = sonod("devices")
+    assert listed.returncode == 0
+    assert re.search(r"0403:601e +2:20 +FTDI Bridge +1 +bulk +good", listed.stdout)
+    assert re.search(r"0403:0001 .* permission missing", listed.stdout)
+    assert re.search(r"0403:0002 .* none +in use by another program", listed.stdout)
+    assert "    the rule" in listed.stdout
+    assert [row["usb_id"] for row in json.loads(sonod("devices", "--json").stdout)] == [
+        "0403:601e",
+        "0403:0001",
+        "0403:0002",
+    ]
+
+
+def test_devices_says_when_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DEVICES, "attached_devices", tuple)
+    assert sonod("devices").stdout.startswith("No USB device is attached")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
