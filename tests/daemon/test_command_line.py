@@ -15,16 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from picture_driver import PictureDriver
+from picture_recording import write_picture_recording
 
 from sonod.daemon.cli import main
-from sonod.drivers.frame import Slot
-from sonod.drivers.recording import RecordingWriter
-from sonod.drivers.settings import default_settings
 from sonod.drivers.transports.usb_bus import UsbDevice
 
 COMMAND_TIMEOUT_S = 60
-FRAMES = 4
 # The module, which the command of the same name hides.
 DEVICES = sys.modules["sonod.daemon.cli.devices"]
 
@@ -59,17 +55,7 @@ def sonod_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recording") / "pictures.h5"
-    driver = PictureDriver()
-    driver.open()
-    configuration = driver.prepare(default_settings(driver.knobs()))
-    slot = Slot(0)
-    slot.prepare(configuration)
-    with RecordingWriter(path, configuration.acquisition) as writer:
-        for slot.number in range(1, FRAMES + 1):
-            slot.data[:] = slot.number
-            writer.append(slot)
-    return path
+    return write_picture_recording(tmp_path_factory.mktemp("recording") / "pictures.h5")
 
 
 @pytest.fixture(scope="module")
