@@ -70,6 +70,14 @@ INLINE v8f sqrt8(v8f x) {
 #endif
 }
 
+/* Keeps a value in a register: the compiler would else read a constant or a sample again from memory for every use,
+   and the two load ports are what the inner loop has least of. */
+#if defined(__AVX__)
+#define KEEP8(value) __asm__("" : "+x"(value))
+#else
+#define KEEP8(value) (void)(value)
+#endif
+
 /* Where the mask is set (all ones) `yes`, else `no`. */
 INLINE v8f select8(v8i mask, v8f yes, v8f no) { return (v8f)((mask & (v8i)yes) | (~mask & (v8i)no)); }
 INLINE v8f min8(v8f a, v8f b) { return select8(a < b, a, b); }
