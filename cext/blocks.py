@@ -286,7 +286,9 @@ class BlockPlan:
         )
         by_points = self._time_kind == -3
         self._time_kind[by_points] = np.arange(by_points.sum(), dtype=np.int32)
-        self._time_points = np.ascontiguousarray(points[by_points]) if by_points.any() else np.zeros((1, BLOCK), np.float32)
+        self._time_points = (
+            np.ascontiguousarray(points[by_points]) if by_points.any() else np.zeros((1, BLOCK), np.float32)
+        )
         partial = (whole == 0) & (self._time_kind != -2)
         self._weight_kind = np.full(shape, -1, np.int32)
         self._weight_kind[partial] = np.arange(partial.sum(), dtype=np.int32)

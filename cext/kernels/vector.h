@@ -102,6 +102,13 @@ INLINE v8f sums8(const v8f a[8]) {
            __builtin_shuffle(quad[0], quad[1], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
 }
 
+/* A sample as float; NaN and infinities become 0. */
+INLINE float finite_or_zero(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000u) == 0x7f800000u ? 0.0f : x;
+}
+
 /* sin and cos of 2 pi p for |p| <= 0.5, by half angles and Taylor polynomials; error below 4e-7. */
 INLINE void turn(float p, float *restrict sine, float *restrict cosine) {
     const float x = 3.14159265f * p, y = x * x;
