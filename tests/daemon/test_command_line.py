@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from picture_driver import PictureDriver
+from picture_recording import write_picture_recording
 
 from sonod.daemon.cli import main
-from sonod.drivers.frame import Slot
-from sonod.drivers.recording import RecordingWriter
-from sonod.drivers.settings import default_settings
+from sonod.drivers.transports.usb_bus import UsbDevice
 
 COMMAND_TIMEOUT_S = 60
-FRAMES = 4
+# The module, which the command of the same name hides.
+DEVICES = sys.modules["sonod.daemon.cli.devices"]
 
 
 @dataclass
@@ -56,17 +55,7 @@ def sonod_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("recording") / "pictures.h5"
-    driver = PictureDriver()
-    driver.open()
-    configuration = driver.prepare(default_settings(driver.knobs()))
-    slot = Slot(0)
-    slot.prepare(configuration)
-    with RecordingWriter(path, configuration.acquisition) as writer:
-        for slot.number in range(1, FRAMES + 1):
-            slot.data[:] = slot.number
-            writer.append(slot)
-    return path
+    return write_picture_recording(tmp_path_factory.mktemp("recording") / "pictures.h5")
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +223,33 @@ def test_drivers_are_listed() -> None:
     rows = json.loads(sonod("drivers", "--json").stdout)
     assert {row["name"] for row in rows} >= {"sim", "replay"}
     assert all(row["uri"] and row["summary"] for row in rows)
+
+
+def device(**changes: object) -> UsbDevice:
+    values = {"vendor_id": 0x0403, "product_id": 0x601E, "bus": 2, "address": 20, "manufacturer": "FTDI"}
+    values |= {"product": "Bridge", "serial": "1", "drivers": ("bulk",), "permission": "", "busy": False}
+    return UsbDevice(**values | changes)  # type: ignore[arg-type]
+
+
+def test_devices_are_listed_with_driver_and_missing_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    attached = (device(), device(product_id=1, permission="the rule"), device(product_id=2, busy=True, drivers=()))
+    monkeypatch.setattr(DEVICES, "attached_devices", lambda: attached)
+    listed = sonod("devices")
+    assert listed.returncode == 0
+    assert re.search(r"0403:601e +2:20 +FTDI Bridge +1 +bulk +good", listed.stdout)
+    assert re.search(r"0403:0001 .* permission missing", listed.stdout)
+    assert re.search(r"0403:0002 .* none +in use by another program", listed.stdout)
+    assert "    the rule" in listed.stdout
+    assert [row["usb_id"] for row in json.loads(sonod("devices", "--json").stdout)] == [
+        "0403:601e",
+        "0403:0001",
+        "0403:0002",
+    ]
+
+
+def test_devices_says_when_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DEVICES, "attached_devices", tuple)
+    assert sonod("devices").stdout.startswith("No USB device is attached")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
