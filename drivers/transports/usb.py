@@ -307,6 +307,8 @@ def _identify(found: Any) -> Identity:
     strings = {}
     refusal = ""
     try:
+        # pyusb hides why the languages cannot be read; asking first shows it.
+        usb.util.get_langids(found)
         for name, index in (
             ("manufacturer", found.iManufacturer),
             ("product", found.iProduct),

@@ -54,7 +54,7 @@ def test_two_of_a_kind_need_a_serial() -> None:
     bus = Bus()
     bus.attach(Parrot("A"))
     bus.attach(Parrot("B"))
-    with pytest.raises(DeviceNotFound, match="2 are attached.*A, B"):
+    with pytest.raises(DeviceNotFound, match=r"2 are attached.*A, B"):
         open_device(PARROT, MemoryBackend(bus))
     device = open_device(Selector(0x1234, 0x5678, "B"), MemoryBackend(bus))
     assert device.identity.serial == "B"
