@@ -61,7 +61,7 @@ class CdcBoard(EmulatedDevice):
         self._later: deque[tuple[int, bytes]] = deque()
         self._wire_ns = 0
 
-    # -- what a board implements -------------------------------------------------------------------------------------
+    # -- what a board implements ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def received(self, data: bytes) -> None:
@@ -77,7 +77,7 @@ class CdcBoard(EmulatedDevice):
         """When `advance` will next have something to do; None = not before the host asks."""
         return None
 
-    # -- for the board ---------------------------------------------------------------------------------------------------
+    # -- for the board -------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, at_ns: int = 0) -> None:
         """Send now, or at a time that is not before that of anything sent already."""
@@ -96,7 +96,7 @@ class CdcBoard(EmulatedDevice):
         self._queue.clear()
         self._later.clear()
 
-    # -- for the front -----------------------------------------------------------------------------------------------------
+    # -- for the front -------------------------------------------------------------------------------------------------
 
     def control(self, setup: Setup, data: bytes) -> bytes:
         if setup.request_type & 0x60 != 0x20:

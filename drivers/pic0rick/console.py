@@ -123,7 +123,9 @@ class DumpParser:
             last -= 1
         count = last - first
         if not 2 * self._samples <= count <= 4 * self._samples or reply[last - 1] != _COMMA:
-            raise ProtocolError(f"pic0rick: a dump has {2 * self._samples}..{4 * self._samples} characters, got {count}")
+            raise ProtocolError(
+                f"pic0rick: a dump has {2 * self._samples}..{4 * self._samples} characters, got {count}"
+            )
         text = np.frombuffer(reply, np.uint8, count, first)
         digits, is_comma = self._digits[:count], self._is_comma[:count]
         np.take(self._table, text, out=digits, mode="clip")

@@ -103,7 +103,7 @@ def optimised_transmit_mask(setting: TxRx) -> int:
 
     Of the channels that only receive and those that do both, the receive bits of the larger group are added.
     """
-    transmit, receive = setting.masks(Board.WULPUS)
+    transmit, _ = setting.masks(Board.WULPUS)
     both = [c for c in setting.receive if c in setting.transmit]
     only = [c for c in setting.receive if c not in setting.transmit]
     if both:
