@@ -124,7 +124,8 @@ class Planner:
         handover.first_frame.add_done_callback(lambda future: self._first_frame(settings, future.result()))
         first_frame = None
         with contextlib.suppress(TimeoutError):
-            first_frame = handover.first_frame.result(FIRST_FRAME_TIMEOUT_S + 3 / settings.frame_rate_hz)
+            if handover.flowing:
+                first_frame = handover.first_frame.result(FIRST_FRAME_TIMEOUT_S + 3 / settings.frame_rate_hz)
         return Change(settings.revision, first_frame, applied)
 
     def _make(self, changes: Mapping[str, object], expected_revision: int | None) -> tuple[Handover, dict[str, Value]]:

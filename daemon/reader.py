@@ -237,6 +237,7 @@ class Reader:
         if self._expected is not None:
             self._expected.first_frame.set_result(None)
         self._expected = handover
+        handover.flowing = self._driver.state is DriverState.RUNNING
         handover.applied.set_result(None)
 
     def _lost(self, error: Exception) -> None:

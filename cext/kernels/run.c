@@ -12,7 +12,35 @@
 FOR_EACH(filter, sonod_filter, plan->transmits *plan->channels)
 FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
 FOR_EACH(das_exact, sonod_das_exact, plan->lines)
+FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
 FOR_EACH(compress, sonod_compress, plan->rows)
+
+/* Lines of a band of the block kernel. */
+#define BAND_LINES ((size_t)8)
+
+typedef struct {
+    const sonod_das_blocks *plan;
+    size_t first, count;
+} transmit_group;
+
+static void one_resample(void *context, size_t trace) {
+    const transmit_group *group = context;
+    sonod_kernels_current()->das_resample(group->plan, group->first, trace);
+}
+
+static void one_band(void *context, size_t band) {
+    const transmit_group *group = context;
+    sonod_kernels_current()->das_blocks(group->plan, group->first, group->count, band);
+}
+
+void sonod_run_das_blocks(const sonod_das_blocks *plan) {
+    for (size_t first = 0; first < plan->transmits; first += plan->group) {
+        const size_t left = plan->transmits - first;
+        transmit_group group = {plan, first, left < plan->group ? left : plan->group};
+        sonod_parallel(group.count * plan->channels, one_resample, &group);
+        sonod_parallel((plan->lines + BAND_LINES - 1) / BAND_LINES, one_band, &group);
+    }
+}
 
 typedef struct {
     const float *iq;

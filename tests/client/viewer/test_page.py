@@ -63,6 +63,7 @@ def watch(daemon: FakeDaemon, scenario: Scenario, width: int = 1280, height: int
         async with serving(daemon) as client, Chromium(width, height) as browser:
             await browser.open(client.url)
             await browser.until(LIVE)
+            await browser.until("document.querySelector('.knob') !== null")
             await scenario(browser)
             assert browser.complaints == []
             assert {url for url in browser.requested if not url.startswith((client.url, "about:"))} == set()
@@ -233,6 +234,9 @@ def test_a_probe_that_goes_silent_is_called_stale_within_a_second() -> None:
         assert "NO NEW FRAME" in await browser.until(BANNER)
         opacity = await browser.evaluate("getComputedStyle(document.getElementById('picture')).opacity")
         assert float(opacity) < 0.5
+        # The old picture stays, and nothing else is tried.
+        await browser.until(f"{BANNER}.startsWith('NO NEW FRAME 3')")
+        assert (await canvas(browser, "picture"))[..., 0].max() == 255
         daemon.stalled.clear()
         await browser.until(LIVE)
 
