@@ -56,7 +56,9 @@ def test_wheel_passes_the_tests_in_an_empty_environment(artefacts: tuple[Path, P
     python = tmp_path / "venv" / "bin" / "python"
     venv.create(tmp_path / "venv", with_pip=True)
     _run(str(python), "-m", "pip", "install", "--quiet", str(artefacts[1]))
-    _run(str(python), "-m", "pip", "install", "--quiet", "pytest", "pytest-timeout", "hypothesis", "scipy", "jsonschema")
+    _run(
+        str(python), "-m", "pip", "install", "--quiet", "pytest", "pytest-timeout", "hypothesis", "scipy", "jsonschema"
+    )
     shutil.copytree(REPOSITORY / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)

@@ -203,7 +203,7 @@ def test_transmit_frequency_moves_the_spectrum_and_costs_strength_off_the_band()
     # The unsteered wave's echo of the wire in the middle, on a channel right above it.
     there = slice(1310, 1370)
     ratio = np.abs(low[1, 64, there].astype(float)).max() / np.abs(center[1, 64, there].astype(float)).max()
-    assert 0.6 < ratio < 0.8
+    assert 0.4 < ratio < 0.75
 
 
 def test_angles_are_those_of_the_settings() -> None:
