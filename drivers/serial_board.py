@@ -90,15 +90,14 @@ class SerialBoard(Driver):
         is_ours: Callable[[Identity], bool] = lambda identity: True,
     ) -> None:
         """Read the probe's file (`file` unless the URI names another), open the port and identify the board."""
-        self._file = load_board(self.uri.options.get("probe", file))
+        said = load_board(self.uri.options.get("probe", file))
+        self._file = _renamed(said) if self.emulated else said
         self._port = self._open_port(usb_ids, wanted, is_ours)
         try:
             self._identify(self._port)
         except BaseException:
             self._close()
             raise
-        if self.emulated:
-            self._file = _renamed(self._file)
 
     def _close(self) -> None:
         port, self._port = self._port, None
