@@ -292,10 +292,11 @@ cdef extern from "kernels.h":
         size_t taps
         const float *coefficients
         const int32_t *starts
-        const int32_t *phases
+        const int32_t *filters
         size_t start_at
-        const float *turns
-        const float *transmit_turns
+        const float *wave_turns
+        const float *point_turns
+        const float *point_turning
         const int32_t *time_kind
         const int32_t *weight_kind
         const float *time_quadratic
@@ -372,8 +373,9 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
                const int32_t[:, ::1] list_elements not None, const float[:, :, ::1] list_positions not None,
                Py_ssize_t step, Py_ssize_t width, Py_ssize_t row, const float[::1] constants not None,
                const float[:, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
-               const int32_t[:, ::1] phases not None, Py_ssize_t start_at, const float[:, :, ::1] turns not None,
-               const float[:, ::1] transmit_turns not None, const int32_t[:, :, ::1] time_kind not None,
+               const int32_t[:, ::1] filters not None, Py_ssize_t start_at, const float[::1] wave_turns not None,
+               const float[::1] point_turns not None, const float[:, ::1] point_turning not None,
+               const int32_t[:, :, ::1] time_kind not None,
                const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] time_quadratic not None,
                const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
                float[:, :, :, :, ::1] planes not None, float factor, const float[::1] data not None,
@@ -399,10 +401,11 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
     _require(constants.shape[0] == 9, "constants must be (9,)")
     _require(coefficients.shape[1] % 8 == 0, "coefficients must be (phases, 2 taps), taps a multiple of 4")
-    _require(starts.shape[0] == step and starts.shape[1] == width and phases.shape[0] == step
-             and phases.shape[1] == width and width % 8 == 0, "starts, phases must be (step, width), width of 8 n")
-    _require(turns.shape[0] == step and turns.shape[1] == 2 and turns.shape[2] == width, "turns: wrong shape")
-    _require(transmit_turns.shape[0] == transmits and transmit_turns.shape[1] == 2, "transmit_turns: wrong shape")
+    _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
+             and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
+    _require(wave_turns.shape[0] == transmits, "wave_turns must be (transmits,)")
+    _require(point_turns.shape[0] == 16 and point_turning.shape[0] == 2 and point_turning.shape[1] == 16,
+             "point_turns must be (16,), point_turning (2, 16)")
     _require(row >= width + 40, "row must leave room for margins")
     _require(time_kind.shape[0] == transmits and time_kind.shape[1] == lines, "time_kind: wrong shape")
     _require(weight_kind.shape[0] == transmits and weight_kind.shape[1] == lines and weight_kind.shape[2] == blocks,
@@ -410,8 +413,8 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     _require(time_quadratic.shape[0] == transmits and time_quadratic.shape[1] == lines
              and time_quadratic.shape[2] == blocks and time_quadratic.shape[3] == 3, "time_quadratic: wrong shape")
     _require(time_points.shape[1] == 16 and weight_points.shape[1] == 16, "time_points, weight_points must be (n, 16)")
-    _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 4
-             and planes.shape[4] == row, "planes must be (group, channels, step, 4, row)")
+    _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 2
+             and planes.shape[4] == row, "planes must be (group, channels, step, 2, row)")
     _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
     _require(out.shape[0] == lines * count * 2, "out: wrong size")
     plan.lines = lines
@@ -454,10 +457,11 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     plan.taps = coefficients.shape[1] // 2
     plan.coefficients = &coefficients[0, 0]
     plan.starts = &starts[0, 0]
-    plan.phases = &phases[0, 0]
+    plan.filters = &filters[0, 0]
     plan.start_at = start_at
-    plan.turns = &turns[0, 0, 0]
-    plan.transmit_turns = &transmit_turns[0, 0]
+    plan.wave_turns = &wave_turns[0]
+    plan.point_turns = &point_turns[0]
+    plan.point_turning = &point_turning[0, 0]
     plan.time_kind = &time_kind[0, 0, 0]
     plan.weight_kind = &weight_kind[0, 0, 0]
     plan.time_quadratic = &time_quadratic[0, 0, 0, 0]

@@ -96,7 +96,7 @@ class BlockPlan:
         self.fine_hz, ratio = _fine_rate(self.step / pace_s, sampling_hz)
         self._span(time, t0_s, slowness, time_offset_s, sampling_hz)
         self._filter(ratio, half / sampling_hz)
-        self._turn(demodulation_hz, t0_s, sampling_hz)
+        self._turn(demodulation_hz, t0_s)
         self._list_channels()
         self._pass_waves(time32, time64, weight, t0_s, sampling_hz, demodulation_hz, time_offset_s)
         fine_per_metre = self.fine_hz * slowness
@@ -119,9 +119,9 @@ class BlockPlan:
             np.float32,
         )
         transmits, channels = receive.shape
-        bytes_per_transmit = channels * self.step * 4 * self._row * 4
+        bytes_per_transmit = channels * self.step * 2 * self._row * 4
         group = min(transmits, max(1, PLANE_BYTES // bytes_per_transmit))
-        self._planes = np.zeros((group, channels, self.step, 4, self._row), np.float32)
+        self._planes = np.zeros((group, channels, self.step, 2, self._row), np.float32)
 
     @property
     def table_bytes(self) -> int:
@@ -156,10 +156,11 @@ class BlockPlan:
             self._constants,
             self._coefficients,
             self._starts,
-            self._phases,
+            self._filters,
             self._start_at,
-            self._turns,
-            self._transmit_turns,
+            self._wave_turns,
+            self._point_turns,
+            self._point_turning,
             self._time_kind,
             self._weight_kind,
             self._time_quadratic,
@@ -223,18 +224,17 @@ class BlockPlan:
         index = np.arange(self._width)[None, :] * self.step + np.arange(self.step)[:, None]
         whole = (index * ratio.numerator) // ratio.denominator
         starts = np.minimum(whole - left, self._samples - self._start_at)
-        self._starts = np.ascontiguousarray(starts, dtype=np.int32)
-        self._phases = np.ascontiguousarray(index % ratio.denominator, dtype=np.int32)
-        self._fine_index = index
+        self._starts = np.ascontiguousarray(2 * starts, dtype=np.int32)
+        filters = index % ratio.denominator * self._coefficients.shape[1]
+        self._filters = np.ascontiguousarray(filters, dtype=np.int32)
 
-    def _turn(self, demodulation_hz: float, t0_s: FloatArray, sampling_hz: float) -> None:
-        """Phase of the carrier half way to the next fine sample."""
-        cycles = (self._fine_index + 0.5) * (demodulation_hz / self.fine_hz)
-        angle = 2 * np.pi * (cycles % 1)
-        self._turns = np.ascontiguousarray(np.stack([np.cos(angle), np.sin(angle)], axis=1), dtype=np.float32)
-        own = 2 * np.pi * ((demodulation_hz * (t0_s + self._start_s)) % 1)
-        self._transmit_turns = np.ascontiguousarray(np.stack([np.cos(own), np.sin(own)], axis=1), dtype=np.float32)
-        del self._fine_index
+    def _turn(self, demodulation_hz: float, t0_s: FloatArray) -> None:
+        """Phase of the carrier at the first fine sample, and how it turns from point to point of a block."""
+        self._wave_turns = np.asarray((demodulation_hz * (t0_s + self._start_s)) % 1, dtype=np.float32)
+        cycles = (np.arange(BLOCK) - (BLOCK - 1) / 2) * self.step * demodulation_hz / self.fine_hz
+        self._point_turns = cycles.astype(np.float32)
+        angle = 2 * np.pi * cycles
+        self._point_turning = np.ascontiguousarray([np.cos(angle), np.sin(angle)], dtype=np.float32)
 
     def _list_channels(self) -> None:
         """Measured channels of each distinct receive row, padded to eights."""
@@ -286,7 +286,9 @@ class BlockPlan:
         )
         by_points = self._time_kind == -3
         self._time_kind[by_points] = np.arange(by_points.sum(), dtype=np.int32)
-        self._time_points = np.ascontiguousarray(points[by_points]) if by_points.any() else np.zeros((1, BLOCK), np.float32)
+        self._time_points = (
+            np.ascontiguousarray(points[by_points]) if by_points.any() else np.zeros((1, BLOCK), np.float32)
+        )
         partial = (whole == 0) & (self._time_kind != -2)
         self._weight_kind = np.full(shape, -1, np.int32)
         self._weight_kind[partial] = np.arange(partial.sum(), dtype=np.int32)

@@ -34,18 +34,18 @@ class Entry:
 ENTRIES = (
     Entry(
         "disk_pw_linear128_doppler",
-        "A rotating disk of 20 mm, 21 dB brighter than the water bath with its tube of speckle; band-pass sampled below "
-        "Nyquist, so demodulated before interpolation.",
+        "A rotating disk of 20 mm, 21 dB brighter than its surroundings; band-pass sampled below Nyquist, so "
+        "demodulated before interpolation.",
     ),
     Entry(
         "copper_fmc_linear32_water",
-        "Full matrix capture: the straight surface of a copper block at 23.6 mm. The two side-drilled holes below it are "
-        "displaced and smeared, because one speed of sound does not hold for both media.",
+        "Full matrix capture: the straight surface of a copper block at 23.6 mm. The two side-drilled holes below it "
+        "are displaced and smeared, because one speed of sound does not hold for both media.",
     ),
     Entry(
         "notch_hmc_linear64_aluminium",
-        "Half matrix capture, completed by reciprocity: a machined notch at (6.7, 19.6) mm and the back wall of a 40 mm "
-        "block, with its repetitions.",
+        "Half matrix capture, completed by reciprocity: a machined notch at (6.7, 19.6) mm and the back wall of a "
+        "40 mm block, with its repetitions.",
         "--set depth_m=0.055",
     ),
     Entry("notch_pw11_derived", "The same block by eleven plane waves.", "--set depth_m=0.055"),
@@ -58,7 +58,8 @@ ENTRIES = (
     ),
     Entry(
         "concrete_pairs_array12",
-        "Twelve shear-wave points on concrete, 66 pitch-catch pairs, 50 kHz: two bars near 115 mm, the back wall at 523 mm.",
+        "Twelve shear-wave points on concrete, 66 pitch-catch pairs, 50 kHz: two bars near 115 mm, the back wall at "
+        "523 mm.",
         "--set depth_m=0.7 --set dynamic_range_db=40",
     ),
     Entry(
@@ -70,7 +71,7 @@ ENTRIES = (
         "interson_curvilinear_rf",
         "RF lines of a convex probe: beef, with the bright bottom reflector at 91 mm.",
     ),
-    Entry("bpc_curvilinear_lines8bit_ref", "8-bit lines of a micro-convex probe: plates in a tank. Only scan-converted."),
+    Entry("bpc_curvilinear_lines8bit_ref", "8-bit lines of a micro-convex probe: plates in a tank."),
     Entry(
         "carotid_doppler_linear_iq",
         "Steered IQ lines of a carotid artery, first of twelve Doppler pulses: the dark vessel falls to the right.",
@@ -83,7 +84,7 @@ ENTRIES = (
     ),
     Entry(
         "raster3d_plexi_aluminium",
-        "One element moved over a plane, a picture for each y: here y = 11 mm, with the ends of the holes in the acrylic.",
+        "One element moved over a plane, a picture for each y: here y = 11 mm, with the ends of the holes in acrylic.",
         picture="frame_0011.png",
     ),
     Entry("pic0rick_steel_steps", "A-scan of a steel step (frame 24, 15 mm): level upwards, depth to the right.",
@@ -116,7 +117,10 @@ def make(folder: Path) -> str:
             with h5py.File(out) as file:
                 x, z = file["bmode/x_m"][()], file["bmode/z_m"][()]
             kept = PICTURES / f"{number:02d}_{entry.name}.png"
-            picture.thumbnail((LARGEST, LARGEST))
+            scale = LARGEST / max(picture.size)
+            picture = picture.resize(
+                tuple(max(1, round(side * scale)) for side in picture.size), Image.Resampling.BICUBIC
+            )
             picture.save(kept, optimize=True)
         with h5py.File(source) as file:
             title, licence, origin = (file.attrs[key] for key in ("title", "license", "source_repository"))

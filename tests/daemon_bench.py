@@ -38,8 +38,8 @@ class Bench:
 
     def frames(self, product: str = "bmode") -> Iterator[Frame]:
         """Frames, the subscription known to the daemon before this returns."""
-        messages = self.subscriber.messages("state", product, timeout_s=PATIENCE_S)
-        # The state that every newcomer is sent shows that the subscription has arrived.
+        messages = self.subscriber.messages(product, "state", timeout_s=PATIENCE_S)
+        # The state is subscribed to last: when it comes, as to every newcomer, the other subscription has arrived too.
         while not isinstance(next(messages), StateNotice):
             pass
         return (message for message in messages if isinstance(message, Frame))
@@ -53,7 +53,7 @@ class Bench:
 
     def event(self, name: str, cause: Callable[[], object], **facts: object) -> EventNotice:
         """The event with these facts that `cause` brings about."""
-        messages = self.subscriber.messages("state", "event", timeout_s=PATIENCE_S)
+        messages = self.subscriber.messages("event", "state", timeout_s=PATIENCE_S)
         next(messages)
         cause()
         for message in messages:

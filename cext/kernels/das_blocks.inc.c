@@ -7,7 +7,7 @@
 
 #define BLOCK 16
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
-#define BAND_LINES 8
+#define TILE_LINES 8
 /* Zeros before and behind every plane: a block may begin this much outside. */
 #define PLANE_MARGIN 24
 /* Largest drift of the delay from the middle of a block to its end, in fine samples, that the block kernel follows. */
@@ -84,14 +84,15 @@ INLINE int any8(v8i mask) {
 
 /* -- resampling -- */
 
-/* Four outputs of the resampling filter from four positions of the padded trace, as four (re, im). */
-INLINE v8f resample_four(const sonod_das_blocks *plan, const float *restrict trace, size_t first) {
+/* Four outputs of the resampling filter from four places of the padded trace, as four (re, im). */
+INLINE v8f resample_four(const float *restrict trace, const float *restrict coefficients, const int32_t *restrict starts,
+                         const int32_t *restrict filters, size_t floats) {
     v8f sum[4];
     for (size_t i = 0; i < 4; i++) {
-        const float *restrict x = trace + 2 * plan->starts[first + i];
-        const float *restrict h = plan->coefficients + 2 * plan->taps * (size_t)plan->phases[first + i];
-        v8f a = splat8(0);
-        for (size_t k = 0; k < 2 * plan->taps; k += 8)
+        const float *restrict x = trace + starts[i];
+        const float *restrict h = coefficients + filters[i];
+        v8f a = load8(x) * load8(h);
+        for (size_t k = 8; k < floats; k += 8)
             a = fma8(load8(x + k), load8(h + k), a);
         sum[i] = a;
     }
@@ -103,60 +104,61 @@ INLINE v8f resample_four(const sonod_das_blocks *plan, const float *restrict tra
            __builtin_shuffle(even, odd, (v8i){2, 3, 10, 11, 6, 7, 14, 15});
 }
 
+/* One plane: samples step * j + plane of the fine rate, I and Q apart. */
+INLINE void resample_plane(const float *restrict line, const float *restrict coefficients,
+                           const int32_t *restrict starts, const int32_t *restrict filters, size_t floats, size_t width,
+                           float *restrict re, float *restrict im) {
+    for (size_t j = 0; j < width; j += 8) {
+        const v8f low = resample_four(line, coefficients, starts + j, filters + j, floats);
+        const v8f high = resample_four(line, coefficients, starts + j + 4, filters + j + 4, floats);
+        store8(re + j, __builtin_shuffle(low, high, (v8i){0, 2, 4, 6, 8, 10, 12, 14}));
+        store8(im + j, __builtin_shuffle(low, high, (v8i){1, 3, 5, 7, 9, 11, 13, 15}));
+    }
+}
+
 /* Resamples one trace of the group of transmissions from `first_transmit` on into its planes. */
 static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t trace) {
     const size_t transmit = first_transmit + trace / plan->channels, channel = trace % plan->channels;
     if (plan->receive[transmit * plan->channels + channel] < 0)
         return;
     const size_t width = plan->width, row = plan->row, samples = plan->samples, margin = plan->taps + 8;
-    float *padded = sonod_scratch((2 * (samples + 2 * margin) + 2 * plan->step * row) * sizeof(float));
+    float *padded = sonod_scratch(2 * (samples + 2 * margin) * sizeof(float));
     if (!padded)
         return;
-    float *line = padded + 2 * margin, *fine = padded + 2 * (samples + 2 * margin);
+    float *line = padded + 2 * margin;
     memset(padded, 0, 2 * margin * sizeof(float));
     memset(line + 2 * samples, 0, 2 * margin * sizeof(float));
     const float *restrict raw = plan->data + 2 * samples * (transmit * plan->channels + channel);
     for (size_t i = 0; i < 2 * samples; i++)
         line[i] = finite_or_zero(raw[i]);
     line += 2 * plan->start_at;
-    /* Plane by plane, I and Q apart; behind the last sample a plane goes on with zeros. */
+    float *out = plan->planes + trace * plan->step * 2 * row;
     for (size_t plane = 0; plane < plan->step; plane++) {
-        float *restrict re = fine + 2 * plane * row, *restrict im = re + row;
-        for (size_t j = 0; j < width; j += 8) {
-            const size_t first = plane * width + j;
-            const v8f low = resample_four(plan, line, first), high = resample_four(plan, line, first + 4);
-            store8(re + j, __builtin_shuffle(low, high, (v8i){0, 2, 4, 6, 8, 10, 12, 14}));
-            store8(im + j, __builtin_shuffle(low, high, (v8i){1, 3, 5, 7, 9, 11, 13, 15}));
+        float *re = out + 2 * plane * row, *im = re + row;
+        memset(re, 0, PLANE_MARGIN * sizeof(float));
+        memset(im, 0, PLANE_MARGIN * sizeof(float));
+        memset(re + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(float));
+        memset(im + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(float));
+        re += PLANE_MARGIN;
+        im += PLANE_MARGIN;
+        const int32_t *starts = plan->starts + plane * width, *filters = plan->filters + plane * width;
+        /* The usual lengths with the length known to the compiler. */
+        switch (plan->taps) {
+        case 4:
+            resample_plane(line, plan->coefficients, starts, filters, 8, width, re, im);
+            break;
+        case 8:
+            resample_plane(line, plan->coefficients, starts, filters, 16, width, re, im);
+            break;
+        case 12:
+            resample_plane(line, plan->coefficients, starts, filters, 24, width, re, im);
+            break;
+        case 16:
+            resample_plane(line, plan->coefficients, starts, filters, 32, width, re, im);
+            break;
+        default:
+            resample_plane(line, plan->coefficients, starts, filters, 2 * plan->taps, width, re, im);
         }
-        memset(re + width, 0, (row - width) * sizeof(float));
-        memset(im + width, 0, (row - width) * sizeof(float));
-    }
-    /* To the carrier, with the difference to the next fine sample. */
-    const v8f own_c = splat8(plan->transmit_turns[2 * transmit]), own_s = splat8(plan->transmit_turns[2 * transmit + 1]);
-    float *out = plan->planes + trace * plan->step * 4 * row;
-    for (size_t plane = 0; plane < plan->step; plane++) {
-        const int wraps = plane + 1 == plan->step;
-        const float *restrict re = fine + 2 * plane * row, *restrict im = re + row;
-        const float *restrict next_re = wraps ? fine + 1 : fine + 2 * (plane + 1) * row, *restrict next_im = next_re + row;
-        const float *restrict turn_c = plan->turns + 2 * plane * width, *restrict turn_s = turn_c + width;
-        float *restrict to = out + plane * 4 * row;
-        memset(to, 0, PLANE_MARGIN * sizeof(float));
-        memset(to + row, 0, PLANE_MARGIN * sizeof(float));
-        memset(to + 2 * row, 0, PLANE_MARGIN * sizeof(float));
-        memset(to + 3 * row, 0, PLANE_MARGIN * sizeof(float));
-        for (size_t j = 0; j < width; j += 8) {
-            const v8f x = load8(re + j), y = load8(im + j);
-            const v8f dx = load8(next_re + j) - x, dy = load8(next_im + j) - y;
-            const v8f tc = load8(turn_c + j), ts = load8(turn_s + j);
-            const v8f c = fma8(tc, own_c, -(ts * own_s)), s = fma8(tc, own_s, ts * own_c);
-            float *at = to + PLANE_MARGIN + j;
-            store8(at, fma8(x, c, -(y * s)));
-            store8(at + row, fma8(dx, c, -(dy * s)));
-            store8(at + 2 * row, fma8(x, s, y * c));
-            store8(at + 3 * row, fma8(dx, s, dy * c));
-        }
-        for (size_t i = 0; i < 4; i++)
-            memset(to + i * row + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(float));
     }
 }
 
@@ -170,18 +172,43 @@ typedef struct {
     float widest;
 } block_place;
 
-/* Delay and weight of eight channels at a block: what the inner loop needs of each. */
+/* Channels that are prepared together for one block: their samples and these tables stay in the first cache. */
+#define PARTY 32
+
+/* Delay and weight of channels at a block: what the inner loop needs of each. */
 typedef struct {
-    float delta[8], drift[8], c0[8], c1[8], c2[8], s0[8], s1[8], s2[8];
-    int32_t offset[8];
-    int active, edge, bent; /* bits */
-} eight_channels;
+    float delta[PARTY], drift[PARTY], c0[PARTY], c1[PARTY], c2[PARTY], s0[PARTY], s1[PARTY], s2[PARTY];
+    int32_t offset[PARTY], next[PARTY]; /* of the sample before the delay, and from there to the one behind it */
+    int32_t trace[PARTY];               /* the channel's number */
+} party;
 
 static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f,
                                   0.5f,  1.5f,  2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f};
 
-INLINE void prepare_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
-                          const float *x, const float *y, const float *z, v8f lateral, eight_channels *restrict out) {
+/* How each of eight channels takes part, as bits. */
+typedef struct {
+    int plain, edge, bent;
+} eight_bits;
+
+/* Fine sample number `begin` as plane and place in it: offset into the planes, and the way to the next fine sample. */
+INLINE void locate(const sonod_das_blocks *plan, v8f begin, int32_t *restrict offset, int32_t *restrict next) {
+    const v8f index = floor8(fma8(begin, splat8(plan->inverse_step), splat8(plan->inverse_step * 0.25f)));
+    const v8f plane = fma8(index, splat8(-(float)plan->step), begin);
+    const v8f bounded = min8(max8(index, splat8((float)-PLANE_MARGIN)), splat8(plan->last_index));
+    const v8f pair = splat8(2.0f * (float)plan->row);
+    /* Whole numbers below 2^24, exact in float. */
+    const v8f at = fma8(plane, pair, bounded + splat8((float)PLANE_MARGIN));
+    const v8f wrap = splat8(1.0f - 2.0f * (float)plan->row * (float)(plan->step - 1));
+    const v8f way = select8(plane > splat8((float)plan->step - 1.5f), wrap, pair);
+    for (int i = 0; i < 8; i++) {
+        offset[i] = (int32_t)at[i];
+        next[i] = (int32_t)way[i];
+    }
+}
+
+INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
+                                float wave_turn, size_t at, v8f lateral, party *restrict out, size_t to) {
+    const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
     const v8f one = splat8(1.0f);
     const v8f dx = splat8(place->x) - load8(x), dy = splat8(place->y) - load8(y), dz = splat8(place->z) - load8(z);
     const v8f square = fma8(dx, dx, fma8(dy, dy, dz * dz));
@@ -195,12 +222,12 @@ INLINE void prepare_eight(const sonod_das_blocks *plan, const block_place *place
     const v8f bend = receive_bend + splat8(transmit[2]);
     const v8f begin = floor8(middle);
     const v8f delta = middle - begin;
-    const v8f index = floor8(fma8(begin, splat8(plan->inverse_step), splat8(plan->inverse_step * 0.25f)));
-    const v8f plane = fma8(index, splat8(-(float)plan->step), begin);
-    const v8f bounded = min8(max8(index, splat8((float)-PLANE_MARGIN)), splat8(plan->last_index));
-    /* Phase against the fine sample, which holds it for delta = 1/2. */
+    /* Phase of the middle of the block; that of its points against the middle, were there no drift, is left out here. */
+    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), splat8(plan->turns_per_fine),
+                      fma8(delta, splat8(plan->turns_per_fine), splat8(wave_turn)));
+    cycles = cycles - round8(cycles);
     v8f s, c;
-    turn8((delta - splat8(0.5f)) * splat8(plan->turns_per_fine), &s, &c);
+    turn8(cycles, &s, &c);
     const v8f turning = drift * splat8(plan->radians_per_fine), bending = bend * splat8(plan->radians_per_fine);
     const v8f reach = splat8(7.5f) * turning, reach_square = reach * reach;
     /* sin and cos to second order, fitted over the block (the cubic term by its share of the linear one). */
@@ -235,29 +262,31 @@ INLINE void prepare_eight(const sonod_das_blocks *plan, const block_place *place
     const v8f bent = receive_bend * inverse * splat8(plan->bent_limit);
     const v8i steep = (max8(drift, negative_drift) > splat8(LARGEST_DRIFT / 7.5f)) |
                       (max8(turning, negative_turn) > splat8(LARGEST_TURN / 7.5f)) | (bent > one);
-    out->active = any8(active);
-    out->edge = any8(edge);
-    out->bent = any8(active & steep);
-    store8(out->delta, delta);
-    store8(out->drift, drift);
-    store8(out->c0, c);
-    store8(out->c1, c1);
-    store8(out->c2, c2);
-    store8(out->s0, s);
-    store8(out->s1, s1);
-    store8(out->s2, s2);
-    const int32_t plane_floats = (int32_t)(4 * plan->row);
-    for (int i = 0; i < 8; i++)
-        out->offset[i] = (int32_t)plane[i] * plane_floats + (int32_t)bounded[i] + PLANE_MARGIN;
+    store8(out->delta + to, delta);
+    store8(out->drift + to, drift);
+    store8(out->c0 + to, c);
+    store8(out->c1 + to, c1);
+    store8(out->c2 + to, c2);
+    store8(out->s0 + to, s);
+    store8(out->s1 + to, s1);
+    store8(out->s2 + to, s2);
+    locate(plan, begin, out->offset + to, out->next + to);
+    memcpy(out->trace + to, plan->lists + at, 8 * sizeof(int32_t));
+    eight_bits bits;
+    bits.bent = any8(active & steep);
+    bits.edge = any8(edge) & ~bits.bent;
+    bits.plain = any8(active) & ~bits.bent & ~bits.edge;
+    return bits;
 }
 
 /* Adds one channel to a block; `weight` is NULL or one for each point. */
-INLINE void add_block(const float *restrict data, size_t row, const eight_channels *channels, int lane,
+INLINE void add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
                       const float *restrict weight, v8f sum[4]) {
-    const v8f delta = splat8(channels->delta[lane]), drift = splat8(channels->drift[lane]);
-    const v8f c0 = splat8(channels->c0[lane]), c1 = splat8(channels->c1[lane]), c2 = splat8(channels->c2[lane]);
-    const v8f s0 = splat8(channels->s0[lane]), s1 = splat8(channels->s1[lane]), s2 = splat8(channels->s2[lane]);
-    data += channels->offset[lane];
+    const v8f delta = splat8(channels->delta[own]), drift = splat8(channels->drift[own]);
+    const v8f c0 = splat8(channels->c0[own]), c1 = splat8(channels->c1[own]), c2 = splat8(channels->c2[own]);
+    const v8f s0 = splat8(channels->s0[own]), s1 = splat8(channels->s1[own]), s2 = splat8(channels->s2[own]);
+    const float *restrict before = planes + (size_t)channels->trace[own] * trace_floats + channels->offset[own];
+    const float *restrict after = before + channels->next[own];
     for (int half = 0; half < 2; half++) {
         const v8f k = load8(RAMP + 8 * half), square = k * k;
         const v8f share = fma8(k, drift, delta);
@@ -267,8 +296,9 @@ INLINE void add_block(const float *restrict data, size_t row, const eight_channe
             c = c * w;
             s = s * w;
         }
-        const v8f re = fma8(share, load8(data + row + 8 * half), load8(data + 8 * half));
-        const v8f im = fma8(share, load8(data + 3 * row + 8 * half), load8(data + 2 * row + 8 * half));
+        const v8f re0 = load8(before + 8 * half), im0 = load8(before + row + 8 * half);
+        const v8f re = fma8(share, load8(after + 8 * half) - re0, re0);
+        const v8f im = fma8(share, load8(after + row + 8 * half) - im0, im0);
         sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
         sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
     }
@@ -276,8 +306,9 @@ INLINE void add_block(const float *restrict data, size_t row, const eight_channe
 
 /* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
 static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
-                                                 const block_place *place, const float *restrict transmit, float x,
-                                                 float y, float z, float lateral, v8f sum[4]) {
+                                                 const block_place *place, const float *restrict transmit,
+                                                 float wave_turn, size_t at, float lateral, v8f sum[4]) {
+    const float x = plan->list_x[at], y = plan->list_y[at], z = plan->list_z[at];
     for (int half = 0; half < 2; half++) {
         const v8f k = load8(RAMP + 8 * half) * splat8(plan->spacing_float);
         const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - x));
@@ -286,20 +317,25 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         const v8f distance = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz)));
         const v8f fine = fma8(distance, splat8(plan->fine_per_metre), load8(transmit + 8 * half));
         const v8f begin = floor8(fine), share = fine - begin;
-        const v8f index = floor8(fma8(begin, splat8(plan->inverse_step), splat8(plan->inverse_step * 0.25f)));
-        const v8f plane = fma8(index, splat8(-(float)plan->step), begin);
-        const v8f bounded = min8(max8(index, splat8((float)-PLANE_MARGIN)), splat8(plan->last_index));
+        int32_t offset[8], next[8];
+        locate(plan, begin, offset, next);
         float part[4][8];
         for (int i = 0; i < 8; i++) {
-            const float *own = data + (size_t)((int32_t)plane[i]) * 4 * plan->row + (int32_t)bounded[i] + PLANE_MARGIN;
-            for (int component = 0; component < 4; component++)
-                part[component][i] = own[(size_t)component * plan->row];
+            const float *before = data + offset[i], *after = before + next[i];
+            part[0][i] = before[0];
+            part[1][i] = after[0];
+            part[2][i] = before[plan->row];
+            part[3][i] = after[plan->row];
         }
+        /* The common turning of the points is added later to all, so it is taken off here. */
+        v8f cycles = fma8(begin, splat8(plan->turns_per_fine), fma8(share, splat8(plan->turns_per_fine), splat8(wave_turn)));
+        cycles = cycles - load8(plan->point_turns + 8 * half);
+        cycles = cycles - round8(cycles);
         v8f s, c;
-        turn8((share - splat8(0.5f)) * splat8(plan->turns_per_fine), &s, &c);
+        turn8(cycles, &s, &c);
         const v8f w = window8(plan->window, splat8(lateral) * load8(place->per_half + 8 * half));
-        const v8f re = fma8(share, load8(part[1]), load8(part[0])) * w;
-        const v8f im = fma8(share, load8(part[3]), load8(part[2])) * w;
+        const v8f re = fma8(share, load8(part[1]) - load8(part[0]), load8(part[0])) * w;
+        const v8f im = fma8(share, load8(part[3]) - load8(part[2]), load8(part[2])) * w;
         sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
         sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
     }
@@ -351,120 +387,149 @@ static void place_block(const sonod_das_blocks *plan, size_t line, size_t block,
     place->widest = 1.0001f / least;
 }
 
-/* Adds the channels `chunk` .. `chunk` + 7 of one transmission to a block of one line. */
-INLINE void add_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
-                      const float *restrict points, const float *planes, size_t at, v8f lateral, v8f sum[4]) {
-    const size_t row = plan->row, trace = plan->step * 4 * row;
-    const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
-    const int32_t *list = plan->lists + at;
-    eight_channels channels;
-    prepare_eight(plan, place, quadratic, x, y, z, lateral, &channels);
-    if (points)
-        channels.bent = channels.active;
-    int plain = channels.active & ~channels.bent;
-    if (!(channels.edge | channels.bent)) {
-        for (int lane = 0; lane < 8; lane++)
-            if (plain >> lane & 1)
-                add_block(planes + (size_t)list[lane] * trace, row, &channels, lane, NULL, sum);
-        return;
-    }
-    float of_points[BLOCK];
-    if (channels.bent) {
+/* Delay of the wave at the points of a block, from its second-order form. */
+static void points_of_quadratic(const sonod_das_blocks *plan, const float *restrict quadratic, float *restrict points) {
+    for (int k = 0; k < BLOCK; k++)
+        points[k] = quadratic[0] + (float)plan->step * (RAMP[k] + 7.5f) + RAMP[k] * (quadratic[1] + RAMP[k] * quadratic[2]);
+}
+
+/* Adds up to PARTY channels, from place `at` of the lists on, to a block of one line. */
+INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
+                      const float *restrict points, float wave_turn, const float *planes, size_t at, size_t count,
+                      const float *restrict lateral, v8f total[4]) {
+    const size_t row = plan->row, trace_floats = plan->step * 2 * row;
+    party channels;
+    uint8_t plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
+    size_t plain_count = 0, edge_count = 0, bent_count = 0;
+    for (size_t chunk = 0; chunk < count; chunk += 8) {
+        const v8f own = load8(lateral + chunk);
+        if (!any8(own <= splat8(place->widest)))
+            continue;
+        eight_bits bits = prepare_eight(plan, place, quadratic, wave_turn, at + chunk, own, &channels, chunk);
         if (points) {
-            memcpy(of_points, points, sizeof of_points);
-        } else {
-            for (int k = 0; k < BLOCK; k++) {
-                const float ramp = RAMP[k];
-                of_points[k] =
-                    quadratic[0] + (float)plan->step * (ramp + 7.5f) + ramp * (quadratic[1] + ramp * quadratic[2]);
+            bits.bent |= bits.plain | bits.edge;
+            bits.plain = bits.edge = 0;
+        }
+        for (int lane = 0; lane < 8; lane++) {
+            plain[plain_count] = (uint8_t)(chunk + (size_t)lane);
+            plain_count += (size_t)(bits.plain >> lane & 1);
+        }
+        if (bits.edge | bits.bent) {
+            for (int lane = 0; lane < 8; lane++) {
+                edge[edge_count] = bent[bent_count] = (uint8_t)(chunk + (size_t)lane);
+                edge_count += (size_t)(bits.edge >> lane & 1);
+                bent_count += (size_t)(bits.bent >> lane & 1);
             }
         }
     }
-    for (int lane = 0; lane < 8; lane++) {
-        if (!(channels.active >> lane & 1))
+    v8f sum[4] = {total[0], total[1], total[2], total[3]};
+    for (size_t i = 0; i < plain_count; i++)
+        add_block(planes, row, trace_floats, &channels, plain[i], NULL, sum);
+    for (size_t i = 0; i < edge_count; i++) {
+        float weight[BLOCK];
+        const v8f own = splat8(lateral[edge[i]]);
+        store8(weight, window8(plan->window, own * load8(place->per_half)));
+        store8(weight + 8, window8(plan->window, own * load8(place->per_half + 8)));
+        add_block(planes, row, trace_floats, &channels, edge[i], weight, sum);
+    }
+    for (int i = 0; i < 4; i++)
+        total[i] = sum[i];
+    if (!bent_count)
+        return;
+    float of_quadratic[BLOCK];
+    if (!points)
+        points_of_quadratic(plan, quadratic, of_quadratic);
+    for (size_t i = 0; i < bent_count; i++)
+        add_points(plan, planes + (size_t)channels.trace[bent[i]] * trace_floats, place, points ? points : of_quadratic,
+                   wave_turn, at + bent[i], lateral[bent[i]], total);
+}
+
+/* One block of a few neighbouring lines, for a group of transmissions. */
+static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin,
+                           size_t lines, size_t block, const float *restrict lateral) {
+    const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
+    block_place places[TILE_LINES];
+    v8f sum[TILE_LINES][4], part[TILE_LINES][4];
+    memset(sum, 0, sizeof sum);
+    for (size_t i = 0; i < lines; i++)
+        place_block(plan, begin + i, block, &places[i]);
+    for (size_t t = 0; t < transmits; t++) {
+        const size_t transmit = first_transmit + t, map = (size_t)plan->map_of[transmit];
+        const float *planes = plan->planes + t * plan->channels * plan->step * 2 * plan->row;
+        const float wave_turn = plan->wave_turns[transmit];
+        const size_t at = (transmit * plan->lines + begin) * blocks + block;
+        int any = 0;
+        for (size_t i = 0; i < lines; i++)
+            any |= plan->time_kind[at + i * blocks] != SONOD_UNSEEN;
+        if (!any)
             continue;
-        const float *data = planes + (size_t)list[lane] * trace;
-        if (channels.bent >> lane & 1) {
-            add_points(plan, data, place, of_points, x[lane], y[lane], z[lane], lateral[lane], sum);
-        } else if (channels.edge >> lane & 1) {
-            float weight[BLOCK];
-            for (int half = 0; half < 2; half++)
-                store8(weight + 8 * half,
-                       window8(plan->window, splat8(lateral[lane]) * load8(place->per_half + 8 * half)));
-            add_block(data, row, &channels, lane, weight, sum);
-        } else {
-            add_block(data, row, &channels, lane, NULL, sum);
+        for (size_t i = 0; i < lines; i++)
+            if (plan->weight_kind[at + i * blocks] >= 0)
+                memset(part[i], 0, sizeof part[i]);
+        for (size_t first = 0; first < padded; first += PARTY) {
+            const size_t count = padded - first < PARTY ? padded - first : PARTY;
+            for (size_t i = 0; i < lines; i++) {
+                const size_t own = at + i * blocks;
+                const int32_t kind = plan->time_kind[own];
+                if (kind == SONOD_UNSEEN)
+                    continue;
+                add_party(plan, &places[i], plan->time_quadratic + 3 * own,
+                          kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL, wave_turn, planes,
+                          map * padded + first, count, lateral + (i * maps + map) * padded + first,
+                          plan->weight_kind[own] >= 0 ? part[i] : sum[i]);
+            }
         }
+        for (size_t i = 0; i < lines; i++) {
+            const int32_t kind = plan->weight_kind[at + i * blocks];
+            if (kind < 0 || plan->time_kind[at + i * blocks] == SONOD_UNSEEN)
+                continue;
+            for (int half = 0; half < 2; half++) {
+                const v8f w = load8(plan->weight_points + (size_t)kind * BLOCK + 8 * half);
+                sum[i][2 * half] = fma8(part[i][2 * half], w, sum[i][2 * half]);
+                sum[i][2 * half + 1] = fma8(part[i][2 * half + 1], w, sum[i][2 * half + 1]);
+            }
+        }
+    }
+    const v8f factor = splat8(plan->factor);
+    const size_t points = plan->count - block * BLOCK < BLOCK ? plan->count - block * BLOCK : BLOCK;
+    for (size_t i = 0; i < lines; i++) {
+        float *out = plan->out + 2 * ((begin + i) * plan->count + block * BLOCK), both[2 * BLOCK];
+        float *to = points == BLOCK ? out : both;
+        for (int half = 0; half < 2; half++) {
+            /* The turning that all channels share from point to point. */
+            const v8f c = load8(plan->point_turning + 8 * half) * factor;
+            const v8f s = load8(plan->point_turning + BLOCK + 8 * half) * factor;
+            const v8f re = fma8(sum[i][2 * half], c, -(sum[i][2 * half + 1] * s));
+            const v8f im = fma8(sum[i][2 * half], s, sum[i][2 * half + 1] * c);
+            v8f low = __builtin_shuffle(re, im, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+            v8f high = __builtin_shuffle(re, im, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
+            if (first_transmit && points == BLOCK) {
+                low = low + load8(out + 16 * half);
+                high = high + load8(out + 16 * half + 8);
+            }
+            store8(to + 16 * half, low);
+            store8(to + 16 * half + 8, high);
+        }
+        if (points < BLOCK)
+            for (size_t k = 0; k < 2 * points; k++)
+                out[k] = first_transmit ? both[k] + out[k] : both[k];
     }
 }
 
-/* Adds a group of transmissions to a band of lines. */
-static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t band) {
-    const size_t begin = band * BAND_LINES, padded = plan->padded_channels, maps = plan->maps;
-    const size_t lines = plan->lines - begin < BAND_LINES ? plan->lines - begin : BAND_LINES;
-    const size_t blocks = (plan->count + BLOCK - 1) / BLOCK;
-    float *lateral = sonod_scratch(BAND_LINES * maps * padded * sizeof(float));
+/* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
+   that the samples of that depth are still in the second cache when the next lines need them. */
+static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
+    const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
+    float *lateral = sonod_scratch((end - begin) * maps * padded * sizeof(float));
     if (!lateral)
         return;
-    for (size_t i = 0; i < lines; i++)
+    for (size_t i = begin; i < end; i++)
         for (size_t map = 0; map < maps; map++)
-            lateral_of_channels(plan, begin + i, map, lateral + (i * maps + map) * padded);
-    for (size_t block = 0; block < blocks; block++) {
-        block_place places[BAND_LINES];
-        v8f sum[BAND_LINES][4], part[BAND_LINES][4];
-        memset(sum, 0, sizeof sum);
-        for (size_t i = 0; i < lines; i++)
-            place_block(plan, begin + i, block, &places[i]);
-        for (size_t t = 0; t < transmits; t++) {
-            const size_t transmit = first_transmit + t, map = (size_t)plan->map_of[transmit];
-            const float *planes = plan->planes + t * plan->channels * plan->step * 4 * plan->row;
-            const size_t at = (transmit * plan->lines + begin) * blocks + block;
-            int any = 0;
-            for (size_t i = 0; i < lines; i++)
-                any |= plan->time_kind[at + i * blocks] != SONOD_UNSEEN;
-            if (!any)
-                continue;
-            for (size_t i = 0; i < lines; i++)
-                if (plan->weight_kind[at + i * blocks] >= 0)
-                    memset(part[i], 0, sizeof part[i]);
-            for (size_t chunk = 0; chunk < padded; chunk += 8) {
-                for (size_t i = 0; i < lines; i++) {
-                    const size_t own = at + i * blocks;
-                    const int32_t kind = plan->time_kind[own];
-                    const v8f places_of = load8(lateral + (i * maps + map) * padded + chunk);
-                    if (kind == SONOD_UNSEEN || !any8(places_of <= splat8(places[i].widest)))
-                        continue;
-                    add_eight(plan, &places[i], plan->time_quadratic + 3 * own,
-                              kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL, planes,
-                              map * padded + chunk, places_of, plan->weight_kind[own] >= 0 ? part[i] : sum[i]);
-                }
-            }
-            for (size_t i = 0; i < lines; i++) {
-                const int32_t kind = plan->weight_kind[at + i * blocks];
-                if (kind < 0 || plan->time_kind[at + i * blocks] == SONOD_UNSEEN)
-                    continue;
-                for (int half = 0; half < 2; half++) {
-                    const v8f w = load8(plan->weight_points + (size_t)kind * BLOCK + 8 * half);
-                    sum[i][2 * half] = fma8(part[i][2 * half], w, sum[i][2 * half]);
-                    sum[i][2 * half + 1] = fma8(part[i][2 * half + 1], w, sum[i][2 * half + 1]);
-                }
-            }
-        }
-        const v8f factor = splat8(plan->factor);
-        for (size_t i = 0; i < lines; i++) {
-            float *out = plan->out + 2 * ((begin + i) * plan->count + block * BLOCK), both[2 * BLOCK];
-            const size_t points = plan->count - block * BLOCK < BLOCK ? plan->count - block * BLOCK : BLOCK;
-            for (int half = 0; half < 2; half++) {
-                const v8f re = sum[i][2 * half] * factor, im = sum[i][2 * half + 1] * factor;
-                store8(both + 16 * half, __builtin_shuffle(re, im, (v8i){0, 8, 1, 9, 2, 10, 3, 11}));
-                store8(both + 16 * half + 8, __builtin_shuffle(re, im, (v8i){4, 12, 5, 13, 6, 14, 7, 15}));
-            }
-            if (first_transmit)
-                for (size_t k = 0; k < 2 * points; k++)
-                    both[k] += out[k];
-            memcpy(out, both, 2 * points * sizeof(float));
-        }
-    }
+            lateral_of_channels(plan, i, map, lateral + ((i - begin) * maps + map) * padded);
+    for (size_t block = 0; block < blocks; block++)
+        for (size_t line = begin; line < end; line += TILE_LINES)
+            block_of_lines(plan, first_transmit, transmits, line, end - line < TILE_LINES ? end - line : TILE_LINES,
+                           block, lateral + (line - begin) * maps * padded);
 }
 
 /* -- plan: how the wave passes a block -- */

@@ -142,16 +142,17 @@ typedef struct {
     /* The resampling filter, plane by plane; starts count from the first input sample used. */
     size_t taps;                   /* a multiple of 4 */
     const float *coefficients;     /* (phases, 2 taps), each twice */
-    const int32_t *starts, *phases; /* (step, width) */
-    size_t start_at;               /* first input sample used */
-    const float *turns;            /* (step, 2, width) */
-    const float *transmit_turns;   /* (transmits, 2) */
+    const int32_t *starts, *filters; /* (step, width) first float read, first float of the coefficients */
+    size_t start_at;                 /* first input sample used */
+    const float *wave_turns;         /* (transmits) phase in cycles of the carrier at the first fine sample */
+    const float *point_turns;        /* (16) cycles from the middle of a block to each point, without drift */
+    const float *point_turning;      /* (2, 16) cos and sin of them */
     /* The waves. */
     const int32_t *time_kind, *weight_kind; /* (transmits, lines, blocks) */
     const float *time_quadratic;            /* (transmits, lines, blocks, 3) */
     const float *time_points, *weight_points; /* (..., 16) */
     size_t group;  /* transmissions whose planes are held at once */
-    float *planes; /* (group, channels, step, 4, row) */
+    float *planes; /* (group, channels, step, 2, row) */
     float factor;
     const float *data; /* (transmits, channels, samples, 2) */
     float *out;        /* (lines, count, 2) */
@@ -203,7 +204,7 @@ typedef struct {
     void (*baseband)(const sonod_baseband *plan, size_t trace);
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
     void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t trace);
-    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t band);
+    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;

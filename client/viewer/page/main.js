@@ -5,6 +5,7 @@ import { freshness, silent } from "./freshness.js";
 import { Knobs } from "./knobs.js";
 import { Link } from "./link.js";
 import { Numbers } from "./numbers.js";
+import { Presets } from "./presets.js";
 import { Settings } from "./settings.js";
 import { Stage } from "./stage.js";
 
@@ -21,8 +22,9 @@ const by = (id) => document.getElementById(id);
 const seen = { connected: false, frames: "", heardMs: null, frameMs: null, lastByteNs: 0, state: null };
 const stage = new Stage(by("picture"), by("overlay"));
 const numbers = new Numbers();
-const settings = new Settings({ changed: (...change) => knobs.show(...change), refused: showRefusal });
+const settings = new Settings({ changed: showSetting, refused: showRefusal });
 const knobs = new Knobs(by("knobs"), (name, value) => settings.change(name, value));
+const presets = new Presets(by("preset"), choosePreset);
 
 let session = null;
 let probe = null;
@@ -186,6 +188,7 @@ async function describe() {
     document.title = `${name} – sonod`;
     by("no-knobs").hidden = list.length > 0;
     knobs.build(list);
+    presets.build(reply.presets ?? []);
     settings.reset(list, reply.revision);
     described = list.length > 0 && asked === session;
   } catch (error) {
@@ -193,6 +196,22 @@ async function describe() {
   } finally {
     describing = false;
   }
+}
+
+function showSetting(name, value, pending) {
+  knobs.show(name, value, pending);
+  presets.show((each) => settings.value(each));
+}
+
+async function choosePreset(name) {
+  try {
+    const reply = await ask("preset", { name });
+    settings.confirm(reply.applied ?? {}, reply.revision);
+    showRefusal(null);
+  } catch (error) {
+    showRefusal(error);
+  }
+  presets.show((each) => settings.value(each));
 }
 
 async function toggleFreeze() {

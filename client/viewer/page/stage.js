@@ -8,7 +8,7 @@ import { Trace } from "./trace.js";
 // Room around the picture for scales, in CSS pixels.
 const LEFT = 50;
 const RIGHT = 90;
-const TOP = 60;
+const TOP = 66;
 const BOTTOM = 46;
 const PLAIN_MARGIN = 10;
 const TRACE_SHARE = 0.24;

@@ -12,7 +12,7 @@ from recordings import write_recording
 
 from sonod.drivers.recording import Recording
 
-PAGE = Path(__file__).parents[1] / "docs" / "recording-format.md"
+PAGE = Path(__file__).parents[2] / "docs" / "recording-format.md"
 
 
 def test_the_smallest_file_of_the_page_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
