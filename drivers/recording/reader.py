@@ -11,10 +11,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.drivers.errors import DriverError, RecordingError
 from sonod.drivers.frame import GroundTruth, NeedlePose
 from sonod.drivers.recording.layout import FORMAT, VERSION
 from sonod.drivers.recording.meaning import read_acquisition
 from sonod.drivers.recording.source import RecordingSource
+
+# What h5py raises, over and above OSError, when the inner structure of a file is broken.
+DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError, OverflowError)
 
 
 class Recording:
@@ -27,19 +31,14 @@ class Recording:
         self.path = Path(path)
         self._source = RecordingSource(self.path)
         try:
-            self._check_format()
-            self.acquisition, self._samples, self.frame_count = read_acquisition(self._source)
-            self.attributes: Mapping[str, Any] = {
-                str(name): self._source.attribute(str(name)) for name in self._source.file.attrs
-            }
-            self.title = self._source.text("title", default=self.path.stem)
-            self.frame_rate_hz = self._frame_rate()
-            self._numbers = self._column("number")
-            self._truth = {name: self._column(name) for name in ("scene_time_s", "needle_diameter_m")}
-            self._needle = {name: self._column(name, 3) for name in ("needle_tip_m", "needle_shaft_m")}
-        except BaseException:
+            self._read_meaning()
+        except DriverError:
             self._source.close()
             raise
+        except DAMAGE as error:
+            self._source.close()
+            reason = " ".join(str(error).split())
+            raise RecordingError(f"{self.path}: cannot be read ({reason}); the file is damaged") from error
 
     @property
     def complete(self) -> bool:
@@ -96,6 +95,17 @@ class Recording:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _read_meaning(self) -> None:
+        self._check_format()
+        self.acquisition, self._samples, self.frame_count = read_acquisition(self._source)
+        self.attributes: Mapping[str, Any] = {
+            str(name): self._source.attribute(str(name)) for name in self._source.file.attrs
+        }
+        self.title = self._source.text("title", default=self.path.stem)
+        self.frame_rate_hz = self._frame_rate()
+        self._truth = {name: self._column(name) for name in ("scene_time_s", "needle_diameter_m")}
+        self._needle = {name: self._column(name, 3) for name in ("needle_tip_m", "needle_shaft_m")}
 
     def _check_format(self) -> None:
         stated = self._source.attribute("format")
