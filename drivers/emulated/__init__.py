@@ -18,7 +18,9 @@ from importlib import import_module
 from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.errors import DeviceNotFound
 
-BOARDS: dict[str, str] = {}
+BOARDS: dict[str, str] = {
+    "un0rick": "sonod.drivers.emulated.un0rick:EmulatedUn0rick",
+}
 
 
 def board_class(name: str) -> type[EmulatedDevice]:
