@@ -265,6 +265,217 @@ def das_exact(const double[:, ::1] origins not None, const double[:, ::1] direct
         sonod_run_das_exact(&plan)
 
 
+cdef extern from "kernels.h":
+    ctypedef struct sonod_das_blocks:
+        size_t lines, count, transmits, channels, samples
+        const double *origins
+        const double *directions
+        double first, spacing
+        float spacing_float
+        const double *feet
+        const double *elements_m
+        const double *normals
+        const float *lateral
+        double per_half, least_half
+        int window
+        const int32_t *receive
+        size_t maps, padded_channels
+        const int32_t *map_of
+        const int32_t *lists
+        const int32_t *list_elements
+        const float *list_x
+        const float *list_y
+        const float *list_z
+        size_t step, width, row
+        float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine
+        float radians_per_fine
+        size_t taps
+        const float *coefficients
+        const int32_t *starts
+        const int32_t *filters
+        size_t start_at
+        const float *wave_turns
+        const float *point_turns
+        const float *point_turning
+        const int32_t *time_kind
+        const int32_t *weight_kind
+        const float *time_quadratic
+        const float *time_points
+        const float *weight_points
+        size_t group
+        float *planes
+        float factor
+        const float *data
+        float *out
+    ctypedef struct sonod_das_times:
+        size_t transmits, lines, count, step
+        const void *time
+        int time_is_double
+        const float *weight
+        const double *t0
+        double start_s, time_offset, fine_rate, tolerance
+        float *quadratic
+        float *points_of_block
+        int32_t *kind
+        uint8_t *whole
+    void sonod_run_das_blocks(const sonod_das_blocks *plan) nogil
+    void sonod_run_das_times(const sonod_das_times *plan) nogil
+
+
+def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, const float[:, :, ::1] weight,
+              const double[::1] t0 not None, Py_ssize_t step, double start_s, double time_offset, double fine_rate,
+              double tolerance, float[:, :, :, ::1] quadratic not None, float[:, :, :, ::1] points not None,
+              int32_t[:, :, ::1] kind not None, unsigned char[:, :, ::1] whole not None):
+    """Travel times (transmits, lines, count) to the second-order form of every block; see sonod.cext.blocks."""
+    cdef sonod_das_times plan
+    cdef Py_ssize_t transmits = kind.shape[0]
+    cdef Py_ssize_t lines = kind.shape[1]
+    cdef Py_ssize_t blocks = kind.shape[2]
+    _require((time32 is None) != (time64 is None), "one of time32 and time64 must be given")
+    cdef Py_ssize_t count = time32.shape[2] if time64 is None else time64.shape[2]
+    _require(time32 is None or (time32.shape[0] == transmits and time32.shape[1] == lines), "time32: wrong shape")
+    _require(time64 is None or (time64.shape[0] == transmits and time64.shape[1] == lines), "time64: wrong shape")
+    _require(weight is None or (weight.shape[0] == transmits and weight.shape[1] == lines and weight.shape[2] == count),
+             "weight must be (transmits, lines, count)")
+    _require(transmits * lines * count > 0 and t0.shape[0] == transmits and (blocks - 1) * 16 < count <= blocks * 16,
+             "kind must be (transmits, lines, blocks of 16)")
+    _require(quadratic.shape[0] == transmits and quadratic.shape[1] == lines and quadratic.shape[2] == blocks
+             and quadratic.shape[3] == 3, "quadratic must be (transmits, lines, blocks, 3)")
+    _require(points.shape[0] == transmits and points.shape[1] == lines and points.shape[2] == blocks
+             and points.shape[3] == 16, "points must be (transmits, lines, blocks, 16)")
+    _require(whole.shape[0] == transmits and whole.shape[1] == lines and whole.shape[2] == blocks,
+             "whole must be (transmits, lines, blocks)")
+    plan.transmits = transmits
+    plan.lines = lines
+    plan.count = count
+    plan.step = step
+    plan.time = <const void *>&time64[0, 0, 0] if time64 is not None else <const void *>&time32[0, 0, 0]
+    plan.time_is_double = time64 is not None
+    plan.weight = &weight[0, 0, 0] if weight is not None else NULL
+    plan.t0 = &t0[0]
+    plan.start_s = start_s
+    plan.time_offset = time_offset
+    plan.fine_rate = fine_rate
+    plan.tolerance = tolerance
+    plan.quadratic = &quadratic[0, 0, 0, 0]
+    plan.points_of_block = &points[0, 0, 0, 0]
+    plan.kind = &kind[0, 0, 0]
+    plan.whole = &whole[0, 0, 0]
+    with nogil:
+        sonod_run_das_times(&plan)
+
+
+def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] directions not None, double first,
+               double spacing, Py_ssize_t count, const double[::1] feet not None,
+               const double[:, ::1] elements not None, const double[:, ::1] normals not None, const float[::1] lateral,
+               double per_half, double least_half, int window, const int32_t[:, ::1] receive not None,
+               const int32_t[::1] map_of not None, const int32_t[:, ::1] lists not None,
+               const int32_t[:, ::1] list_elements not None, const float[:, :, ::1] list_positions not None,
+               Py_ssize_t step, Py_ssize_t width, Py_ssize_t row, const float[::1] constants not None,
+               const float[:, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
+               const int32_t[:, ::1] filters not None, Py_ssize_t start_at, const float[::1] wave_turns not None,
+               const float[::1] point_turns not None, const float[:, ::1] point_turning not None,
+               const int32_t[:, :, ::1] time_kind not None,
+               const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] time_quadratic not None,
+               const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
+               float[:, :, :, :, ::1] planes not None, float factor, const float[::1] data not None,
+               float[::1] out not None):
+    """Delay and sum in blocks of sixteen points; see sonod.cext.blocks, which makes every argument.
+
+    `constants`: fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine,
+    radians_per_fine, spacing.
+    """
+    cdef sonod_das_blocks plan
+    cdef Py_ssize_t lines = origins.shape[0]
+    cdef Py_ssize_t transmits = receive.shape[0]
+    cdef Py_ssize_t channels = receive.shape[1]
+    cdef Py_ssize_t blocks = time_kind.shape[2]
+    _require(directions.shape[0] == lines and feet.shape[0] == lines and lines > 0, "lines: wrong shape")
+    _require((blocks - 1) * 16 < count <= blocks * 16, "time_kind must have a block for each 16 points")
+    _require(normals.shape[0] == elements.shape[0] and (lateral is None or lateral.shape[0] == elements.shape[0]),
+             "normals or lateral: wrong shape")
+    _require(lists.shape[1] % 8 == 0 and lists.shape[0] == list_elements.shape[0]
+             and lists.shape[1] == list_elements.shape[1], "lists must be (maps, 8 n)")
+    _require(list_positions.shape[0] == 3 and list_positions.shape[1] == lists.shape[0]
+             and list_positions.shape[2] == lists.shape[1], "list_positions must be (3, maps, 8 n)")
+    _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
+    _require(constants.shape[0] == 9, "constants must be (9,)")
+    _require(coefficients.shape[1] % 8 == 0, "coefficients must be (phases, 2 taps), taps a multiple of 4")
+    _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
+             and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
+    _require(wave_turns.shape[0] == transmits, "wave_turns must be (transmits,)")
+    _require(point_turns.shape[0] == 16 and point_turning.shape[0] == 2 and point_turning.shape[1] == 16,
+             "point_turns must be (16,), point_turning (2, 16)")
+    _require(row >= width + 40, "row must leave room for margins")
+    _require(time_kind.shape[0] == transmits and time_kind.shape[1] == lines, "time_kind: wrong shape")
+    _require(weight_kind.shape[0] == transmits and weight_kind.shape[1] == lines and weight_kind.shape[2] == blocks,
+             "weight_kind: wrong shape")
+    _require(time_quadratic.shape[0] == transmits and time_quadratic.shape[1] == lines
+             and time_quadratic.shape[2] == blocks and time_quadratic.shape[3] == 3, "time_quadratic: wrong shape")
+    _require(time_points.shape[1] == 16 and weight_points.shape[1] == 16, "time_points, weight_points must be (n, 16)")
+    _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 2
+             and planes.shape[4] == row, "planes must be (group, channels, step, 2, row)")
+    _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
+    _require(out.shape[0] == lines * count * 2, "out: wrong size")
+    plan.lines = lines
+    plan.count = count
+    plan.transmits = transmits
+    plan.channels = channels
+    plan.samples = samples
+    plan.origins = &origins[0, 0]
+    plan.directions = &directions[0, 0]
+    plan.first = first
+    plan.spacing = spacing
+    plan.feet = &feet[0]
+    plan.elements_m = &elements[0, 0]
+    plan.normals = &normals[0, 0]
+    plan.lateral = &lateral[0] if lateral is not None else NULL
+    plan.per_half = per_half
+    plan.least_half = least_half
+    plan.window = window
+    plan.receive = &receive[0, 0]
+    plan.maps = lists.shape[0]
+    plan.padded_channels = lists.shape[1]
+    plan.map_of = &map_of[0]
+    plan.lists = &lists[0, 0]
+    plan.list_elements = &list_elements[0, 0]
+    plan.list_x = &list_positions[0, 0, 0]
+    plan.list_y = &list_positions[1, 0, 0]
+    plan.list_z = &list_positions[2, 0, 0]
+    plan.step = step
+    plan.width = width
+    plan.row = row
+    plan.fine_per_metre = constants[0]
+    plan.fine_per_point = constants[1]
+    plan.bend = constants[2]
+    plan.bent_limit = constants[3]
+    plan.inverse_step = constants[4]
+    plan.last_index = constants[5]
+    plan.turns_per_fine = constants[6]
+    plan.radians_per_fine = constants[7]
+    plan.spacing_float = constants[8]
+    plan.taps = coefficients.shape[1] // 2
+    plan.coefficients = &coefficients[0, 0]
+    plan.starts = &starts[0, 0]
+    plan.filters = &filters[0, 0]
+    plan.start_at = start_at
+    plan.wave_turns = &wave_turns[0]
+    plan.point_turns = &point_turns[0]
+    plan.point_turning = &point_turning[0, 0]
+    plan.time_kind = &time_kind[0, 0, 0]
+    plan.weight_kind = &weight_kind[0, 0, 0]
+    plan.time_quadratic = &time_quadratic[0, 0, 0, 0]
+    plan.time_points = &time_points[0, 0]
+    plan.weight_points = &weight_points[0, 0]
+    plan.group = planes.shape[0]
+    plan.planes = &planes[0, 0, 0, 0, 0]
+    plan.factor = factor
+    plan.data = &data[0]
+    plan.out = &out[0]
+    with nogil:
+        sonod_run_das_blocks(&plan)
+
+
 # -- detect -------------------------------------------------------------------------------------------------------------
 
 cdef extern from "kernels.h":

@@ -113,6 +113,32 @@ class Aperture:
         self.origins_m = np.zeros((0, 3))
         self.feet_m = np.zeros(0)
 
+    def distance_bounds(self) -> tuple[float, float]:
+        """Bounds of the distance between any point of the lines and any element, from the boxes round them."""
+        ends = (self.first_m, self.first_m + (self.count - 1) * self.spacing_m)
+        points = np.concatenate([self.origins_m + self.directions * end for end in ends])
+        low, high = points.min(axis=0), points.max(axis=0)
+        near, far = self.element_positions_m.min(axis=0), self.element_positions_m.max(axis=0)
+        gap = np.maximum(0, np.maximum(near - high, low - far))
+        span = np.maximum(high - near, far - low)
+        return float(np.linalg.norm(gap)), float(np.linalg.norm(span))
+
+    def receive_cosines(self, lines: NDArray[np.intp], places: NDArray[np.intp]) -> FloatArray:
+        """Cosine between the line and the way to each active element, for some points of some lines (n,)."""
+        distances = self.first_m + places * self.spacing_m
+        points = self.origins_m[lines, None] + self.directions[lines, None] * distances[None, :, None]
+        offset = points[:, :, None] - self.element_positions_m
+        length = np.linalg.norm(offset, axis=-1)
+        along = np.einsum("lpek,lk->lpe", offset, self.directions[lines])
+        cosine = along / np.maximum(length, 1e-12)
+        if self.lateral_m is None:
+            foot = self.origins_m[lines] + self.feet_m[lines, None] * self.directions[lines]
+            lateral = np.linalg.norm(foot[:, None] - self.element_positions_m, axis=-1)
+            height = distances[None, :] - self.feet_m[lines, None]
+            half = np.maximum(height * self.per_half, self.least_half_m)
+            cosine = cosine[lateral[:, None, :] <= half[:, :, None]]
+        return np.asarray(cosine.reshape(-1))
+
 
 def unit(vectors: FloatArray, name: str) -> FloatArray:
     """`vectors (n, 3)` checked to have unit length to 1e-3, and brought to it."""

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray, OutputBuffer, Scalar, checked_input, finite, positive
+from sonod.cext.blocks import BlockPlan
 
 QUALITIES = ("exact", "default", "fast")
 
@@ -50,6 +51,7 @@ class DelayAndSum:
         time_offset_s: float = 0.0,
         receive_time_s: ArrayLike | None = None,
         quality: str = "default",
+        half_bandwidth_hz: float | None = None,
         origins_m: ArrayLike | None = None,
         directions: ArrayLike | None = None,
         first_m: float = 0.0,
@@ -105,6 +107,24 @@ class DelayAndSum:
         if receive_time_s is not None:
             self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
         self._seen = seen_lines(self._time32 if self._time64 is None else self._time64)
+        self._blocks: BlockPlan | None = None
+        if quality != "exact" and self._demodulation_hz and points_m is None and receive_time_s is None:
+            self._blocks = BlockPlan(
+                self._aperture,
+                self._receive,
+                time32=self._time32,
+                time64=self._time64,
+                weight=self._weight,
+                sampling_hz=self._sampling_hz,
+                t0_s=self._t0_s,
+                samples=samples,
+                demodulation_hz=self._demodulation_hz,
+                slowness=self._slowness,
+                time_offset_s=self._time_offset_s,
+                half_bandwidth_hz=half_bandwidth_hz,
+                quality=quality,
+            )
+            self._time32 = self._time64 = self._weight = None
         pairs = () if self._demodulation_hz == 0 else (2,)
         self.input_shape = (transmits, channels, samples, *pairs)
         self.output_shape = (lines, points, *pairs)
@@ -114,7 +134,10 @@ class DelayAndSum:
         """Beamformed `data`, into `out` or an array that the next call overwrites."""
         data = checked_input(data, self.input_shape, np.float32, "data")
         target = self._output.take(out)
-        self._run_exact(data, target)
+        if self._blocks is None:
+            self._run_exact(data, target)
+        else:
+            self._blocks.run(data, target)
         return target
 
     def _run_exact(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:

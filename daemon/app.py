@@ -237,14 +237,14 @@ class Daemon:
 
 
 def run(config: Config, ready: Callable[[Daemon], None] | None = None) -> None:
-    """The daemon in the foreground, until SIGINT or SIGTERM; ConfigError and EndpointError when it cannot begin."""
+    """The daemon in the foreground until SIGINT, SIGTERM or SIGHUP; ConfigError, EndpointError when it cannot begin."""
     leave = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         leave.set()
 
     daemon = Daemon(config)
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         daemon.start()
         if ready is not None:

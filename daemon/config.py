@@ -42,6 +42,11 @@ class ImageSection(Section):
         return ImageOptions(**self.model_dump())
 
 
+class CoreSection(Section):
+    threads: int = Field(default=0, ge=0, le=256)
+    instruction_set: str = "auto"
+
+
 class AcquireSection(Section):
     waiting_frames: int = Field(default=2, ge=1, le=64)
     read_timeout_s: float = Field(default=0.5, ge=0.01, le=1.0)
@@ -97,6 +102,7 @@ class Config(Section):
     driver: DriverSection = DriverSection()
     settings: Mapping[str, SettingValue] = Field(default_factory=dict)
     image: ImageSection = ImageSection()
+    core: CoreSection = CoreSection()
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
     control: ControlSection = ControlSection()

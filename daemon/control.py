@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from sonod.client.wire.errors import WireError
 from sonod.daemon.commands import Commands
 from sonod.daemon.errors import CommandError, EndpointError
 from sonod.daemon.sockets import LINGER_MS, bind
+from sonod.daemon.waker import Waker
 
 # How often the lease is looked at when nobody sends anything.
 TICK_MS = 100
@@ -45,9 +45,7 @@ class Control:
         except EndpointError:
             self._context.destroy(linger=0)
             raise
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._wake_lock = threading.Lock()
-        self._open = True
+        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="sonod-control")
 
     # -- any thread ------------------------------------------------------------------------------------------------
@@ -61,25 +59,20 @@ class Control:
         if self._thread.ident is None:
             self._close()
             return True
-        self._wake()
+        self._waker.wake()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
-
-    def _wake(self) -> None:
-        with self._wake_lock:
-            if self._open:
-                os.eventfd_write(self._wake_fd, 1)
 
     # -- the control thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_fd, zmq.POLLIN)
+        poller.register(self._waker.fd, zmq.POLLIN)
         while not self._leaving:
             ready = dict(poller.poll(TICK_MS))
-            if self._wake_fd in ready:
-                os.eventfd_read(self._wake_fd)
+            if self._waker.fd in ready:
+                self._waker.calm()
             if self._socket in ready:
                 self._serve(self._socket.recv_multipart())
             self._send_answers()
@@ -117,7 +110,7 @@ class Control:
                 self._answer(address, self._refusal(request, error))
             else:
                 self._answer(address, Reply(request.id, future.result()))
-            self._wake()
+            self._waker.wake()
 
         return finish
 
@@ -142,6 +135,4 @@ class Control:
 
     def _close(self) -> None:
         self._context.destroy(linger=LINGER_MS)
-        with self._wake_lock:
-            self._open = False
-            os.close(self._wake_fd)
+        self._waker.close()

@@ -10,10 +10,12 @@ from sonod.drivers.frame import Configuration
 
 @dataclass(eq=False)
 class Handover:
-    """`applied` is done when the device has taken the configuration, or carries why it did not; `first_frame` when the
-    first frame made with it has been read, with its number, or None when another configuration came before one."""
+    """`applied` is done when the device has taken the configuration, or carries why it did not; `flowing` then tells
+    whether frames were coming. `first_frame` is done when the first frame made with it has been read, with its number,
+    or with None when another configuration came before one."""
 
     configuration: Configuration
+    flowing: bool = False
     applied: Future[None] = field(default_factory=Future)
     first_frame: Future[int | None] = field(default_factory=Future)
 

@@ -119,15 +119,18 @@ class Planner:
     def _change(self, changes: Mapping[str, object], expected_revision: int | None) -> Change:
         self._waiting -= 1
         with self._lock:
-            handover, applied = self._make(changes, expected_revision)
+            handover, plan, applied = self._make(changes, expected_revision)
         settings = handover.configuration.settings
-        handover.first_frame.add_done_callback(lambda future: self._first_frame(settings, future.result()))
+        handover.first_frame.add_done_callback(lambda future: self._first_frame(plan, future.result()))
         first_frame = None
         with contextlib.suppress(TimeoutError):
-            first_frame = handover.first_frame.result(FIRST_FRAME_TIMEOUT_S + 3 / settings.frame_rate_hz)
+            if handover.flowing:
+                first_frame = handover.first_frame.result(FIRST_FRAME_TIMEOUT_S + 3 / settings.frame_rate_hz)
         return Change(settings.revision, first_frame, applied)
 
-    def _make(self, changes: Mapping[str, object], expected_revision: int | None) -> tuple[Handover, dict[str, Value]]:
+    def _make(
+        self, changes: Mapping[str, object], expected_revision: int | None
+    ) -> tuple[Handover, Plan, dict[str, Value]]:
         present = self._present
         if present is None:
             raise CommandError("unavailable", "no probe has been opened yet; `status` says why")
@@ -157,7 +160,7 @@ class Planner:
         self._plan = plan
         self._keep(configuration)
         self._announce(configuration.settings, None)
-        return handover, {name: configuration.settings.value(name) for name in changes}
+        return handover, plan, {name: configuration.settings.value(name) for name in changes}
 
     def _hand_over(self, configuration: Configuration) -> Handover:
         try:
@@ -196,7 +199,10 @@ class Planner:
         self._present = Present(configuration.settings, knobs, acquisition)
         return self._present
 
-    def _first_frame(self, settings: Settings, first_frame: int | None) -> None:
-        present = self._present
-        if first_frame is not None and present is not None and present.settings is settings:
+    def _first_frame(self, plan: Plan, first_frame: int | None) -> None:
+        """On the reader's thread: frames flow, or never will because other settings came first."""
+        settings = plan.configuration.settings
+        if first_frame is None:
+            self._withdraw(plan)
+        elif self._present is not None and self._present.settings is settings:
             self._announce(settings, first_frame)

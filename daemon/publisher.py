@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
 from sonod.daemon.sockets import LINGER_MS, bind
 from sonod.daemon.subscriptions import Subscriptions
+from sonod.daemon.waker import Waker
 
 # Messages that wait for this thread; the socket never blocks, so more than a few means the machine is stuck.
 QUEUE_LIMIT = 16
@@ -63,7 +63,7 @@ class Publisher:
         except EndpointError:
             self._context.destroy(linger=0)
             raise
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="sonod-publisher")
 
     # -- any thread ------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class Publisher:
         if self._thread.ident is None:
             self._close()
             return True
-        self._wake()
+        self._waker.wake()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -102,7 +102,7 @@ class Publisher:
             return True
         kept = len(self._frames) < QUEUE_LIMIT
         self._frames.append(message)
-        self._wake()
+        self._waker.wake()
         return kept
 
     def notify(self, *notices: Notice) -> None:
@@ -110,24 +110,21 @@ class Publisher:
         if self._leaving:
             return
         self._notices.extend(notices)
-        self._wake()
-
-    def _wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
+        self._waker.wake()
 
     # -- the publisher's thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_fd, zmq.POLLIN)
+        poller.register(self._waker.fd, zmq.POLLIN)
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
             now_ns = self._session.monotonic_ns()
             ready = dict(poller.poll(max(0, (next_repeat_ns - now_ns) // 1_000_000 + 1)))
-            if self._wake_fd in ready:
-                os.eventfd_read(self._wake_fd)
+            if self._waker.fd in ready:
+                self._waker.calm()
             if self._socket in ready and self._hear():
                 next_repeat_ns = min(next_repeat_ns, max(last_standing_ns + WELCOME_PAUSE_NS, now_ns))
             while self._frames:
@@ -175,4 +172,4 @@ class Publisher:
 
     def _close(self) -> None:
         self._context.destroy(linger=LINGER_MS)
-        os.close(self._wake_fd)
+        self._waker.close()

@@ -237,6 +237,7 @@ class Reader:
         if self._expected is not None:
             self._expected.first_frame.set_result(None)
         self._expected = handover
+        handover.flowing = self._driver.state is DriverState.RUNNING
         handover.applied.set_result(None)
 
     def _lost(self, error: Exception) -> None:
@@ -265,8 +266,11 @@ class Reader:
 
     def _release(self) -> None:
         """Close the device; whoever waits for a configuration to be applied learns that it was not."""
-        with self._changed:
+        try:
             self._driver.close()
+        except Exception as error:  # noqa: BLE001  a driver's bug must not end acquisition for good
+            self._log.error("close_failed", reason=str(error), exc_info=error)
+        with self._changed:
             handovers = [handover for handover in (self._pending, self._expected) if handover is not None]
             self._pending = self._expected = None
         for handover in handovers:

@@ -34,6 +34,7 @@ class _Recording:
     first_ns: int = 0
     earlier_frames: int = 0
     failure: str = ""
+    disk_failed: bool = False
 
     @property
     def frames(self) -> int:
@@ -211,7 +212,7 @@ class Recorder:
 
     def _write(self, slot: Slot) -> None:
         recording = self._recording
-        if recording is None or recording.failure:
+        if recording is None or recording.disk_failed:
             return
         try:
             assert slot.configuration is not None
@@ -224,7 +225,7 @@ class Recorder:
                 recording.paths.append(path)
             recording.writer.append(slot)
         except RecordingError as error:
-            recording.failure = str(error)
+            recording.failure, recording.disk_failed = str(error), True
             self._taking = False
             return
         if recording.first_ns == 0:

@@ -24,6 +24,10 @@ Product = tuple[str, NDArray[Any], Geometry]
 Scene = Callable[[int, Mapping[str, Any]], list[Product]]
 
 TICK_MS = 5
+PRESETS = [
+    {"name": "shallow", "description": "Shallow", "settings": {"depth_m": 0.03, "dynamic_range_db": 55.0}},
+    {"name": "deep", "description": "Deep", "settings": {"depth_m": 0.07}},
+]
 
 
 def knob(name: str, kind: str, unit: str, value: Any, minimum: float, maximum: float, step: float, **more: Any) -> Any:
@@ -192,7 +196,10 @@ class FakeDaemon:
         if request.command == "describe":
             probe = {"name": self.probe, "kind": "linear"}
             result = {"probe": probe, "revision": self.revision, "knobs": self.knobs, "session": self.session}
-            return Reply(request.id, result)
+            return Reply(request.id, result | {"presets": PRESETS})
+        if request.command == "preset":
+            [changes] = [preset["settings"] for preset in PRESETS if preset["name"] == request.arguments["name"]]
+            return self._set(Request(request.id, "set", {"changes": changes}))
         if request.command in ("freeze", "unfreeze"):
             self.state = "frozen" if request.command == "freeze" else "running"
             return Reply(request.id, {"state": self.state})

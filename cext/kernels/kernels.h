@@ -113,6 +113,66 @@ typedef struct {
     float *out;        /* (lines, count, 2), or (lines, count) */
 } sonod_das_exact;
 
+/* What is known of the delay of a transmission in a block of sixteen points of a line; 0 and above: its points' index. */
+enum { SONOD_QUADRATIC = -1, SONOD_UNSEEN = -2, SONOD_POINTS = -3 };
+
+/* Delay and sum of baseband data on line grids, sixteen points at a time; see das_blocks.inc.c. */
+typedef struct {
+    size_t lines, count, transmits, channels, samples;
+    const double *origins, *directions; /* (lines, 3) */
+    double first, spacing;
+    float spacing_float;
+    const double *feet;                 /* (lines) */
+    const double *elements_m, *normals; /* (elements, 3) */
+    const float *lateral;               /* (elements) or NULL, as for the exact kernel */
+    double per_half, least_half;
+    int window;
+    /* Channels that hear a transmission: lists of them, equal for many transmissions. */
+    const int32_t *receive; /* (transmits, channels) */
+    size_t maps, padded_channels;
+    const int32_t *map_of;        /* (transmits) */
+    const int32_t *lists;         /* (maps, padded_channels) channel, -1 = padding */
+    const int32_t *list_elements; /* (maps, padded_channels) */
+    const float *list_x, *list_y, *list_z; /* (maps, padded_channels) */
+    /* The fine rate. */
+    size_t step;  /* fine samples from one point to the next */
+    size_t width; /* fine samples of a plane, a multiple of 8 */
+    size_t row;   /* floats from one row of a plane to the next */
+    float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine, radians_per_fine;
+    /* The resampling filter, plane by plane; starts count from the first input sample used. */
+    size_t taps;                   /* a multiple of 4 */
+    const float *coefficients;     /* (phases, 2 taps), each twice */
+    const int32_t *starts, *filters; /* (step, width) first float read, first float of the coefficients */
+    size_t start_at;                 /* first input sample used */
+    const float *wave_turns;         /* (transmits) phase in cycles of the carrier at the first fine sample */
+    const float *point_turns;        /* (16) cycles from the middle of a block to each point, without drift */
+    const float *point_turning;      /* (2, 16) cos and sin of them */
+    /* The waves. */
+    const int32_t *time_kind, *weight_kind; /* (transmits, lines, blocks) */
+    const float *time_quadratic;            /* (transmits, lines, blocks, 3) */
+    const float *time_points, *weight_points; /* (..., 16) */
+    size_t group;  /* transmissions whose planes are held at once */
+    float *planes; /* (group, channels, step, 2, row) */
+    float factor;
+    const float *data; /* (transmits, channels, samples, 2) */
+    float *out;        /* (lines, count, 2) */
+} sonod_das_blocks;
+
+/* From travel times of points to blocks. */
+typedef struct {
+    size_t transmits, lines, count, step;
+    const void *time; /* (transmits, lines, count) */
+    int time_is_double;
+    const float *weight;
+    const double *t0;
+    double start_s; /* time of the first fine sample after t0 */
+    double time_offset, fine_rate, tolerance;
+    float *quadratic;       /* (transmits, lines, blocks, 3) */
+    float *points_of_block; /* (transmits, lines, blocks, 16) */
+    int32_t *kind;          /* (transmits, lines, blocks) */
+    uint8_t *whole;         /* the same: every point counts fully */
+} sonod_das_times;
+
 /* -- compress ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -155,6 +215,9 @@ typedef struct {
     void (*filter)(const sonod_filter *plan, size_t trace);
     void (*baseband)(const sonod_baseband *plan, size_t trace);
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
+    void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t trace);
+    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
+    void (*das_times)(const sonod_das_times *plan, size_t index);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;
     void (*compress)(const sonod_compress *plan, size_t row);
@@ -173,6 +236,8 @@ int sonod_kernels_select(const char *name);
 void sonod_run_filter(const sonod_filter *plan);
 void sonod_run_baseband(const sonod_baseband *plan);
 void sonod_run_das_exact(const sonod_das_exact *plan);
+void sonod_run_das_blocks(const sonod_das_blocks *plan);
+void sonod_run_das_times(const sonod_das_times *plan);
 void sonod_run_envelope(const float *iq, float *out, size_t count);
 void sonod_run_compress(const sonod_compress *plan);
 void sonod_run_scan_convert(const sonod_scan_convert *plan);

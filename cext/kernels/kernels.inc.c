@@ -13,6 +13,8 @@
 #include "das_exact.inc.c"
 #include "detect.inc.c"
 #include "prepare.inc.c"
+
+#include "das_blocks.inc.c"
 #include "scanconvert.inc.c"
 #include "simulate.inc.c"
 
@@ -21,6 +23,9 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .filter = filter,
     .baseband = baseband,
     .das_exact = das_exact,
+    .das_resample = das_resample,
+    .das_blocks = das_blocks,
+    .das_times = das_times,
     .envelope = envelope,
     .compress = compress,
     .scan_convert = scan_convert,

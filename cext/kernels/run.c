@@ -12,7 +12,43 @@
 FOR_EACH(filter, sonod_filter, plan->transmits *plan->channels)
 FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
 FOR_EACH(das_exact, sonod_das_exact, plan->lines)
+FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
 FOR_EACH(compress, sonod_compress, plan->rows)
+
+/* Bands of lines for each thread: few, for lines share the samples of their depth; some, for they differ in work. */
+#define BANDS_PER_THREAD ((size_t)3)
+/* Lines of a band: at most what keeps its tables in the second cache; in whole tiles of the kernel. */
+#define MOST_BAND_LINES ((size_t)96)
+#define TILE_LINES ((size_t)8)
+
+typedef struct {
+    const sonod_das_blocks *plan;
+    size_t first, count, band_lines;
+} transmit_group;
+
+static void one_resample(void *context, size_t trace) {
+    const transmit_group *group = context;
+    sonod_kernels_current()->das_resample(group->plan, group->first, trace);
+}
+
+static void one_band(void *context, size_t band) {
+    const transmit_group *group = context;
+    const size_t begin = band * group->band_lines, end = begin + group->band_lines;
+    sonod_kernels_current()->das_blocks(group->plan, group->first, group->count, begin,
+                                        end < group->plan->lines ? end : group->plan->lines);
+}
+
+void sonod_run_das_blocks(const sonod_das_blocks *plan) {
+    const size_t wanted = plan->lines / ((size_t)sonod_threads_count() * BANDS_PER_THREAD);
+    const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
+    const size_t lines = (bounded + TILE_LINES) / TILE_LINES * TILE_LINES;
+    for (size_t first = 0; first < plan->transmits; first += plan->group) {
+        const size_t left = plan->transmits - first;
+        transmit_group group = {plan, first, left < plan->group ? left : plan->group, lines};
+        sonod_parallel(group.count * plan->channels, one_resample, &group);
+        sonod_parallel((plan->lines + lines - 1) / lines, one_band, &group);
+    }
+}
 
 typedef struct {
     const float *iq;

@@ -10,5 +10,5 @@
     gateway.py   the web server
     page/        HTML, CSS and JavaScript modules, served as they are
 
-A page's messages and the gateway's are described in docs/viewer.md.
+The messages between page and gateway are described in docs/viewer.md.
 """

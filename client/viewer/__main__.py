@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -12,6 +13,8 @@ import threading
 from sonod.client.viewer.gateway import Gateway, PortInUse
 from sonod.client.viewer.options import Options, UsageError, parse_options
 
+# The usual 1024 are used up by one program that opens connections and forgets them; then nobody else gets in.
+OPEN_FILES = 8192
 EXIT_DONE, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 2, 69
 
 
@@ -30,6 +33,8 @@ def main() -> int:
 
 
 async def _serve(options: Options) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
@@ -28,7 +29,8 @@ LIVE_LIMIT_BYTES = 4096
 BROWSER_LIMIT = 32
 # A browser that answers no ping for half of this is gone.
 HEARTBEAT_S = 20.0
-SHUTDOWN_TIMEOUT_S = 0.5
+# The daemon waits a second for the viewer to end.
+SHUTDOWN_TIMEOUT_S = 0.3
 TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -84,8 +86,10 @@ class Gateway:
 
     async def stop(self) -> None:
         """Say good-bye to the browsers and let go of everything."""
-        for socket in tuple(self._sockets):
-            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"viewer ends")
+        goodbyes = [socket.close(code=WSCloseCode.GOING_AWAY, message=b"viewer ends") for socket in self._sockets]
+        # One that does not read does not hear it either.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*goodbyes, return_exceptions=True), SHUTDOWN_TIMEOUT_S)
         await self._runner.cleanup()
         if self._task is not None:
             self._task.cancel()

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-DEFAULT_FRAMES = "tcp://127.0.0.1:5555"
-DEFAULT_CONTROL = "tcp://127.0.0.1:5556"
+from sonod.client.control import DEFAULT_ENDPOINT as DEFAULT_CONTROL
+from sonod.client.subscriber import DEFAULT_ENDPOINT as DEFAULT_FRAMES
+
 DEFAULT_PORT = 5580
 LARGEST_PORT = 65535
 

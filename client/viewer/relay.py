@@ -10,14 +10,13 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
+from sonod.client.control import DEFAULT_TIMEOUT_S
 from sonod.client.wire.control import Problem, Reply, Request, decode_reply, encode_request
 from sonod.client.wire.errors import WireError
 
 # What the page may ask of the daemon.
 COMMANDS = ("describe", "get", "set", "preset", "freeze", "unfreeze", "start", "status")
 SEND_TIMEOUT_S = 1.0
-# A change makes a new plan, which takes a second for the largest.
-REPLY_TIMEOUT_S = 5.0
 PENDING_LIMIT = 32
 REPLY_LIMIT_BYTES = 4 * 1024 * 1024
 LARGEST_RECONNECT_MS = 1000
@@ -26,10 +25,11 @@ LARGEST_RECONNECT_MS = 1000
 class Relay:
     """Asks the daemon and waits for the answer; when there is none, the reply says so with the code `unavailable`.
 
-    A request never waits for a daemon that is not there, so that none is carried out when it comes back.
+    Unlike AsyncControl it passes replies on as they are, and no request waits for a daemon that is not there: none
+    is carried out long after somebody asked.
     """
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str, reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str, reply_timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         self._context = context
         self._endpoint = endpoint
         self._reply_timeout_s = reply_timeout_s

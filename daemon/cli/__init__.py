@@ -13,6 +13,7 @@ import typer
 from sonod import __version__
 from sonod.daemon.cli.bench import bench
 from sonod.daemon.cli.check_config import check_config
+from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
 from sonod.daemon.cli.output import put
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(devices)
 app.command()(drivers)
 app.command("check-config")(check_config)
 app.command()(status)

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from sonod.cext.threads import set_thread_count
 from sonod.daemon.bench.core import CoreResult, measure_core
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
 from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table
 from sonod.daemon.cli.values import parse_changes
+from sonod.daemon.core import AUTO, configure_core
 from sonod.daemon.pipeline.options import ImageOptions
 
 # The picture: 256 columns, 512 rows, beamformed as they are.
@@ -36,6 +36,7 @@ def bench(
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long each measurement lasts.")] = 5.0,
     threads: Annotated[int, typer.Option(help="Threads of the core; 0 = one for each processor core.")] = 0,
+    instruction_set: Annotated[str, typer.Option("--instruction-set", help="Kernels to measure.")] = AUTO,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")
     ] = None,
@@ -48,8 +49,7 @@ def bench(
         raise Failure(USAGE, f"--seconds: must be in 0.1..3600; got {seconds:g}")
     if threads < 0:
         raise Failure(USAGE, f"--threads: must be >= 0; got {threads}")
-    if threads:
-        set_thread_count(threads)
+    configure_core(threads, instruction_set)
     changes = parse_changes(settings or [])
     core = [
         measure_core(name, driver or uri, changes, options, seconds)

@@ -26,7 +26,9 @@ def put_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def put_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """The result as a table, as wide as it needs to be in a pipe."""
-    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console(file=sys.stdout) if sys.stdout.isatty() else Console(file=sys.stdout, width=200)

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.values import parse_changes
+from sonod.daemon.core import AUTO, configure_core
 from sonod.daemon.pipeline.options import FOCUSED, QUALITIES, ImageOptions
 from sonod.daemon.process import PROCESS_OPTIONS, process_recording
 from sonod.drivers.errors import DeviceNotFound
@@ -33,6 +34,10 @@ def process(
     focused: Annotated[
         str, typer.Option(help=f"What focused transmissions become: {', '.join(FOCUSED)}.")
     ] = PROCESS_OPTIONS.focused,
+    threads: Annotated[int, typer.Option(help="Threads of the core; 0 = one for each processor core.")] = 0,
+    instruction_set: Annotated[
+        str, typer.Option("--instruction-set", help="Kernels to use; the results are the same.")
+    ] = AUTO,
 ) -> None:
     """Run every frame of a recording through the pipeline, dropping none, and write the pictures."""
     try:
@@ -48,6 +53,9 @@ def process(
     except ValueError as error:
         raise Failure(USAGE, str(error)) from error
     changes = parse_changes(settings or [])
+    if threads < 0:
+        raise Failure(USAGE, f"--threads: must be >= 0; got {threads}")
+    configure_core(threads, instruction_set)
     if not recording.is_file():
         raise Failure(USAGE, f"{recording}: no such file; name a recording of format sonod-rf")
     console = Console(stderr=True)

@@ -13,6 +13,7 @@ from sonod.daemon.app import run as run_daemon
 from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.values import parse_changes
 from sonod.daemon.config import load_config
+from sonod.daemon.core import configure_core
 from sonod.daemon.environment import Environment
 from sonod.daemon.log import configure_logging
 
@@ -59,6 +60,7 @@ def run(
         overrides["log"] = {"level": log_level}
     checked = load_config(config or Environment.read().config, overrides)
     configure_logging(checked.log.level, checked.log.form)
+    configure_core(checked.core.threads, checked.core.instruction_set)
     run_daemon(checked, _greet)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Annotated, Any
 
@@ -36,7 +37,10 @@ def watch(
     live = sys.stdout.isatty() and not as_json and product is None
     before: dict[type, object] = {}
     printed = 0
-    with Subscriber(endpoint or Environment.read().frames or DEFAULT_ENDPOINT) as subscriber:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Subscriber(endpoint or Environment.read().frames or DEFAULT_ENDPOINT) as subscriber,
+    ):
         for message in subscriber.messages(*products, timeout_s=SILENCE_S):
             if live and isinstance(message, StateNotice):
                 sys.stdout.write(f"\r\x1b[K{_rate(message)}")

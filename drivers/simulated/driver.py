@@ -342,13 +342,13 @@ def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
 
 def _pulse(probe: Probe, transmit_hz: float) -> _Pulse:
     """Two Gaussian bands multiplied, the drive's and the probe's: again a Gaussian, between them, and weaker the
-    further they are apart."""
+    further they are apart. The sum of line sources with 1 / sqrt(d) is to be taken times sqrt(frequency)."""
     probe_hz = probe.center_frequency_hz
     drive = DRIVE_BANDWIDTH * transmit_hz / 2 / HALF_WIDTH_DEVIATIONS
     own = probe.fractional_bandwidth * probe_hz / 2 / HALF_WIDTH_DEVIATIONS
     total = drive**2 + own**2
     frequency = (transmit_hz * own**2 + probe_hz * drive**2) / total
-    amplitude = math.exp(-((transmit_hz - probe_hz) ** 2) / (2 * total))
+    amplitude = math.exp(-((transmit_hz - probe_hz) ** 2) / (2 * total)) * math.sqrt(frequency / probe_hz)
     return _Pulse(frequency, drive * own / math.sqrt(total), amplitude)
 
 

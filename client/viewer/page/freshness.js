@@ -13,6 +13,11 @@ const STATES = {
   leaving: "THE DAEMON ENDS",
 };
 
+/** Whether the daemon has said nothing for longer than it ever does. */
+export function silent(seen, nowMs) {
+  return seen.heardMs === null || nowMs - seen.heardMs > SILENT_MS;
+}
+
 /**
  * `{kind, text}`; kind is live, frozen, stale, idle or lost.
  *
@@ -21,9 +26,7 @@ const STATES = {
  */
 export function freshness(seen, nowMs) {
   if (!seen.connected) return { kind: "lost", text: "NO CONNECTION TO THE VIEWER" };
-  if (seen.heardMs === null || nowMs - seen.heardMs > SILENT_MS) {
-    return { kind: "lost", text: `NO DAEMON at ${seen.frames}` };
-  }
+  if (silent(seen, nowMs)) return { kind: "lost", text: `NO DAEMON at ${seen.frames}` };
   const ageMs = seen.frameMs === null ? Infinity : nowMs - seen.frameMs;
   const state = seen.state?.state ?? "";
   // A frame younger than the notice of the state contradicts it.

@@ -1,16 +1,17 @@
 // Wires the page together.
 
 import { Refused, ask } from "./control.js";
-import { freshness } from "./freshness.js";
+import { freshness, silent } from "./freshness.js";
 import { Knobs } from "./knobs.js";
 import { Link } from "./link.js";
 import { Numbers } from "./numbers.js";
+import { Presets } from "./presets.js";
 import { Settings } from "./settings.js";
 import { Stage } from "./stage.js";
 
 const LOOK_MS = 100;
 const NUMBERS_MS = 250;
-// A view that gets no frame for so long while the probe runs is tried the other way.
+// When a view has had no frame at all for so long while the probe runs, the other one is tried.
 const OTHER_VIEW_MS = 2000;
 const DESCRIBE_RETRY_MS = 1000;
 // States in which the button starts the probe again.
@@ -19,10 +20,11 @@ const START_AGAIN = { ended: "Play again", stopped: "Start" };
 const by = (id) => document.getElementById(id);
 
 const seen = { connected: false, frames: "", heardMs: null, frameMs: null, lastByteNs: 0, state: null };
-const stage = new Stage(by("stage"), by("picture"), by("overlay"));
+const stage = new Stage(by("picture"), by("overlay"));
 const numbers = new Numbers();
-const settings = new Settings({ changed: (...change) => knobs.show(...change), refused: showRefusal });
+const settings = new Settings({ changed: showSetting, refused: showRefusal });
 const knobs = new Knobs(by("knobs"), (name, value) => settings.change(name, value));
+const presets = new Presets(by("preset"), choosePreset);
 
 let session = null;
 let probe = null;
@@ -91,7 +93,7 @@ const link = new Link({
 show("image");
 requestAnimationFrame(paint);
 setInterval(look, LOOK_MS);
-setInterval(() => numbers.show(performance.now()), NUMBERS_MS);
+setInterval(() => numbers.show(performance.now(), by("stage").dataset.freshness !== "lost"), NUMBERS_MS);
 setInterval(describe, DESCRIBE_RETRY_MS);
 
 function heard(ageMs) {
@@ -119,6 +121,7 @@ function enter(newSession, newProbe) {
 function show(view) {
   if (view !== stage.view) {
     lastFrame = null;
+    seen.frameMs = null;
     unpainted = null;
     numbers.restart();
   }
@@ -151,23 +154,24 @@ function look() {
     by("spoken").textContent = kind === "live" ? "Live" : text;
   }
   if (by("banner").textContent !== text) by("banner").textContent = text;
-  showState(kind);
+  showState(nowMs);
   const running = seen.state?.state === "running" && seen.state.frame > 0;
-  const empty = kind === "stale" && nowMs - Math.max(viewSinceMs, seen.frameMs ?? 0) > OTHER_VIEW_MS;
-  if (by("view").value === "auto" && running && empty && seen.state.frame_rate_hz > 1) {
+  const empty = kind === "stale" && seen.frameMs === null && nowMs - viewSinceMs > OTHER_VIEW_MS;
+  if (by("view").value === "auto" && running && empty) {
     show(stage.view === "image" ? "motion" : "image");
   }
 }
 
-function showState(kind) {
-  const known = kind === "lost" && !seen.state ? "lost" : (seen.state?.state ?? "waiting");
+function showState(nowMs) {
+  const absent = !seen.connected ? "no viewer" : silent(seen, nowMs) ? "no daemon" : null;
+  const known = absent ?? seen.state?.state ?? "waiting";
   const state = by("state");
-  state.textContent = known === "lost" ? "no daemon" : known;
-  state.dataset.state = known;
+  if (state.textContent !== known) state.textContent = known;
+  state.dataset.state = absent ? "lost" : known;
   const button = by("freeze");
   const frozen = known === "frozen";
   const words = START_AGAIN[known] ?? (frozen ? "Unfreeze" : "Freeze");
-  button.disabled = kind === "lost";
+  button.disabled = absent !== null;
   button.setAttribute("aria-pressed", String(frozen));
   if (button.firstChild.textContent !== `${words} `) button.firstChild.textContent = `${words} `;
 }
@@ -184,6 +188,7 @@ async function describe() {
     document.title = `${name} – sonod`;
     by("no-knobs").hidden = list.length > 0;
     knobs.build(list);
+    presets.build(reply.presets ?? []);
     settings.reset(list, reply.revision);
     described = list.length > 0 && asked === session;
   } catch (error) {
@@ -191,6 +196,22 @@ async function describe() {
   } finally {
     describing = false;
   }
+}
+
+function showSetting(name, value, pending) {
+  knobs.show(name, value, pending);
+  presets.show((each) => settings.value(each));
+}
+
+async function choosePreset(name) {
+  try {
+    const reply = await ask("preset", { name });
+    settings.confirm(reply.applied ?? {}, reply.revision);
+    showRefusal(null);
+  } catch (error) {
+    showRefusal(error);
+  }
+  presets.show((each) => settings.value(each));
 }
 
 async function toggleFreeze() {

@@ -95,9 +95,10 @@ export class Numbers {
     return Math.max(0, made - this.#count);
   }
 
-  show(nowMs) {
+  /** Write everything; without a daemon, what it said last is no rate of now. */
+  show(nowMs, daemonThere) {
     const header = this.#header;
-    write("rate-acquired", this.#state ? `${hertz(this.#state.frame_rate_hz)}` : "–");
+    write("rate-acquired", this.#state && daemonThere ? hertz(this.#state.frame_rate_hz) : "–");
     write("rate-received", hertz(this.#received.hertz(nowMs)));
     write("rate-shown", hertz(this.#shown.hertz(nowMs)));
     write("latency-processed", milliseconds(this.#processed.value));

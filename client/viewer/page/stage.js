@@ -8,14 +8,15 @@ import { Trace } from "./trace.js";
 // Room around the picture for scales, in CSS pixels.
 const LEFT = 50;
 const RIGHT = 90;
-const TOP = 60;
+const TOP = 66;
 const BOTTOM = 46;
 const PLAIN_MARGIN = 10;
 const TRACE_SHARE = 0.24;
 const TRACE_RIGHT = 22;
 
 export class Stage {
-  #element;
+  #exact = { width: NaN, height: NaN };
+  #ratio = 0;
   #picture;
   #scales;
   #trace = new Trace();
@@ -25,12 +26,17 @@ export class Stage {
   #canvas;
   layers = { scales: true, smooth: true, truth: false };
 
-  constructor(element, picture, overlay) {
-    this.#element = element;
+  constructor(picture, overlay) {
     this.#picture = new Picture(picture);
     this.#scales = new Scales(overlay);
     this.#canvas = picture;
-    new ResizeObserver(() => (this.#stale = true)).observe(element);
+    const observer = new ResizeObserver(([entry]) => this.#resized(entry));
+    try {
+      observer.observe(picture, { box: "device-pixel-content-box" });
+    } catch {
+      // Safari does not know the exact size and may be a fraction of a pixel off.
+      observer.observe(picture);
+    }
   }
 
   /** The product that makes this view alive; others are beside it. */
@@ -72,11 +78,11 @@ export class Stage {
 
   /** Draw if anything changed; the frame that is on the screen now, or null when nothing was drawn. */
   paint(nowMs) {
-    if (!this.#stale) return null;
+    // Zooming, and another monitor, change the ratio.
+    if (!this.#stale && window.devicePixelRatio === this.#ratio) return null;
     this.#stale = false;
-    const ratio = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(this.#element.clientWidth * ratio));
-    const height = Math.max(1, Math.round(this.#element.clientHeight * ratio));
+    this.#ratio = window.devicePixelRatio;
+    const { width, height, ratio } = this.#size();
     this.#picture.resize(width, height);
     this.#picture.clear();
     this.#scales.begin(width, height, ratio);
@@ -89,6 +95,23 @@ export class Stage {
     if (this.#view === "motion") this.#paintMotion(frame, room, ratio, nowMs);
     else this.#paintImage(frame, room);
     return frame;
+  }
+
+  /** The canvas in pixels of the device, exactly where the browser tells: a rounding error would blur everything. */
+  #size() {
+    const ratio = window.devicePixelRatio || 1;
+    const size = (css, exact) => {
+      const rounded = Math.round(css * ratio);
+      return Math.max(1, Math.abs(exact - rounded) <= 1 ? exact : rounded);
+    };
+    const { clientWidth, clientHeight } = this.#canvas;
+    return { ratio, width: size(clientWidth, this.#exact.width), height: size(clientHeight, this.#exact.height) };
+  }
+
+  #resized(entry) {
+    const box = entry.devicePixelContentBoxSize?.[0];
+    this.#exact = { width: box?.inlineSize ?? NaN, height: box?.blockSize ?? NaN };
+    this.#stale = true;
   }
 
   #paintImage({ header, samples }, room) {

@@ -63,6 +63,7 @@ def watch(daemon: FakeDaemon, scenario: Scenario, width: int = 1280, height: int
         async with serving(daemon) as client, Chromium(width, height) as browser:
             await browser.open(client.url)
             await browser.until(LIVE)
+            await browser.until("document.querySelector('.knob') !== null")
             await scenario(browser)
             assert browser.complaints == []
             assert {url for url in browser.requested if not url.startswith((client.url, "about:"))} == set()
@@ -144,6 +145,23 @@ def test_the_depth_slider_changes_the_depth_of_the_picture() -> None:
         await browser.until("Number(document.getElementById('stage').dataset.revision) === 2")
         await browser.until(f"{text('revision')} === '2'")
         await browser.until("!document.querySelector('.pending')")
+
+    watch(daemon, scenario)
+
+
+def test_a_preset_is_chosen_and_named_while_it_holds() -> None:
+    daemon = FakeDaemon(linear_scene)
+    choose = "(() => { const list = document.getElementById('preset'); list.value = 'shallow';"
+    choose += "list.dispatchEvent(new Event('change')); })()"
+
+    async def scenario(browser: Chromium) -> None:
+        assert await browser.evaluate("document.getElementById('preset').value") == ""
+        await browser.evaluate(choose)
+        await browser.until("document.getElementById('knob-depth_m').value === '30'")
+        assert await browser.evaluate("document.getElementById('preset').value") == "shallow"
+        assert (daemon.values["depth_m"], daemon.values["dynamic_range_db"]) == (0.03, 55.0)
+        await browser.evaluate(move_slider("knob-depth_m", 31))
+        await browser.until("document.getElementById('preset').value === ''")
 
     watch(daemon, scenario)
 
@@ -233,6 +251,9 @@ def test_a_probe_that_goes_silent_is_called_stale_within_a_second() -> None:
         assert "NO NEW FRAME" in await browser.until(BANNER)
         opacity = await browser.evaluate("getComputedStyle(document.getElementById('picture')).opacity")
         assert float(opacity) < 0.5
+        # The old picture stays, and nothing else is tried.
+        await browser.until(f"{BANNER}.startsWith('NO NEW FRAME 3')")
+        assert (await canvas(browser, "picture"))[..., 0].max() == 255
         daemon.stalled.clear()
         await browser.until(LIVE)
 
@@ -328,6 +349,41 @@ def test_everything_needed_fits_the_small_screens() -> None:
             )
             await browser.until(inside)
             assert await browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    watch(FakeDaemon(linear_scene), scenario)
+
+
+def test_ticks_and_numbers_are_what_people_expect() -> None:
+    async def call(browser: Chromium, module: str, function: str, *arguments: Any) -> Any:
+        values = ", ".join(json.dumps(argument) for argument in arguments)
+        return await browser.evaluate(f"import('/{module}.js').then((module) => module.{function}({values}))")
+
+    async def scenario(browser: Chromium) -> None:
+        for first, last, most, step, count, digits in (
+            (0, 40, 8, 5, 9, 0),
+            (-19.2, 19.2, 8, 5, 7, 0),
+            (0, 3, 10, 0.5, 7, 1),
+            (-0.05, 0.449, 5, 0.1, 5, 1),
+            (0, 395, 9, 50, 8, 0),
+            (5, 5.0001, 4, 0.00005, 3, 5),
+        ):
+            found = await call(browser, "plane", "ticks", first, last, most)
+            assert found["step"] == pytest.approx(step), (first, last)
+            assert len(found["values"]) == count, found
+            assert found["digits"] == digits
+        for value, step, shown in (
+            (40.0, 1, "40"),
+            (38.4, 1, "38.4"),
+            (51.25, 1, "51.25"),
+            (1 / 3, 1, "0.33"),
+            (9.0, 0.1, "9.0"),
+            (0.30000000000000004, 0.05, "0.30"),
+            (-0.5, 1, "-0.5"),
+            (394.6666, 1, "394.67"),
+        ):
+            assert await call(browser, "units", "formatNumber", value, step) == shown
+        for name, label in (("sound_speed_m_s", "Sound speed"), ("tgc_db", "Time gain (TGC)"), ("odd", "Odd")):
+            assert await call(browser, "units", "knobLabel", name) == label
 
     watch(FakeDaemon(linear_scene), scenario)
 

@@ -96,6 +96,8 @@ def test_browsers_that_never_read_do_not_make_the_gateway_grow() -> None:
             assert resident_bytes(process.pid) - before < 16e6
             with urlopen(url, timeout=WAIT_S) as page:
                 assert page.status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
         finally:
             for browser in browsers:
                 browser.close()

@@ -1,0 +1,596 @@
+/* Delay and sum of baseband data on line grids, sixteen points at a time.
+
+   Every trace is first resampled to a fine rate at which the delay grows by almost exactly `step` fine samples from one
+   point of a line to the next. A block of sixteen points then reads sixteen consecutive samples of one of `step` planes;
+   what is left of the delay, its drift within the block, is followed to second order. Where it moves too fast for
+   that, the channel is added point by point. Delays and phases of eight channels are computed together. */
+
+#define BLOCK 16
+/* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
+#define TILE_LINES 8
+/* Zeros before and behind every plane: a block may begin this much outside. */
+#define PLANE_MARGIN 24
+/* Largest drift of the delay from the middle of a block to its end, in fine samples, that the block kernel follows. */
+#define LARGEST_DRIFT 0.7f
+/* The same for the phase, in radians: the third-order term left out is then below -38 dB at the end of the block. */
+#define LARGEST_TURN 0.7f
+/* Phase error in radians of the second-order delay, from the third-order term, that is accepted. */
+#define LARGEST_BEND 0.03f
+
+/* -- windows of eight channels -- */
+
+/* cos(pi x), 0 <= x <= 1. */
+INLINE v8f cosine_half_turn(v8f x) {
+    const v8f z = splat8(1.57079633f) * (splat8(1.0f) - x - x) * splat8(0.5f);
+    /* cos(pi x) = sin(pi / 2 - pi x) = 2 sin(z') cos(z') with z' = pi / 4 - pi x / 2. */
+    const v8f y = z * z;
+    v8f s = fma8(y, splat8(2.75573192e-6f), splat8(-1.98412698e-4f));
+    s = fma8(y, s, splat8(8.33333333e-3f));
+    s = fma8(y, s, splat8(-1.66666667e-1f));
+    s = fma8(y * s, z, z);
+    v8f c = fma8(y, splat8(2.48015873e-5f), splat8(-1.38888889e-3f));
+    c = fma8(y, c, splat8(4.16666667e-2f));
+    c = fma8(y, c, splat8(-0.5f));
+    c = fma8(y, c, splat8(1.0f));
+    return splat8(2.0f) * s * c;
+}
+
+/* Window at `u`; 0 beyond the edge. */
+INLINE v8f window8(int window, v8f u) {
+    v8f weight = splat8(1.0f);
+    const v8f bounded = min8(u, splat8(1.0f));
+    if (window == SONOD_HANN)
+        weight = fma8(splat8(0.5f), cosine_half_turn(bounded), splat8(0.5f));
+    else if (window == SONOD_HAMMING)
+        weight = fma8(splat8(0.46f), cosine_half_turn(bounded), splat8(0.54f));
+    else if (window == SONOD_TUKEY)
+        weight = fma8(splat8(0.5f), cosine_half_turn(max8(fma8(splat8(4.0f), bounded, splat8(-3.0f)), splat8(0))),
+                      splat8(0.5f));
+    return select8(u <= splat8(APERTURE_EDGE), weight, splat8(0));
+}
+
+/* sin and cos of 2 pi p, |p| <= 0.5. */
+INLINE void turn8(v8f p, v8f *sine, v8f *cosine) {
+    const v8f x = splat8(3.14159265f) * p, y = x * x;
+    v8f s = fma8(y, splat8(-2.50521084e-8f), splat8(2.75573192e-6f));
+    s = fma8(y, s, splat8(-1.98412698e-4f));
+    s = fma8(y, s, splat8(8.33333333e-3f));
+    s = fma8(y, s, splat8(-1.66666667e-1f));
+    s = fma8(y * s, x, x);
+    v8f c = fma8(y, splat8(-2.75573192e-7f), splat8(2.48015873e-5f));
+    c = fma8(y, c, splat8(-1.38888889e-3f));
+    c = fma8(y, c, splat8(4.16666667e-2f));
+    c = fma8(y, c, splat8(-0.5f));
+    c = fma8(y, c, splat8(1.0f));
+    *sine = splat8(2.0f) * s * c;
+    *cosine = fma8(splat8(-2.0f) * s, s, splat8(1.0f));
+}
+
+INLINE v8f floor8(v8f x) {
+    const v8f near = round8(x);
+    return near - select8(near > x, splat8(1.0f), splat8(0));
+}
+
+INLINE int any8(v8i mask) {
+#if defined(__AVX__)
+    return _mm256_movemask_ps((__m256)mask);
+#else
+    int bits = 0;
+    for (int i = 0; i < 8; i++)
+        bits |= (mask[i] & 1) << i;
+    return bits;
+#endif
+}
+
+/* -- resampling -- */
+
+/* Four outputs of the resampling filter from four places of the padded trace, as four (re, im). */
+INLINE v8f resample_four(const float *restrict trace, const float *restrict coefficients, const int32_t *restrict starts,
+                         const int32_t *restrict filters, size_t floats) {
+    v8f sum[4];
+    for (size_t i = 0; i < 4; i++) {
+        const float *restrict x = trace + starts[i];
+        const float *restrict h = coefficients + filters[i];
+        v8f a = load8(x) * load8(h);
+        for (size_t k = 8; k < floats; k += 8)
+            a = fma8(load8(x + k), load8(h + k), a);
+        sum[i] = a;
+    }
+    const v8f even = __builtin_shuffle(sum[0], sum[2], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
+                     __builtin_shuffle(sum[0], sum[2], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+    const v8f odd = __builtin_shuffle(sum[1], sum[3], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
+                    __builtin_shuffle(sum[1], sum[3], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+    return __builtin_shuffle(even, odd, (v8i){0, 1, 8, 9, 4, 5, 12, 13}) +
+           __builtin_shuffle(even, odd, (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+}
+
+/* One plane: samples step * j + plane of the fine rate, I and Q apart. */
+INLINE void resample_plane(const float *restrict line, const float *restrict coefficients,
+                           const int32_t *restrict starts, const int32_t *restrict filters, size_t floats, size_t width,
+                           float *restrict re, float *restrict im) {
+    for (size_t j = 0; j < width; j += 8) {
+        const v8f low = resample_four(line, coefficients, starts + j, filters + j, floats);
+        const v8f high = resample_four(line, coefficients, starts + j + 4, filters + j + 4, floats);
+        store8(re + j, __builtin_shuffle(low, high, (v8i){0, 2, 4, 6, 8, 10, 12, 14}));
+        store8(im + j, __builtin_shuffle(low, high, (v8i){1, 3, 5, 7, 9, 11, 13, 15}));
+    }
+}
+
+/* Resamples one trace of the group of transmissions from `first_transmit` on into its planes. */
+static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t trace) {
+    const size_t transmit = first_transmit + trace / plan->channels, channel = trace % plan->channels;
+    if (plan->receive[transmit * plan->channels + channel] < 0)
+        return;
+    const size_t width = plan->width, row = plan->row, samples = plan->samples, margin = plan->taps + 8;
+    float *padded = sonod_scratch(2 * (samples + 2 * margin) * sizeof(float));
+    if (!padded)
+        return;
+    float *line = padded + 2 * margin;
+    memset(padded, 0, 2 * margin * sizeof(float));
+    memset(line + 2 * samples, 0, 2 * margin * sizeof(float));
+    const float *restrict raw = plan->data + 2 * samples * (transmit * plan->channels + channel);
+    for (size_t i = 0; i < 2 * samples; i++)
+        line[i] = finite_or_zero(raw[i]);
+    line += 2 * plan->start_at;
+    float *out = plan->planes + trace * plan->step * 2 * row;
+    for (size_t plane = 0; plane < plan->step; plane++) {
+        float *re = out + 2 * plane * row, *im = re + row;
+        memset(re, 0, PLANE_MARGIN * sizeof(float));
+        memset(im, 0, PLANE_MARGIN * sizeof(float));
+        memset(re + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(float));
+        memset(im + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(float));
+        re += PLANE_MARGIN;
+        im += PLANE_MARGIN;
+        const int32_t *starts = plan->starts + plane * width, *filters = plan->filters + plane * width;
+        /* The usual lengths with the length known to the compiler. */
+        switch (plan->taps) {
+        case 4:
+            resample_plane(line, plan->coefficients, starts, filters, 8, width, re, im);
+            break;
+        case 8:
+            resample_plane(line, plan->coefficients, starts, filters, 16, width, re, im);
+            break;
+        case 12:
+            resample_plane(line, plan->coefficients, starts, filters, 24, width, re, im);
+            break;
+        case 16:
+            resample_plane(line, plan->coefficients, starts, filters, 32, width, re, im);
+            break;
+        default:
+            resample_plane(line, plan->coefficients, starts, filters, 2 * plan->taps, width, re, im);
+        }
+    }
+}
+
+/* -- one block of one line -- */
+
+typedef struct {
+    float x, y, z;            /* middle of the block */
+    float dx, dy, dz;         /* direction of the line */
+    float per_half[BLOCK];    /* 1 / half aperture at each point */
+    float first, middle, last; /* the same at the ends and in the middle of the block */
+    float widest;
+} block_place;
+
+/* Channels that are prepared together for one block: their samples and these tables stay in the first cache. */
+#define PARTY 32
+
+/* Delay and weight of channels at a block: what the inner loop needs of each. */
+typedef struct {
+    float delta[PARTY], drift[PARTY], c0[PARTY], c1[PARTY], c2[PARTY], s0[PARTY], s1[PARTY], s2[PARTY];
+    int32_t offset[PARTY], next[PARTY]; /* of the sample before the delay, and from there to the one behind it */
+    int32_t trace[PARTY];               /* the channel's number */
+} party;
+
+static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f,
+                                  0.5f,  1.5f,  2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f};
+
+/* How each of eight channels takes part, as bits. */
+typedef struct {
+    int plain, edge, bent;
+} eight_bits;
+
+/* Fine sample number `begin` as plane and place in it: offset into the planes, and the way to the next fine sample. */
+INLINE void locate(const sonod_das_blocks *plan, v8f begin, int32_t *restrict offset, int32_t *restrict next) {
+    const v8f index = floor8(fma8(begin, splat8(plan->inverse_step), splat8(plan->inverse_step * 0.25f)));
+    const v8f plane = fma8(index, splat8(-(float)plan->step), begin);
+    const v8f bounded = min8(max8(index, splat8((float)-PLANE_MARGIN)), splat8(plan->last_index));
+    const v8f pair = splat8(2.0f * (float)plan->row);
+    /* Whole numbers below 2^24, exact in float. */
+    const v8f at = fma8(plane, pair, bounded + splat8((float)PLANE_MARGIN));
+    const v8f wrap = splat8(1.0f - 2.0f * (float)plan->row * (float)(plan->step - 1));
+    const v8f way = select8(plane > splat8((float)plan->step - 1.5f), wrap, pair);
+    for (int i = 0; i < 8; i++) {
+        offset[i] = (int32_t)at[i];
+        next[i] = (int32_t)way[i];
+    }
+}
+
+INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
+                                float wave_turn, size_t at, v8f lateral, party *restrict out, size_t to) {
+    const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
+    const v8f one = splat8(1.0f);
+    const v8f dx = splat8(place->x) - load8(x), dy = splat8(place->y) - load8(y), dz = splat8(place->z) - load8(z);
+    const v8f square = fma8(dx, dx, fma8(dy, dy, dz * dz));
+    const v8f distance = sqrt8(max8(square, splat8(1e-12f))), inverse = one / distance;
+    const v8f along = fma8(dx, splat8(place->dx), fma8(dy, splat8(place->dy), dz * splat8(place->dz)));
+    const v8f slope = along * inverse;
+    /* Delay in fine samples: middle, per point, per point squared. */
+    const v8f middle = fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0]));
+    const v8f drift = fma8(slope, splat8(plan->fine_per_point), splat8(transmit[1]));
+    const v8f receive_bend = (one - slope * slope) * inverse * splat8(plan->bend);
+    const v8f bend = receive_bend + splat8(transmit[2]);
+    const v8f begin = floor8(middle);
+    const v8f delta = middle - begin;
+    /* Phase of the middle of the block; that of its points against the middle, were there no drift, is left out here. */
+    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), splat8(plan->turns_per_fine),
+                      fma8(delta, splat8(plan->turns_per_fine), splat8(wave_turn)));
+    cycles = cycles - round8(cycles);
+    v8f s, c;
+    turn8(cycles, &s, &c);
+    const v8f turning = drift * splat8(plan->radians_per_fine), bending = bend * splat8(plan->radians_per_fine);
+    const v8f reach = splat8(7.5f) * turning, reach_square = reach * reach;
+    /* sin and cos to second order, fitted over the block (the cubic term by its share of the linear one). */
+    const v8f linear = turning * fma8(reach_square, splat8(-0.1f), one);
+    const v8f half_square = splat8(-0.5f) * turning * turning;
+    v8f c1 = -(s * linear), s1 = c * linear;
+    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
+    /* Window: constant, or followed to second order, or point by point. */
+    const v8f u0 = lateral * splat8(place->first), u1 = lateral * splat8(place->middle), u2 = lateral * splat8(place->last);
+    const v8f outer = max8(u0, u2), inner = min8(u0, u2);
+    const v8i active = inner <= splat8(APERTURE_EDGE);
+    v8i edge = active & (outer > splat8(APERTURE_EDGE));
+    if (plan->window != SONOD_RECTANGULAR) {
+        const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
+        const v8f fastest = splat8(plan->window == SONOD_TUKEY ? 0.04f : 0.2f);
+        edge |= active & (outer > knee) & (outer - inner > fastest);
+        if (any8(active & (outer > knee) & ~edge)) {
+            const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
+            const v8i smooth = ~edge;
+            const v8f level = select8(smooth, w1, one);
+            const v8f rise = select8(smooth, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
+            const v8f curve = select8(smooth, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
+            c2 = fma8(c2, level, fma8(c1, rise, c * curve));
+            s2 = fma8(s2, level, fma8(s1, rise, s * curve));
+            c1 = fma8(c1, level, c * rise);
+            s1 = fma8(s1, level, s * rise);
+            c = c * level;
+            s = s * level;
+        }
+    }
+    const v8f negative_drift = -drift, negative_turn = -turning;
+    const v8f bent = receive_bend * inverse * splat8(plan->bent_limit);
+    const v8i steep = (max8(drift, negative_drift) > splat8(LARGEST_DRIFT / 7.5f)) |
+                      (max8(turning, negative_turn) > splat8(LARGEST_TURN / 7.5f)) | (bent > one);
+    store8(out->delta + to, delta);
+    store8(out->drift + to, drift);
+    store8(out->c0 + to, c);
+    store8(out->c1 + to, c1);
+    store8(out->c2 + to, c2);
+    store8(out->s0 + to, s);
+    store8(out->s1 + to, s1);
+    store8(out->s2 + to, s2);
+    locate(plan, begin, out->offset + to, out->next + to);
+    memcpy(out->trace + to, plan->lists + at, 8 * sizeof(int32_t));
+    eight_bits bits;
+    bits.bent = any8(active & steep);
+    bits.edge = any8(edge) & ~bits.bent;
+    bits.plain = any8(active) & ~bits.bent & ~bits.edge;
+    return bits;
+}
+
+/* Adds one channel to a block; `weight` is NULL or one for each point. */
+INLINE void add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
+                      const float *restrict weight, v8f sum[4]) {
+    const v8f delta = splat8(channels->delta[own]), drift = splat8(channels->drift[own]);
+    const v8f c0 = splat8(channels->c0[own]), c1 = splat8(channels->c1[own]), c2 = splat8(channels->c2[own]);
+    const v8f s0 = splat8(channels->s0[own]), s1 = splat8(channels->s1[own]), s2 = splat8(channels->s2[own]);
+    const float *restrict before = planes + (size_t)channels->trace[own] * trace_floats + channels->offset[own];
+    const float *restrict after = before + channels->next[own];
+    for (int half = 0; half < 2; half++) {
+        const v8f k = load8(RAMP + 8 * half), square = k * k;
+        const v8f share = fma8(k, drift, delta);
+        v8f c = fma8(square, c2, fma8(k, c1, c0)), s = fma8(square, s2, fma8(k, s1, s0));
+        if (weight) {
+            const v8f w = load8(weight + 8 * half);
+            c = c * w;
+            s = s * w;
+        }
+        const v8f re0 = load8(before + 8 * half), im0 = load8(before + row + 8 * half);
+        const v8f re = fma8(share, load8(after + 8 * half) - re0, re0);
+        const v8f im = fma8(share, load8(after + row + 8 * half) - im0, im0);
+        sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
+        sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
+    }
+}
+
+/* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
+static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
+                                                 const block_place *place, const float *restrict transmit,
+                                                 float wave_turn, size_t at, float lateral, v8f sum[4]) {
+    const float x = plan->list_x[at], y = plan->list_y[at], z = plan->list_z[at];
+    for (int half = 0; half < 2; half++) {
+        const v8f k = load8(RAMP + 8 * half) * splat8(plan->spacing_float);
+        const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - x));
+        const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - y));
+        const v8f dz = fma8(k, splat8(place->dz), splat8(place->z - z));
+        const v8f distance = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz)));
+        const v8f fine = fma8(distance, splat8(plan->fine_per_metre), load8(transmit + 8 * half));
+        const v8f begin = floor8(fine), share = fine - begin;
+        int32_t offset[8], next[8];
+        locate(plan, begin, offset, next);
+        float part[4][8];
+        for (int i = 0; i < 8; i++) {
+            const float *before = data + offset[i], *after = before + next[i];
+            part[0][i] = before[0];
+            part[1][i] = after[0];
+            part[2][i] = before[plan->row];
+            part[3][i] = after[plan->row];
+        }
+        /* The common turning of the points is added later to all, so it is taken off here. */
+        v8f cycles = fma8(begin, splat8(plan->turns_per_fine), fma8(share, splat8(plan->turns_per_fine), splat8(wave_turn)));
+        cycles = cycles - load8(plan->point_turns + 8 * half);
+        cycles = cycles - round8(cycles);
+        v8f s, c;
+        turn8(cycles, &s, &c);
+        const v8f w = window8(plan->window, splat8(lateral) * load8(place->per_half + 8 * half));
+        const v8f re = fma8(share, load8(part[1]) - load8(part[0]), load8(part[0])) * w;
+        const v8f im = fma8(share, load8(part[3]) - load8(part[2]), load8(part[2])) * w;
+        sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
+        sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
+    }
+}
+
+/* Distance of every listed channel from the foot of a line, or from the middle of the array; infinity where it looks away
+   from the line or is padding. */
+static void lateral_of_channels(const sonod_das_blocks *plan, size_t line, size_t map, float *restrict lateral) {
+    const double *o = plan->origins + 3 * line, *d = plan->directions + 3 * line;
+    const double foot = plan->feet[line];
+    const int32_t *list = plan->lists + map * plan->padded_channels;
+    for (size_t i = 0; i < plan->padded_channels; i++) {
+        lateral[i] = INFINITY;
+        if (list[i] < 0)
+            continue;
+        const int32_t element = plan->list_elements[map * plan->padded_channels + i];
+        const double *e = plan->elements_m + 3 * element, *n = plan->normals + 3 * element;
+        if (plan->lateral) {
+            lateral[i] = plan->lateral[element];
+        } else if (n[0] * d[0] + n[1] * d[1] + n[2] * d[2] > 0) {
+            const double x = e[0] - o[0] - foot * d[0], y = e[1] - o[1] - foot * d[1], z = e[2] - o[2] - foot * d[2];
+            lateral[i] = (float)sqrt(x * x + y * y + z * z);
+        }
+    }
+}
+
+static float per_half_aperture(const sonod_das_blocks *plan, double height) {
+    double half = height * plan->per_half;
+    half = half > plan->least_half ? half : plan->least_half;
+    return half > 0 ? (float)(1.0 / half) : 1e30f;
+}
+
+static void place_block(const sonod_das_blocks *plan, size_t line, size_t block, block_place *place) {
+    const double *o = plan->origins + 3 * line, *d = plan->directions + 3 * line;
+    const double middle = plan->first + ((double)(block * BLOCK) + 7.5) * plan->spacing;
+    place->x = (float)(o[0] + d[0] * middle);
+    place->y = (float)(o[1] + d[1] * middle);
+    place->z = (float)(o[2] + d[2] * middle);
+    place->dx = (float)d[0];
+    place->dy = (float)d[1];
+    place->dz = (float)d[2];
+    for (int k = 0; k < BLOCK; k++)
+        place->per_half[k] =
+            per_half_aperture(plan, plan->first + (double)(block * BLOCK + (size_t)k) * plan->spacing - plan->feet[line]);
+    place->middle = per_half_aperture(plan, middle - plan->feet[line]);
+    place->first = place->per_half[0];
+    place->last = place->per_half[BLOCK - 1];
+    const float least = place->first < place->last ? place->first : place->last;
+    place->widest = 1.0001f / least;
+}
+
+/* Delay of the wave at the points of a block, from its second-order form. */
+static void points_of_quadratic(const sonod_das_blocks *plan, const float *restrict quadratic, float *restrict points) {
+    for (int k = 0; k < BLOCK; k++)
+        points[k] = quadratic[0] + (float)plan->step * (RAMP[k] + 7.5f) + RAMP[k] * (quadratic[1] + RAMP[k] * quadratic[2]);
+}
+
+/* Adds up to PARTY channels, from place `at` of the lists on, to a block of one line. */
+INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
+                      const float *restrict points, float wave_turn, const float *planes, size_t at, size_t count,
+                      const float *restrict lateral, v8f total[4]) {
+    const size_t row = plan->row, trace_floats = plan->step * 2 * row;
+    party channels;
+    uint8_t plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
+    size_t plain_count = 0, edge_count = 0, bent_count = 0;
+    for (size_t chunk = 0; chunk < count; chunk += 8) {
+        const v8f own = load8(lateral + chunk);
+        if (!any8(own <= splat8(place->widest)))
+            continue;
+        eight_bits bits = prepare_eight(plan, place, quadratic, wave_turn, at + chunk, own, &channels, chunk);
+        if (points) {
+            bits.bent |= bits.plain | bits.edge;
+            bits.plain = bits.edge = 0;
+        }
+        for (int lane = 0; lane < 8; lane++) {
+            plain[plain_count] = (uint8_t)(chunk + (size_t)lane);
+            plain_count += (size_t)(bits.plain >> lane & 1);
+        }
+        if (bits.edge | bits.bent) {
+            for (int lane = 0; lane < 8; lane++) {
+                edge[edge_count] = bent[bent_count] = (uint8_t)(chunk + (size_t)lane);
+                edge_count += (size_t)(bits.edge >> lane & 1);
+                bent_count += (size_t)(bits.bent >> lane & 1);
+            }
+        }
+    }
+    v8f sum[4] = {total[0], total[1], total[2], total[3]};
+    for (size_t i = 0; i < plain_count; i++)
+        add_block(planes, row, trace_floats, &channels, plain[i], NULL, sum);
+    for (size_t i = 0; i < edge_count; i++) {
+        float weight[BLOCK];
+        const v8f own = splat8(lateral[edge[i]]);
+        store8(weight, window8(plan->window, own * load8(place->per_half)));
+        store8(weight + 8, window8(plan->window, own * load8(place->per_half + 8)));
+        add_block(planes, row, trace_floats, &channels, edge[i], weight, sum);
+    }
+    for (int i = 0; i < 4; i++)
+        total[i] = sum[i];
+    if (!bent_count)
+        return;
+    float of_quadratic[BLOCK];
+    if (!points)
+        points_of_quadratic(plan, quadratic, of_quadratic);
+    for (size_t i = 0; i < bent_count; i++)
+        add_points(plan, planes + (size_t)channels.trace[bent[i]] * trace_floats, place, points ? points : of_quadratic,
+                   wave_turn, at + bent[i], lateral[bent[i]], total);
+}
+
+/* One block of a few neighbouring lines, for a group of transmissions. */
+static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin,
+                           size_t lines, size_t block, const float *restrict lateral) {
+    const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
+    block_place places[TILE_LINES];
+    v8f sum[TILE_LINES][4], part[TILE_LINES][4];
+    memset(sum, 0, sizeof sum);
+    for (size_t i = 0; i < lines; i++)
+        place_block(plan, begin + i, block, &places[i]);
+    for (size_t t = 0; t < transmits; t++) {
+        const size_t transmit = first_transmit + t, map = (size_t)plan->map_of[transmit];
+        const float *planes = plan->planes + t * plan->channels * plan->step * 2 * plan->row;
+        const float wave_turn = plan->wave_turns[transmit];
+        const size_t at = (transmit * plan->lines + begin) * blocks + block;
+        int any = 0;
+        for (size_t i = 0; i < lines; i++)
+            any |= plan->time_kind[at + i * blocks] != SONOD_UNSEEN;
+        if (!any)
+            continue;
+        for (size_t i = 0; i < lines; i++)
+            if (plan->weight_kind[at + i * blocks] >= 0)
+                memset(part[i], 0, sizeof part[i]);
+        for (size_t first = 0; first < padded; first += PARTY) {
+            const size_t count = padded - first < PARTY ? padded - first : PARTY;
+            for (size_t i = 0; i < lines; i++) {
+                const size_t own = at + i * blocks;
+                const int32_t kind = plan->time_kind[own];
+                if (kind == SONOD_UNSEEN)
+                    continue;
+                add_party(plan, &places[i], plan->time_quadratic + 3 * own,
+                          kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL, wave_turn, planes,
+                          map * padded + first, count, lateral + (i * maps + map) * padded + first,
+                          plan->weight_kind[own] >= 0 ? part[i] : sum[i]);
+            }
+        }
+        for (size_t i = 0; i < lines; i++) {
+            const int32_t kind = plan->weight_kind[at + i * blocks];
+            if (kind < 0 || plan->time_kind[at + i * blocks] == SONOD_UNSEEN)
+                continue;
+            for (int half = 0; half < 2; half++) {
+                const v8f w = load8(plan->weight_points + (size_t)kind * BLOCK + 8 * half);
+                sum[i][2 * half] = fma8(part[i][2 * half], w, sum[i][2 * half]);
+                sum[i][2 * half + 1] = fma8(part[i][2 * half + 1], w, sum[i][2 * half + 1]);
+            }
+        }
+    }
+    const v8f factor = splat8(plan->factor);
+    const size_t points = plan->count - block * BLOCK < BLOCK ? plan->count - block * BLOCK : BLOCK;
+    for (size_t i = 0; i < lines; i++) {
+        float *out = plan->out + 2 * ((begin + i) * plan->count + block * BLOCK), both[2 * BLOCK];
+        float *to = points == BLOCK ? out : both;
+        for (int half = 0; half < 2; half++) {
+            /* The turning that all channels share from point to point. */
+            const v8f c = load8(plan->point_turning + 8 * half) * factor;
+            const v8f s = load8(plan->point_turning + BLOCK + 8 * half) * factor;
+            const v8f re = fma8(sum[i][2 * half], c, -(sum[i][2 * half + 1] * s));
+            const v8f im = fma8(sum[i][2 * half], s, sum[i][2 * half + 1] * c);
+            v8f low = __builtin_shuffle(re, im, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+            v8f high = __builtin_shuffle(re, im, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
+            if (first_transmit && points == BLOCK) {
+                low = low + load8(out + 16 * half);
+                high = high + load8(out + 16 * half + 8);
+            }
+            store8(to + 16 * half, low);
+            store8(to + 16 * half + 8, high);
+        }
+        if (points < BLOCK)
+            for (size_t k = 0; k < 2 * points; k++)
+                out[k] = first_transmit ? both[k] + out[k] : both[k];
+    }
+}
+
+/* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
+   that the samples of that depth are still in the second cache when the next lines need them. */
+static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
+    const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
+    float *lateral = sonod_scratch((end - begin) * maps * padded * sizeof(float));
+    if (!lateral)
+        return;
+    for (size_t i = begin; i < end; i++)
+        for (size_t map = 0; map < maps; map++)
+            lateral_of_channels(plan, i, map, lateral + ((i - begin) * maps + map) * padded);
+    for (size_t block = 0; block < blocks; block++)
+        for (size_t line = begin; line < end; line += TILE_LINES)
+            block_of_lines(plan, first_transmit, transmits, line, end - line < TILE_LINES ? end - line : TILE_LINES,
+                           block, lateral + (line - begin) * maps * padded);
+}
+
+/* -- plan: how the wave passes a block -- */
+
+/* Delays of one transmission along one line, for every block: its second-order form, or that the points must be taken one
+   by one (SONOD_POINTS), or that none is seen. Points not seen go on from those that are. */
+static void das_times(const sonod_das_times *plan, size_t index) {
+    const size_t transmit = index / plan->lines, count = plan->count, blocks = (count + BLOCK - 1) / BLOCK;
+    const double start = plan->t0[transmit] + plan->start_s;
+    for (size_t block = 0; block < blocks; block++) {
+        double fine[BLOCK];
+        int seen[BLOCK], first = -1, full = 1;
+        for (size_t k = 0; k < BLOCK; k++) {
+            const size_t j = block * BLOCK + k, at = index * count + (j < count ? j : count - 1);
+            const double time = plan->time_is_double ? ((const double *)plan->time)[at]
+                                                     : (double)((const float *)plan->time)[at];
+            const float weight = plan->weight ? plan->weight[at] : 1.0f;
+            seen[k] = j < count && time > -1e9 && time < 1e9 && (weight < 0.0f || weight > 0.0f);
+            fine[k] = (time + plan->time_offset - start) * plan->fine_rate;
+            if (seen[k] && first < 0)
+                first = (int)k;
+            full &= j >= count || (seen[k] && weight == 1.0f);
+        }
+        const size_t own = index * blocks + block;
+        float *quadratic = plan->quadratic + 3 * own, *points = plan->points_of_block + BLOCK * own;
+        int32_t *kind = plan->kind + own;
+        plan->whole[own] = (uint8_t)full;
+        quadratic[0] = quadratic[1] = quadratic[2] = 0;
+        if (first < 0) {
+            *kind = SONOD_UNSEEN;
+            continue;
+        }
+        /* Points not seen: straight on from those that are, or at the pace of a wave along the line. */
+        const double pace = 0.5 * (double)plan->step;
+        for (int k = first + 1; k < BLOCK; k++)
+            if (!seen[k])
+                fine[k] = fine[k - 1] + (k - first > 1 ? fine[k - 1] - fine[k - 2] : pace);
+        for (int k = first - 1; k >= 0; k--)
+            fine[k] = fine[k + 1] + fine[k + 1] - fine[k + 2 < BLOCK ? k + 2 : k + 1] - (k + 2 < BLOCK ? 0 : pace);
+        /* Least squares with the orthogonal polynomials 1, k, k^2 - 21.25 of sixteen points. */
+        double level = 0, rise = 0, curve = 0;
+        for (int k = 0; k < BLOCK; k++) {
+            const double ramp = RAMP[k];
+            level += fine[k];
+            rise += ramp * fine[k];
+            curve += (ramp * ramp - 21.25) * fine[k];
+        }
+        level /= 16.0;
+        rise /= 340.0;
+        curve /= 5712.0;
+        double worst = 0;
+        for (int k = 0; k < BLOCK; k++) {
+            const double ramp = RAMP[k], fitted = level + rise * ramp + curve * (ramp * ramp - 21.25);
+            const double error = fabs(fitted - fine[k]);
+            if (seen[k] && error > worst)
+                worst = error;
+            points[k] = (float)fine[k];
+        }
+        quadratic[0] = (float)(level - 21.25 * curve - 7.5 * (double)plan->step);
+        quadratic[1] = (float)(rise - (double)plan->step);
+        quadratic[2] = (float)curve;
+        *kind = worst > plan->tolerance ? SONOD_POINTS : SONOD_QUADRATIC;
+    }
+}
