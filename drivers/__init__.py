@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TABLE: dict[str, str] = {
     "sim": "sonod.drivers.simulated.driver:SimulatedDriver",
     "replay": "sonod.drivers.replay.driver:ReplayDriver",
+    "interson": "sonod.drivers.interson.driver:IntersonDriver",
     "un0rick": "sonod.drivers.un0rick.driver:Un0rickDriver",
 }
 ENTRY_POINT_GROUP = "sonod.drivers"

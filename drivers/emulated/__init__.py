@@ -19,6 +19,7 @@ from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.errors import DeviceNotFound
 
 BOARDS: dict[str, str] = {
+    "interson": "sonod.drivers.emulated.interson:EmulatedInterson",
     "un0rick": "sonod.drivers.emulated.un0rick:EmulatedUn0rick",
 }
 
