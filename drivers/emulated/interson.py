@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonod.drivers.emulated.description import Description, Endpoint, Interface, Speed
 from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
-from sonod.drivers.emulated.echoes import EchoPulse, add_echoes, echo_pulse, phantom
+from sonod.drivers.emulated.scene import EchoPulse, add_echoes, echo_pulse, phantom
 from sonod.drivers.interson import protocol
 from sonod.drivers.interson.protocol import FRAME_BYTES, VECTOR_BYTES, VECTORS, Register
 from sonod.drivers.pacing import Clock
