@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TABLE: dict[str, str] = {
     "sim": "sonod.drivers.simulated.driver:SimulatedDriver",
     "replay": "sonod.drivers.replay.driver:ReplayDriver",
+    "bulk": "sonod.drivers.bulk.driver:BulkDriver",
 }
 ENTRY_POINT_GROUP = "sonod.drivers"
 

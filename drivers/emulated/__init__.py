@@ -18,7 +18,9 @@ from importlib import import_module
 from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.errors import DeviceNotFound
 
-BOARDS: dict[str, str] = {}
+BOARDS: dict[str, str] = {
+    "bulk": "sonod.drivers.emulated.bulk:BulkFrontEnd",
+}
 
 
 def board_class(name: str) -> type[EmulatedDevice]:
