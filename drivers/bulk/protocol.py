@@ -379,7 +379,6 @@ class Capabilities:
         if not (
             0 < least_hz <= most_hz
             and least_hz <= center <= most_hz
-            and math.isfinite(bandwidth)
             and 0 < bandwidth <= 2
         ):
             raise ProtocolError(f"capabilities: frequencies {least_hz}..{most_hz}, centre {center}, band {bandwidth}")
