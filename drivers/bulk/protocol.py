@@ -376,11 +376,7 @@ class Capabilities:
         rows = np.frombuffer(places, dtype="<f4").reshape(elements, 6)
         if not (np.isfinite(rows).all() and elements and channels and sampling and most_samples and most_shots):
             raise ProtocolError("capabilities: counts and rates must be > 0, element places finite")
-        if not (
-            0 < least_hz <= most_hz
-            and least_hz <= center <= most_hz
-            and 0 < bandwidth <= 2
-        ):
+        if not (0 < least_hz <= most_hz and least_hz <= center <= most_hz and 0 < bandwidth <= 2):
             raise ProtocolError(f"capabilities: frequencies {least_hz}..{most_hz}, centre {center}, band {bandwidth}")
         return cls(
             Geometry(geometry),

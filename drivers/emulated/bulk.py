@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from sonod.drivers.bulk.protocol import (
 )
 from sonod.drivers.bulk.table import MOST_TABLE_BYTES, TABLE_HEAD, Table
 from sonod.drivers.emulated.description import Description, Endpoint, Interface, Speed
-from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
+from sonod.drivers.emulated.device import Data, EmulatedDevice, Setup, Stall
 from sonod.drivers.emulated.echoes import GEOMETRIES, SimulatedScene, channels_of
 from sonod.drivers.errors import ProtocolError
 from sonod.drivers.pacing import Clock
@@ -103,6 +103,7 @@ class BulkFrontEnd(EmulatedDevice):
         self._started_ns = self.clock.now_ns()
         self._fifo: deque[_Fired] = deque()
         self._pending = memoryview(b"")
+        self._message = bytearray()
         self._empty_packet = False
         self._rendered: tuple[int, int, NDArray[np.int16]] | None = None
         self._watchdog_ms = WATCHDOG_MS
@@ -264,7 +265,7 @@ class BulkFrontEnd(EmulatedDevice):
         table = self._table
         return self._frame_ns + self._shot * table.shot_ns + round(table.samples * 1e9 / table.sampling_hz)
 
-    def bulk_in(self, endpoint: int, length: int) -> bytes | None:
+    def bulk_in(self, endpoint: int, length: int) -> Data | None:
         if not self._pending:
             if self._empty_packet:
                 self._empty_packet = False
@@ -272,7 +273,7 @@ class BulkFrontEnd(EmulatedDevice):
             self._advance()
             if not self._next_message():
                 return None
-        part, self._pending = bytes(self._pending[:length]), self._pending[length:]
+        part, self._pending = self._pending[:length], self._pending[length:]
         # A transfer ends with its message: by a short packet, or by an empty one.
         self._empty_packet = not self._pending and len(part) % PACKET_BYTES == 0
         return part
@@ -284,25 +285,31 @@ class BulkFrontEnd(EmulatedDevice):
                 self._fifo.popleft()
             if self.faults.take("drop_frames"):
                 continue
-            message = bytearray(self._message(fired))
+            length = self._write_message(fired)
             if self.faults.take("corrupt_frames"):
-                message[HEADER_BYTES + (len(message) - HEADER_BYTES) // 2] ^= 0x10
-            self._pending = memoryview(bytes(message))
+                self._message[HEADER_BYTES + (length - HEADER_BYTES) // 2] ^= 0x10
+            self._pending = memoryview(self._message)[:length]
             return True
         return False
 
-    def _message(self, fired: _Fired) -> bytes:
-        table, shots = fired.table, len(fired.table.shots)
-        bits = CONVERTER_BITS if table.format.packing is None else _bits(table.format)
-        if self._self_test:
-            samples = self_test_samples(
-                fired.sequence, table.channel_count, table.samples, bits, table.format is Format.IQ16
+    def _write_message(self, fired: _Fired) -> int:
+        """Header and payload into the message memory; how many bytes."""
+        table = fired.table
+        packed = table.format.packing is not None
+        bits = {Format.PACKED_10: 10, Format.PACKED_12: 12}.get(table.format, CONVERTER_BITS)
+        length = HEADER_BYTES + table.format.payload_bytes(table.channel_count, table.samples)
+        if len(self._message) < length:
+            self._message = bytearray(length)
+        payload = np.frombuffer(self._message, np.uint8)[HEADER_BYTES:length]
+        if not self._self_test and not packed and table.layout is Layout.CHANNELS:
+            shape = (table.channel_count, table.samples)
+            channels_of(
+                self._frame_of(fired), table.shots[fired.shot], fired.shot, payload.view(np.int16).reshape(shape)
             )
         else:
-            samples = channels_of(self._frame_of(fired), table.shots[fired.shot], fired.shot) >> (CONVERTER_BITS - bits)
-        payload = encode(samples, table.format, table.layout, bits)
+            payload[:] = np.frombuffer(encode(self._samples(fired, bits), table.format, table.layout, bits), np.uint8)
         flags = Flag.FIRST_SHOT if fired.shot == 0 else Flag(0)
-        if fired.shot == shots - 1:
+        if fired.shot == len(table.shots) - 1:
             flags |= Flag.LAST_SHOT
         if self._self_test:
             flags |= Flag.SELF_TEST
@@ -322,8 +329,19 @@ class BulkFrontEnd(EmulatedDevice):
             bits,
             flags,
             fired.drops,
+            crc32c(payload),
         )
-        return replace(header, payload_crc=crc32c(payload)).to_bytes() + payload
+        self._message[:HEADER_BYTES] = header.to_bytes()
+        return length
+
+    def _samples(self, fired: _Fired, bits: int) -> NDArray[np.int16]:
+        """One shot, `(channels, samples)`, of so many bits."""
+        table = fired.table
+        if self._self_test:
+            return self_test_samples(fired.sequence, table.channel_count, table.samples, bits)
+        out = np.empty((table.channel_count, table.samples), np.int16)
+        channels_of(self._frame_of(fired), table.shots[fired.shot], fired.shot, out)
+        return out >> (CONVERTER_BITS - bits)
 
     def _frame_of(self, fired: _Fired) -> NDArray[np.int16]:
         """All shots of a frame, `(shots, elements, samples)`, computed when the first of them is sent."""
@@ -382,10 +400,6 @@ class BulkFrontEnd(EmulatedDevice):
             elements_m=probe.element_positions_m.astype(np.float32),
             normals=probe.element_normals.astype(np.float32),
         )
-
-
-def _bits(form: Format) -> int:
-    return {Format.PACKED_10: 10, Format.PACKED_12: 12, Format.PACKED_14: 14}.get(form, CONVERTER_BITS)
 
 
 def encode(samples: NDArray[np.int16], form: Format, layout: Layout, bits: int) -> bytes:

@@ -60,12 +60,10 @@ class SimulatedScene:
         return TransmitEvent(kind, delays, origin, receive, angle, shot.start_ticks * TICK_S)
 
 
-def channels_of(frame: NDArray[np.int16], shot: Shot, index: int) -> NDArray[np.int16]:
-    """The channels that a shot keeps, `(channels, samples)`; a channel that is not connected hears nothing."""
-    wanted = shot.receive.astype(np.intp)
-    out: NDArray[np.int16] = frame[index, np.where(wanted == NOT_CONNECTED, 0, wanted)]
-    out[wanted == NOT_CONNECTED] = 0
-    return out
+def channels_of(frame: NDArray[np.int16], shot: Shot, index: int, out: NDArray[np.int16]) -> None:
+    """The channels that a shot keeps into `out (channels, samples)`; a channel that is not connected hears nothing."""
+    frame[index].take(shot.receive, axis=0, out=out, mode="clip")
+    out[shot.receive == NOT_CONNECTED] = 0
 
 
 def recognise(delays_s: FloatArray, probe: Probe) -> tuple[TransmitKind, FloatArray, float]:

@@ -107,7 +107,9 @@ class FedStream(ByteStream):
             self.counters.overruns += 1
             self.counters.overrun_bytes += len(view) - room
             view = view[:room]
-        self._memory[self._end : self._end + len(view)] = view
+        # Assigning to a slice of the bytearray itself would make a copy first.
+        with memoryview(self._memory) as memory:
+            memory[self._end : self._end + len(view)] = view
         self._end += len(view)
 
     def wait(self, count: int, timeout_s: float) -> None:
