@@ -22,6 +22,7 @@ TABLE: dict[str, str] = {
     "ultr4rick": "sonod.drivers.pic0rick.driver:Ultr4rickDriver",
     "wulpus": "sonod.drivers.wulpus.driver:WulpusDriver",
     "open-echo": "sonod.drivers.open_echo.driver:OpenEchoDriver",
+    "bulk": "sonod.drivers.bulk.driver:BulkDriver",
 }
 ENTRY_POINT_GROUP = "sonod.drivers"
 

@@ -198,6 +198,18 @@ typedef struct {
     float *out;
 } sonod_scan_convert;
 
+/* -- bytes from a wire ---------------------------------------------------------------------------------------------- */
+
+/* How 16-bit samples arrive: u16 with an offset, or `bits` two's-complement bits each, packed from the lowest bit on. */
+enum { SONOD_OFFSET_16, SONOD_PACKED_10, SONOD_PACKED_12, SONOD_PACKED_14 };
+
+typedef struct {
+    uint32_t (*crc32c)(const uint8_t *data, size_t length, uint32_t crc);
+    void (*unpack)(const uint8_t *packed, size_t count, int format, int offset, int16_t *out);
+    void (*deinterleave_2)(const uint16_t *in, size_t samples, size_t channels, uint16_t *out);
+    void (*deinterleave_4)(const uint32_t *in, size_t samples, size_t channels, uint32_t *out);
+} sonod_byte_kernels;
+
 typedef struct {
     const char *name;
     void (*filter)(const sonod_filter *plan, size_t trace);
@@ -210,6 +222,7 @@ typedef struct {
     sonod_simulate_kernels simulate;
     void (*compress)(const sonod_compress *plan, size_t row);
     void (*scan_convert)(const sonod_scan_convert *plan, size_t begin, size_t end);
+    sonod_byte_kernels bytes;
 } sonod_kernels;
 
 /* The table in use. */

@@ -25,6 +25,7 @@ BOARDS: dict[str, str] = {
     "wulpus": "sonod.drivers.emulated.wulpus:Wulpus",
     "wulpus-pro": "sonod.drivers.emulated.wulpus:WulpusPro",
     "open-echo": "sonod.drivers.emulated.open_echo:OpenEcho",
+    "bulk": "sonod.drivers.emulated.bulk:BulkFrontEnd",
 }
 
 

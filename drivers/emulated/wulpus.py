@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sonod.drivers.emulated.cdc import CdcBoard, cdc_interfaces
 from sonod.drivers.emulated.description import Description
-from sonod.drivers.emulated.echoes import ARRAY_SCENE, EchoScene
+from sonod.drivers.emulated.reflectors import ARRAY_SCENE, EchoScene
 from sonod.drivers.errors import ProtocolError
 from sonod.drivers.pacing import Clock
 from sonod.drivers.probe import FloatArray

@@ -15,6 +15,7 @@ import platform
 import time
 
 import numpy as np
+
 from sonod.cext.das import DelayAndSum
 from sonod.cext.instruction import instruction_set, instruction_sets, select_instruction_set
 from sonod.cext.threads import set_thread_count

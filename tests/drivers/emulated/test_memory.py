@@ -7,42 +7,10 @@ from array import array
 import pytest
 import usb.core
 import usb.util
+from parrot import Parrot
 
-from sonod.drivers.emulated.clock import ManualClock
-from sonod.drivers.emulated.description import Description, Endpoint, Interface, Speed
-from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
 from sonod.drivers.emulated.faults import OpenFault
 from sonod.drivers.emulated.memory import Bus, MemoryBackend
-
-
-class Parrot(EmulatedDevice):
-    """Sends back what it was sent; vendor request 1 answers with its setup."""
-
-    def __init__(self) -> None:
-        data = (Endpoint(0x01, 64), Endpoint(0x81, 64))
-        super().__init__(
-            Description(0x1234, 0x5678, (Interface(0, 0xFF, 0, 0, data),), "Someone", "Parrot", "P1", speed=Speed.FULL),
-            ManualClock(),
-        )
-        self.waiting = bytearray()
-
-    def control(self, setup: Setup, data: bytes) -> bytes:
-        if setup.request != 1:
-            raise Stall
-        return bytes([setup.request_type, setup.request, setup.value, setup.index])
-
-    def bulk_out(self, endpoint: int, data: bytes) -> None:
-        self.waiting += data
-
-    def bulk_in(self, endpoint: int, length: int) -> bytes | None:
-        if not self.waiting:
-            return None
-        data = bytes(self.waiting[:length])
-        del self.waiting[:length]
-        return data
-
-    def reset(self) -> None:
-        self.waiting.clear()
 
 
 @pytest.fixture
