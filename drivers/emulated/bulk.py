@@ -30,7 +30,7 @@ from sonod.drivers.bulk.protocol import (
 from sonod.drivers.bulk.table import MOST_TABLE_BYTES, TABLE_HEAD, Table
 from sonod.drivers.emulated.description import Description, Endpoint, Interface, Speed
 from sonod.drivers.emulated.device import Data, EmulatedDevice, Setup, Stall
-from sonod.drivers.emulated.array_echoes import GEOMETRIES, SimulatedScene, channels_of
+from sonod.drivers.emulated.echoes import GEOMETRIES, SimulatedScene, channels_of
 from sonod.drivers.errors import ProtocolError
 from sonod.drivers.pacing import Clock
 
