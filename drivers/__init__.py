@@ -22,6 +22,8 @@ TABLE: dict[str, str] = {
     "ultr4rick": "sonod.drivers.pic0rick.driver:Ultr4rickDriver",
     "wulpus": "sonod.drivers.wulpus.driver:WulpusDriver",
     "open-echo": "sonod.drivers.open_echo.driver:OpenEchoDriver",
+    "interson": "sonod.drivers.interson.driver:IntersonDriver",
+    "un0rick": "sonod.drivers.un0rick.driver:Un0rickDriver",
     "bulk": "sonod.drivers.bulk.driver:BulkDriver",
 }
 ENTRY_POINT_GROUP = "sonod.drivers"

@@ -25,6 +25,8 @@ BOARDS: dict[str, str] = {
     "wulpus": "sonod.drivers.emulated.wulpus:Wulpus",
     "wulpus-pro": "sonod.drivers.emulated.wulpus:WulpusPro",
     "open-echo": "sonod.drivers.emulated.open_echo:OpenEcho",
+    "interson": "sonod.drivers.emulated.interson:EmulatedInterson",
+    "un0rick": "sonod.drivers.emulated.un0rick:EmulatedUn0rick",
     "bulk": "sonod.drivers.emulated.bulk:BulkFrontEnd",
 }
 
