@@ -103,7 +103,7 @@ class PtyFront:
                 self.board.host_bulk_out(self._out, os.read(self._master, CHUNK_BYTES))
         if not waiting:
             try:
-                waiting = self.board.host_in(self._in, CHUNK_BYTES) or b""
+                waiting = bytes(self.board.host_in(self._in, CHUNK_BYTES) or b"")
             except Stall:
                 # The kernel's driver clears a halted endpoint by itself.
                 self.board.clear_halt(self._in)
@@ -111,7 +111,8 @@ class PtyFront:
                 waiting = b""
         if waiting:
             with contextlib.suppress(BlockingIOError, OSError):
-                waiting = waiting[os.write(self._master, waiting) :]
+                sent = os.write(self._master, waiting)
+                waiting = waiting[sent:]
         return waiting
 
     def _open(self) -> None:
