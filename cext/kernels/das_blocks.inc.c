@@ -293,9 +293,14 @@ INLINE v8f between(const float *restrict before, const float *restrict after, v8
     return fma8(share, load8(after) - first, first);
 }
 
+/* Sums of a block: real and imaginary part of its two halves. */
+typedef struct {
+    v8f re_low, im_low, re_high, im_high;
+} block_sum;
+
 /* Adds one channel to a block; `weight` is NULL or one for each point. */
-INLINE void add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
-                      block_ramp ramp, const float *restrict weight, v8f sum[4]) {
+INLINE block_sum add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
+                      block_ramp ramp, const float *restrict weight, block_sum sum) {
     const float *restrict before = planes + (size_t)channels->trace[own] * trace_floats + channels->offset[own];
     const float *restrict after = before + channels->next[own];
     v8f c_low, c_high, s_low, s_high;
@@ -319,45 +324,47 @@ INLINE void add_block(const float *restrict planes, size_t row, size_t trace_flo
     const v8f delta = splat8(channels->delta[own]), drift = splat8(channels->drift[own]);
     const v8f share_low = fma8(ramp.ramp0, drift, delta), share_high = fma8(ramp.ramp1, drift, delta);
     const v8f re_low = between(before, after, share_low), im_low = between(before + row, after + row, share_low);
-    sum[0] = fma8(-im_low, s_low, fma8(re_low, c_low, sum[0]));
-    sum[1] = fma8(im_low, c_low, fma8(re_low, s_low, sum[1]));
+    sum.re_low = fma8(-im_low, s_low, fma8(re_low, c_low, sum.re_low));
+    sum.im_low = fma8(im_low, c_low, fma8(re_low, s_low, sum.im_low));
     const v8f re_high = between(before + 8, after + 8, share_high);
     const v8f im_high = between(before + row + 8, after + row + 8, share_high);
-    sum[2] = fma8(-im_high, s_high, fma8(re_high, c_high, sum[2]));
-    sum[3] = fma8(im_high, c_high, fma8(re_high, s_high, sum[3]));
+    sum.re_high = fma8(-im_high, s_high, fma8(re_high, c_high, sum.re_high));
+    sum.im_high = fma8(im_high, c_high, fma8(re_high, s_high, sum.im_high));
+    return sum;
 }
 
 /* Adds listed channels to a block. */
 static __attribute__((noinline)) void add_plain(const float *restrict planes, size_t row, size_t trace_floats,
                                                 const party *channels, const uint8_t *restrict list, size_t count,
-                                                v8f total[4]) {
+                                                block_sum *total) {
     const block_ramp ramp = ramp_of_block();
-    v8f sum[4] = {total[0], total[1], total[2], total[3]};
+    block_sum sum = *total;
     for (size_t i = 0; i < count; i++)
-        add_block(planes, row, trace_floats, channels, list[i], ramp, NULL, sum);
-    for (int i = 0; i < 4; i++)
-        total[i] = sum[i];
+        sum = add_block(planes, row, trace_floats, channels, list[i], ramp, NULL, sum);
+    *total = sum;
 }
 
 /* Adds listed channels whose window is taken point by point. */
 static __attribute__((noinline)) void add_edges(const float *restrict planes, size_t row, size_t trace_floats,
                                                 const party *channels, const uint8_t *restrict list, size_t count,
                                                 int window, const float *restrict per_half,
-                                                const float *restrict lateral, v8f total[4]) {
+                                                const float *restrict lateral, block_sum *total) {
     const block_ramp ramp = ramp_of_block();
+    block_sum sum = *total;
     for (size_t i = 0; i < count; i++) {
         float weight[BLOCK];
         const v8f own = splat8(lateral[list[i]]);
         store8(weight, window8(window, own * load8(per_half)));
         store8(weight + 8, window8(window, own * load8(per_half + 8)));
-        add_block(planes, row, trace_floats, channels, list[i], ramp, weight, total);
+        sum = add_block(planes, row, trace_floats, channels, list[i], ramp, weight, sum);
     }
+    *total = sum;
 }
 
 /* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
 static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
                                                  const block_place *place, const float *restrict transmit,
-                                                 float wave_turn, size_t at, float lateral, v8f sum[4]) {
+                                                 float wave_turn, size_t at, float lateral, block_sum *total) {
     const float x = plan->list_x[at], y = plan->list_y[at], z = plan->list_z[at];
     for (int half = 0; half < 2; half++) {
         const v8f k = load8(RAMP + 8 * half) * splat8(plan->spacing_float);
@@ -386,8 +393,9 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         const v8f w = window8(plan->window, splat8(lateral) * load8(place->per_half + 8 * half));
         const v8f re = fma8(share, load8(part[1]) - load8(part[0]), load8(part[0])) * w;
         const v8f im = fma8(share, load8(part[3]) - load8(part[2]), load8(part[2])) * w;
-        sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
-        sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
+        v8f *sum_re = half ? &total->re_high : &total->re_low, *sum_im = half ? &total->im_high : &total->im_low;
+        *sum_re = fma8(-im, s, fma8(re, c, *sum_re));
+        *sum_im = fma8(im, c, fma8(re, s, *sum_im));
     }
 }
 
@@ -446,7 +454,7 @@ INLINE size_t list_bits(const uint64_t *restrict bit_lists, uint8_t bits, uint8_
 /* Adds up to PARTY channels, from place `at` of the lists on, to a block of one line. */
 INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
                       const float *restrict points, float wave_turn, const float *planes, size_t at, size_t count,
-                      const float *restrict lateral, v8f total[4]) {
+                      const float *restrict lateral, block_sum *total) {
     const size_t row = plan->row, trace_floats = plan->step * 2 * row;
     party channels;
     eight_bits bits[PARTY / 8];
@@ -489,9 +497,10 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
                            size_t lines, size_t block, const float *restrict lateral) {
     const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
     block_place places[TILE_LINES];
-    v8f sum[TILE_LINES][4], part[TILE_LINES][4];
+    block_sum sum[TILE_LINES], part[TILE_LINES];
+    const block_sum nothing = {splat8(0), splat8(0), splat8(0), splat8(0)};
     for (size_t i = 0; i < lines; i++) {
-        sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = splat8(0);
+        sum[i] = nothing;
         place_block(plan, begin + i, block, &places[i]);
     }
     for (size_t t = 0; t < transmits; t++) {
@@ -506,7 +515,7 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
             continue;
         for (size_t i = 0; i < lines; i++)
             if (plan->weight_kind[at + i * blocks] >= 0)
-                part[i][0] = part[i][1] = part[i][2] = part[i][3] = splat8(0);
+                part[i] = nothing;
         for (size_t first = 0; first < padded; first += PARTY) {
             const size_t count = padded - first < PARTY ? padded - first : PARTY;
             for (size_t i = 0; i < lines; i++) {
@@ -517,18 +526,19 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
                 add_party(plan, &places[i], plan->time_quadratic + 3 * own,
                           kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL, wave_turn, planes,
                           map * padded + first, count, lateral + (i * maps + map) * padded + first,
-                          plan->weight_kind[own] >= 0 ? part[i] : sum[i]);
+                          plan->weight_kind[own] >= 0 ? &part[i] : &sum[i]);
             }
         }
         for (size_t i = 0; i < lines; i++) {
             const int32_t kind = plan->weight_kind[at + i * blocks];
             if (kind < 0 || plan->time_kind[at + i * blocks] == SONOD_UNSEEN)
                 continue;
-            for (int half = 0; half < 2; half++) {
-                const v8f w = load8(plan->weight_points + (size_t)kind * BLOCK + 8 * half);
-                sum[i][2 * half] = fma8(part[i][2 * half], w, sum[i][2 * half]);
-                sum[i][2 * half + 1] = fma8(part[i][2 * half + 1], w, sum[i][2 * half + 1]);
-            }
+            const v8f low = load8(plan->weight_points + (size_t)kind * BLOCK);
+            const v8f high = load8(plan->weight_points + (size_t)kind * BLOCK + 8);
+            sum[i].re_low = fma8(part[i].re_low, low, sum[i].re_low);
+            sum[i].im_low = fma8(part[i].im_low, low, sum[i].im_low);
+            sum[i].re_high = fma8(part[i].re_high, high, sum[i].re_high);
+            sum[i].im_high = fma8(part[i].im_high, high, sum[i].im_high);
         }
     }
     const v8f factor = splat8(plan->factor);
@@ -540,8 +550,8 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
             /* The turning that all channels share from point to point. */
             const v8f c = load8(plan->point_turning + 8 * half) * factor;
             const v8f s = load8(plan->point_turning + BLOCK + 8 * half) * factor;
-            const v8f re = fma8(sum[i][2 * half], c, -(sum[i][2 * half + 1] * s));
-            const v8f im = fma8(sum[i][2 * half], s, sum[i][2 * half + 1] * c);
+            const v8f own_re = half ? sum[i].re_high : sum[i].re_low, own_im = half ? sum[i].im_high : sum[i].im_low;
+            const v8f re = fma8(own_re, c, -(own_im * s)), im = fma8(own_re, s, own_im * c);
             v8f low = __builtin_shuffle(re, im, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
             v8f high = __builtin_shuffle(re, im, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
             if (first_transmit && points == BLOCK) {
