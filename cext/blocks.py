@@ -127,8 +127,7 @@ class BlockPlan:
                 demodulation_hz / self.fine_hz,
                 radians,
                 spacing,
-                LARGEST_DRIFT[quality] / HALF_BLOCK,
-                LARGEST_TURN_RAD[quality] / HALF_BLOCK,
+                min(LARGEST_DRIFT[quality], LARGEST_TURN_RAD[quality] / radians) / HALF_BLOCK,
             ],
             np.float32,
         )
@@ -234,7 +233,7 @@ class BlockPlan:
             count = -(-(taps + 2 * reach) // 4) * 4
             fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
             x = np.arange(count) - left - fractions[:, None]
-            weights = _sharpened(response, np.asarray(x, dtype=np.float64), 1 / fine_rate)
+            weights = _sharpened(response, x.astype(np.float64), 1 / fine_rate)
             weights /= weights.sum(axis=1, keepdims=True)
         self._coefficients = np.ascontiguousarray(np.repeat(weights, 2, axis=1), dtype=np.float32)
         # Fine sample step * j + p is number j of plane p.

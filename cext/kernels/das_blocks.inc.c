@@ -170,6 +170,7 @@ typedef struct {
 
 /* Delay and weight of channels at a block: what the inner loop needs of each. */
 typedef struct {
+    float middle[PARTY], bend[PARTY]; /* kept between the stages of preparation */
     float delta[PARTY], drift[PARTY], c0[PARTY], c1[PARTY], c2[PARTY], s0[PARTY], s1[PARTY], s2[PARTY];
     int32_t offset[PARTY], next[PARTY]; /* of the sample before the delay, and from there to the one behind it */
     const int32_t *trace;               /* the channel's number */
@@ -198,8 +199,12 @@ INLINE void locate(const sonod_das_blocks *plan, v8f begin, int32_t *restrict of
     memcpy(next, &step, sizeof step);
 }
 
-INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
-                                float wave_turn, size_t at, v8f lateral, party *restrict out, size_t to) {
+/* Preparation goes in three stages, each over all channels of the party, for every one alone is a long chain of
+   operations that wait for each other; the processor works on the chains of several channels side by side. */
+
+/* First stage: how far, how fast, and how the channel takes part. */
+INLINE eight_bits prepare_delays(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
+                                 size_t at, v8f lateral, party *restrict out, size_t to) {
     const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
     const v8f one = splat8(1.0f);
     const v8f dx = splat8(place->x) - load8(x), dy = splat8(place->y) - load8(y), dz = splat8(place->z) - load8(z);
@@ -208,66 +213,81 @@ INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place 
     const v8f along = fma8(dx, splat8(place->dx), fma8(dy, splat8(place->dy), dz * splat8(place->dz)));
     const v8f slope = along * inverse;
     /* Delay in fine samples: middle, per point, per point squared. */
-    const v8f middle = fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0]));
     const v8f drift = fma8(slope, splat8(plan->fine_per_point), splat8(transmit[1]));
-    const v8f receive_bend = (one - slope * slope) * inverse * splat8(plan->bend);
-    const v8f bend = receive_bend + splat8(transmit[2]);
-    const v8f begin = floor8(middle);
-    const v8f delta = middle - begin;
-    /* Phase of the middle of the block; that of its points against the middle, were there no drift, is left out here. */
-    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), splat8(plan->turns_per_fine),
-                      fma8(delta, splat8(plan->turns_per_fine), splat8(wave_turn)));
-    cycles = cycles - round8(cycles);
-    v8f s, c;
-    turn8(cycles, &s, &c);
-    const v8f turning = drift * splat8(plan->radians_per_fine), bending = bend * splat8(plan->radians_per_fine);
-    const v8f reach = splat8(7.5f) * turning, reach_square = reach * reach;
-    /* sin and cos to second order, fitted over the block (the cubic term by its share of the linear one). */
-    const v8f linear = turning * fma8(reach_square, splat8(-0.1f), one);
-    const v8f half_square = splat8(-0.5f) * turning * turning;
-    v8f c1 = -(s * linear), s1 = c * linear;
-    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
-    /* Window: constant, or followed to second order, or point by point. */
-    const v8f u0 = lateral * splat8(place->first), u1 = lateral * splat8(place->middle), u2 = lateral * splat8(place->last);
+    const v8f receive_bend = fma8(-slope, slope, one) * inverse * splat8(plan->bend);
+    store8(out->middle + to, fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0])));
+    store8(out->drift + to, drift);
+    store8(out->bend + to, receive_bend + splat8(transmit[2]));
+    /* The phase turns with the delay, so one limit serves both. */
+    const v8i steep = (max8(drift, -drift) > splat8(plan->largest_drift)) |
+                      (receive_bend * inverse * splat8(plan->bent_limit) > one);
+    const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
     const v8f outer = max8(u0, u2), inner = min8(u0, u2);
     const v8i active = inner <= splat8(APERTURE_EDGE);
-    v8i edge = active & (outer > splat8(APERTURE_EDGE));
+    v8i edge = outer > splat8(APERTURE_EDGE);
     if (plan->window != SONOD_RECTANGULAR) {
         const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
         const v8f fastest = splat8(plan->window == SONOD_TUKEY ? 0.04f : 0.2f);
-        edge |= active & (outer > knee) & (outer - inner > fastest);
-        if (any8(active & (outer > knee) & ~edge)) {
-            const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
-            const v8i smooth = ~edge;
-            const v8f level = select8(smooth, w1, one);
-            const v8f rise = select8(smooth, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
-            const v8f curve = select8(smooth, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
-            c2 = fma8(c2, level, fma8(c1, rise, c * curve));
-            s2 = fma8(s2, level, fma8(s1, rise, s * curve));
-            c1 = fma8(c1, level, c * rise);
-            s1 = fma8(s1, level, s * rise);
-            c = c * level;
-            s = s * level;
-        }
+        edge |= (outer > knee) & (outer - inner > fastest);
     }
-    const v8f negative_drift = -drift, negative_turn = -turning;
-    const v8f bent = receive_bend * inverse * splat8(plan->bent_limit);
-    const v8i steep = (max8(drift, negative_drift) > splat8(plan->largest_drift)) |
-                      (max8(turning, negative_turn) > splat8(plan->largest_turning)) | (bent > one);
+    eight_bits bits;
+    const int taking = any8(active), bent = any8(steep) & taking, edged = any8(edge) & taking & ~bent;
+    bits.bent = (uint8_t)bent;
+    bits.edge = (uint8_t)edged;
+    bits.plain = (uint8_t)(taking & ~bent & ~edged);
+    return bits;
+}
+
+/* Second stage: the fine sample before the delay, and the phase of the middle of the block. That of its points against
+   the middle, were there no drift, is the same for all channels and comes last. */
+INLINE void prepare_phases(const sonod_das_blocks *plan, float wave_turn, party *restrict out, size_t to) {
+    const v8f middle = load8(out->middle + to), begin = floor8(middle), delta = middle - begin;
+    const v8f turns = splat8(plan->turns_per_fine);
+    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), turns, fma8(delta, turns, splat8(wave_turn)));
+    cycles = cycles - round8(cycles);
+    v8f s, c;
+    turn8(cycles, &s, &c);
     store8(out->delta + to, delta);
-    store8(out->drift + to, drift);
     store8(out->c0 + to, c);
+    store8(out->s0 + to, s);
+    locate(plan, begin, out->offset + to, out->next + to);
+}
+
+/* Third stage: sin and cos over the block to second order (the cubic term by its share of the linear one), times the
+   window where that is smooth over the block. */
+INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *place, v8f lateral, uint8_t smooth,
+                            party *restrict out, size_t to) {
+    v8f c = load8(out->c0 + to), s = load8(out->s0 + to);
+    const v8f radians = splat8(plan->radians_per_fine), turning = load8(out->drift + to) * radians;
+    const v8f bending = load8(out->bend + to) * radians, square = turning * turning;
+    const v8f linear = turning * fma8(square, splat8(-5.625f), splat8(1.0f)), half_square = splat8(-0.5f) * square;
+    v8f c1 = -(s * linear), s1 = c * linear;
+    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
+    if (plan->window != SONOD_RECTANGULAR) {
+        const v8f u0 = lateral * splat8(place->first), u1 = lateral * splat8(place->middle),
+                  u2 = lateral * splat8(place->last);
+        const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
+        const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
+        /* Channels taken point by point get their window there. */
+        v8i use = max8(u0, u2) > knee;
+        for (int i = 0; i < 8; i++)
+            use[i] &= -(int32_t)(smooth >> i & 1);
+        const v8f level = select8(use, w1, splat8(1.0f));
+        const v8f rise = select8(use, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
+        const v8f curve = select8(use, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
+        c2 = fma8(c2, level, fma8(c1, rise, c * curve));
+        s2 = fma8(s2, level, fma8(s1, rise, s * curve));
+        c1 = fma8(c1, level, c * rise);
+        s1 = fma8(s1, level, s * rise);
+        c = c * level;
+        s = s * level;
+        store8(out->c0 + to, c);
+        store8(out->s0 + to, s);
+    }
     store8(out->c1 + to, c1);
     store8(out->c2 + to, c2);
-    store8(out->s0 + to, s);
     store8(out->s1 + to, s1);
     store8(out->s2 + to, s2);
-    locate(plan, begin, out->offset + to, out->next + to);
-    eight_bits bits;
-    bits.bent = (uint8_t)any8(active & steep);
-    bits.edge = (uint8_t)(any8(edge) & ~bits.bent);
-    bits.plain = (uint8_t)(any8(active) & ~bits.bent & ~bits.edge);
-    return bits;
 }
 
 /* The two halves of a block: offsets of their points from its middle, and the squares. */
@@ -461,14 +481,17 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
     uint8_t chunks[PARTY / 8 + 1], plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
     size_t chunk_count = 0, plain_count = 0, edge_count = 0, bent_count = 0;
     channels.trace = plan->lists + at;
-    /* Three passes without branches that depend on the data, so that the processor can work ahead. */
+    /* Without branches that depend on the data, so that the processor can work ahead. */
     for (size_t chunk = 0; chunk < count; chunk += 8) {
         chunks[chunk_count] = (uint8_t)chunk;
         chunk_count += any8(load8(lateral + chunk) <= splat8(place->widest)) != 0;
     }
     for (size_t i = 0; i < chunk_count; i++)
-        bits[i] = prepare_eight(plan, place, quadratic, wave_turn, at + chunks[i], load8(lateral + chunks[i]), &channels,
-                                chunks[i]);
+        bits[i] = prepare_delays(plan, place, quadratic, at + chunks[i], load8(lateral + chunks[i]), &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++)
+        prepare_phases(plan, wave_turn, &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++)
+        prepare_turning(plan, place, load8(lateral + chunks[i]), bits[i].plain, &channels, chunks[i]);
     for (size_t i = 0; i < chunk_count; i++) {
         if (points) {
             bits[i].bent |= bits[i].plain | bits[i].edge;
