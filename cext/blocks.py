@@ -220,8 +220,8 @@ class BlockPlan:
         """Resampling filter at `ratio` input samples per fine sample, for each fine sample plane by plane."""
         fine_rate = 1 / float(ratio)
         if ratio == 1:
-            x = np.arange(4) - 1.0
-            weights = _sharpened(lambda place: np.where(np.abs(place) < 0.5, 1.0, 0.0), x[None], 1.0)
+            unit = np.arange(4, dtype=np.float64)[None] - 1
+            weights = _sharpened(lambda place: np.where(np.abs(place) < 0.5, 1.0, 0.0), unit, 1.0)
             left = 1
         else:
             stop = max(min(1 - half, fine_rate - half), 1.1 * half)
@@ -232,8 +232,8 @@ class BlockPlan:
             left = taps // 2 - 1 + reach
             count = -(-(taps + 2 * reach) // 4) * 4
             fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
-            x = np.arange(count) - left - fractions[:, None]
-            weights = _sharpened(response, x.astype(np.float64), 1 / fine_rate)
+            x: FloatArray = np.arange(count, dtype=np.float64) - left - fractions[:, None]
+            weights = _sharpened(response, x, 1 / fine_rate)
             weights /= weights.sum(axis=1, keepdims=True)
         self._coefficients = np.ascontiguousarray(np.repeat(weights, 2, axis=1), dtype=np.float32)
         # Fine sample step * j + p is number j of plane p.
@@ -270,7 +270,9 @@ class BlockPlan:
     def _measure_apertures(self) -> None:
         """Half apertures of every block, and how far each channel is from the middle of each line's aperture."""
         aperture = self._aperture
-        feet, self._half_of_line = _distinct(aperture.feet_m if aperture.lateral_m is None else np.zeros(aperture.lines))
+        feet, self._half_of_line = _distinct(
+            aperture.feet_m if aperture.lateral_m is None else np.zeros(aperture.lines)
+        )
         blocks = -(-aperture.count // BLOCK)
         places = aperture.first_m + np.arange(blocks * BLOCK) * aperture.spacing_m
         self._per_half_of_points = _per_half(aperture, places - feet[:, None]).reshape(len(feet), blocks, BLOCK)
@@ -283,7 +285,9 @@ class BlockPlan:
             self._lateral = np.ascontiguousarray(own, dtype=np.float32)
         numbers = np.arange(256)[:, None] >> np.arange(8) & 1
         lists = np.argsort(1 - numbers, axis=1, kind="stable").astype(np.uint64)
-        self._bit_lists = np.ascontiguousarray((lists << (8 * np.arange(8, dtype=np.uint64))).sum(axis=1, dtype=np.uint64))
+        self._bit_lists = np.ascontiguousarray(
+            (lists << (8 * np.arange(8, dtype=np.uint64))).sum(axis=1, dtype=np.uint64)
+        )
 
     def _pass_waves(
         self,
