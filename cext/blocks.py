@@ -27,9 +27,9 @@ FINE_RATE = {"default": 9.0, "fast": 6.0}
 HALF_BLOCK = (BLOCK - 1) / 2
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples,
 # and by how much its phase may turn beyond it; channels that move faster are added point by point. With these the
-# error stays below -42 dB (default) and -37 dB (fast) for all waves and arrays of the tests.
-LARGEST_DRIFT = {"default": 0.4, "fast": 0.45}
-LARGEST_TURN_RAD = {"default": 0.45, "fast": 0.5}
+# error stays below -40 dB (default) and -37 dB (fast) for all waves and arrays of the tests.
+LARGEST_DRIFT = {"default": 0.5, "fast": 0.5}
+LARGEST_TURN_RAD = {"default": 0.5, "fast": 0.5}
 # Half the bandwidth of a pulse over its centre frequency, when nobody says; wider than medical pulses.
 USUAL_HALF_BAND = 0.6
 # Half the bandwidth that baseband samples can hold, over their rate, leaving room for the filter's slope.

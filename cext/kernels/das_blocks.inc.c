@@ -254,7 +254,7 @@ INLINE void prepare_phases(const sonod_das_blocks *plan, float wave_turn, party 
 }
 
 /* Third stage: sin and cos over the block to second order (the cubic term by its share of the linear one), times the
-   window where that is smooth over the block. */
+   window where that is smooth over the block: for the channels of the bits `smooth`; others get theirs point by point. */
 INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *place, v8f lateral, uint8_t smooth,
                             party *restrict out, size_t to) {
     v8f c = load8(out->c0 + to), s = load8(out->s0 + to);
@@ -263,15 +263,12 @@ INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *pla
     const v8f linear = turning * fma8(square, splat8(-5.625f), splat8(1.0f)), half_square = splat8(-0.5f) * square;
     v8f c1 = -(s * linear), s1 = c * linear;
     v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
-    if (plan->window != SONOD_RECTANGULAR) {
-        const v8f u0 = lateral * splat8(place->first), u1 = lateral * splat8(place->middle),
-                  u2 = lateral * splat8(place->last);
-        const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
+    const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
+    const v8i lanes = {1, 2, 4, 8, 16, 32, 64, 128}, of_smooth = (lanes & (int32_t)smooth) != 0;
+    const v8i use = of_smooth & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
+    if (plan->window != SONOD_RECTANGULAR && any8(use)) {
+        const v8f u1 = lateral * splat8(place->middle);
         const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
-        /* Channels taken point by point get their window there. */
-        v8i use = max8(u0, u2) > knee;
-        for (int i = 0; i < 8; i++)
-            use[i] &= -(int32_t)(smooth >> i & 1);
         const v8f level = select8(use, w1, splat8(1.0f));
         const v8f rise = select8(use, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
         const v8f curve = select8(use, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
