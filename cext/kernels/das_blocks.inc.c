@@ -378,6 +378,12 @@ static __attribute__((noinline)) void add_edges(const float *restrict planes, si
     *total = sum;
 }
 
+/* Eight scattered floats, put together in registers: through memory a wide load would wait for the narrow stores. */
+INLINE v8f gather8(const float *const from[8], size_t offset) {
+    return (v8f){from[0][offset], from[1][offset], from[2][offset], from[3][offset],
+                 from[4][offset], from[5][offset], from[6][offset], from[7][offset]};
+}
+
 /* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
 static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
                                                  const block_place *place, const float *restrict transmit,
@@ -393,14 +399,13 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         const v8f begin = floor8(fine), share = fine - begin;
         int32_t offset[8], next[8];
         locate(plan, begin, offset, next);
-        float part[4][8];
+        const float *before[8], *after[8];
         for (int i = 0; i < 8; i++) {
-            const float *before = data + offset[i], *after = before + next[i];
-            part[0][i] = before[0];
-            part[1][i] = after[0];
-            part[2][i] = before[plan->row];
-            part[3][i] = after[plan->row];
+            before[i] = data + offset[i];
+            after[i] = before[i] + next[i];
         }
+        const v8f re0 = gather8(before, 0), im0 = gather8(before, plan->row);
+        const v8f re1 = gather8(after, 0), im1 = gather8(after, plan->row);
         /* The common turning of the points is added later to all, so it is taken off here. */
         v8f cycles = fma8(begin, splat8(plan->turns_per_fine), fma8(share, splat8(plan->turns_per_fine), splat8(wave_turn)));
         cycles = cycles - load8(plan->point_turns + 8 * half);
@@ -408,8 +413,7 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         v8f s, c;
         turn8(cycles, &s, &c);
         const v8f w = window8(plan->window, splat8(lateral) * load8(place->per_half + 8 * half));
-        const v8f re = fma8(share, load8(part[1]) - load8(part[0]), load8(part[0])) * w;
-        const v8f im = fma8(share, load8(part[3]) - load8(part[2]), load8(part[2])) * w;
+        const v8f re = fma8(share, re1 - re0, re0) * w, im = fma8(share, im1 - im0, im0) * w;
         v8f *sum_re = half ? &total->re_high : &total->re_low, *sum_im = half ? &total->im_high : &total->im_low;
         *sum_re = fma8(-im, s, fma8(re, c, *sum_re));
         *sum_im = fma8(im, c, fma8(re, s, *sum_im));
