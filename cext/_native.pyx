@@ -1,6 +1,6 @@
 """The only compiled module: checks shapes and dtypes, drops the GIL, calls C. No arithmetic."""
 
-from libc.stdint cimport int32_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 # -- instruction sets and threads ---------------------------------------------------------------------------------------
@@ -584,3 +584,272 @@ def scan_convert(const float[:, ::1] lines not None, const int32_t[::1] base not
     plan.out = &out[0]
     with nogil:
         sonod_run_scan_convert(&plan)
+
+
+# -- simulation --------------------------------------------------------------------------------------------------------
+
+from libc.stdint cimport int16_t, int32_t
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_simulated_array:
+        int count
+        int padded
+        const float *x
+        const float *z
+        const float *normal_x
+        const float *normal_z
+        const float *listening
+        const float *directivity
+        int directivity_count
+        const float *decay
+        int decay_count
+        float decay_per_m
+
+    ctypedef struct sonod_simulated_motion:
+        int count
+        const float *x
+        const float *z
+        const float *amplitude
+        const float *arrival
+        const float *incoming
+        const float *smooth
+        const float *rough
+        float axis_x
+        float axis_z
+        float samples_per_m
+        const float *lobe
+        float lobe_scale
+        float lobe_last
+        const float *pulse
+        int taps
+
+    ctypedef struct sonod_simulate_kernels:
+        void (*field)(const sonod_simulated_array *array, const float *x, const float *z, size_t points,
+                      const float *delay_turns, const float *apodization, size_t transmits, float turns_per_m,
+                      const float *cosine, const float *sine, float *scratch, float *out) nogil
+        void (*deposit)(const sonod_simulated_array *array, const float *x, const float *z, size_t points,
+                        const float *arrival, const float *amplitude, size_t transmits, float fine_per_m,
+                        float *scratch, float *grid, size_t fine) nogil
+        void (*convolve)(const float *grid, size_t rows, size_t fine, const float *pulse, size_t taps,
+                         float *scratch, float *out, size_t samples) nogil
+        void (*frame)(const sonod_simulated_array *array, const sonod_simulated_motion *motion,
+                      const float *background, const float *noise, const int32_t *noise_start, float noise_level,
+                      float level, const float *gain, float limit, float *scratch, int16_t *out,
+                      size_t samples) nogil
+
+    ctypedef struct sonod_simulation_table "sonod_kernels":
+        sonod_simulate_kernels simulate
+    const sonod_simulation_table *sonod_simulation_current "sonod_kernels_current"() nogil
+
+SIMULATE_FINE = 4
+SIMULATE_PHASES = 32
+SIMULATE_TURN = 1024
+
+
+cdef int describe_array(sonod_simulated_array *array, int count, const float[:, ::1] elements,
+                        const float[::1] directivity, const float[::1] decay, float decay_per_m) except -1:
+    if elements.shape[0] != 5 or elements.shape[1] % 8 or not 1 <= count <= elements.shape[1]:
+        raise ValueError("elements must be (5, count padded to a multiple of 8)")
+    if directivity.shape[0] < 3 or decay.shape[0] < 3:
+        raise ValueError("directivity and decay need 3 entries or more")
+    array.count = count
+    array.padded = <int>elements.shape[1]
+    array.x = &elements[0, 0]
+    array.z = &elements[1, 0]
+    array.normal_x = &elements[2, 0]
+    array.normal_z = &elements[3, 0]
+    array.listening = &elements[4, 0]
+    array.directivity = &directivity[0]
+    array.directivity_count = <int>directivity.shape[0]
+    array.decay = &decay[0]
+    array.decay_count = <int>decay.shape[0]
+    array.decay_per_m = decay_per_m
+    return 0
+
+
+def simulate_field(int count, const float[:, ::1] elements not None, const float[::1] directivity not None,
+                   const float[::1] decay not None, float decay_per_m, const float[::1] x not None,
+                   const float[::1] z not None, const float[:, ::1] delay_turns not None,
+                   const float[:, ::1] apodization not None, float turns_per_m, const float[::1] cosine not None,
+                   const float[::1] sine not None, float[::1] scratch not None, float[:, ::1] out not None):
+    """Amplitude of each transmit's wave at each point into `out (transmits, points)`."""
+    cdef sonod_simulated_array array
+    describe_array(&array, count, elements, directivity, decay, decay_per_m)
+    cdef size_t points = x.shape[0], transmits = delay_turns.shape[0]
+    if z.shape[0] != x.shape[0] or out.shape[0] != delay_turns.shape[0] or out.shape[1] != x.shape[0]:
+        raise ValueError("x and z must be (points,) and out (transmits, points)")
+    if (delay_turns.shape[1] != array.padded or apodization.shape[1] != array.padded
+            or apodization.shape[0] != delay_turns.shape[0]):
+        raise ValueError("delay_turns and apodization must be (transmits, padded elements)")
+    if cosine.shape[0] <= SIMULATE_TURN or sine.shape[0] <= SIMULATE_TURN or scratch.shape[0] < 2 * array.padded:
+        raise ValueError("cosine and sine must have more than one turn, scratch twice the padded elements")
+    if points == 0 or transmits == 0:
+        return
+    with nogil:
+        sonod_simulation_current().simulate.field(
+            &array, &x[0], &z[0], points, &delay_turns[0, 0], &apodization[0, 0], transmits, turns_per_m, &cosine[0],
+            &sine[0], &scratch[0], &out[0, 0])
+
+
+def simulate_deposit(int count, const float[:, ::1] elements not None, const float[::1] directivity not None,
+                     const float[::1] decay not None, float decay_per_m, const float[::1] x not None,
+                     const float[::1] z not None, const float[:, ::1] arrival not None,
+                     const float[:, ::1] amplitude not None, float fine_per_m, float[::1] scratch not None,
+                     float[:, :, ::1] grid not None):
+    """Add the echoes of points as impulses to `grid (transmits, channels, fine)`; `arrival` is in fine steps."""
+    cdef sonod_simulated_array array
+    describe_array(&array, count, elements, directivity, decay, decay_per_m)
+    cdef size_t points = x.shape[0], transmits = grid.shape[0], fine = grid.shape[2]
+    if z.shape[0] != x.shape[0] or arrival.shape[1] != x.shape[0] or amplitude.shape[1] != x.shape[0]:
+        raise ValueError("x and z must be (points,), arrival and amplitude (transmits, points)")
+    if arrival.shape[0] != grid.shape[0] or amplitude.shape[0] != grid.shape[0] or grid.shape[1] != count:
+        raise ValueError("grid must be (transmits, channels, fine)")
+    if fine < 4 or scratch.shape[0] < 2 * array.padded:
+        raise ValueError("grid needs 4 fine steps or more, scratch twice the padded elements")
+    if points == 0 or transmits == 0:
+        return
+    with nogil:
+        sonod_simulation_current().simulate.deposit(
+            &array, &x[0], &z[0], points, &arrival[0, 0], &amplitude[0, 0], transmits, fine_per_m, &scratch[0],
+            &grid[0, 0, 0], fine)
+
+
+def simulate_convolve(const float[:, ::1] grid not None, const float[::1] pulse not None, float[::1] scratch not None,
+                      float[:, ::1] out not None):
+    """Apply the pulse to `grid (rows, fine)` and keep every fourth value: `out (rows, samples)`."""
+    cdef size_t rows = grid.shape[0], fine = grid.shape[1], taps = pulse.shape[0], samples = out.shape[1]
+    if out.shape[0] != grid.shape[0] or fine % SIMULATE_FINE or fine < SIMULATE_FINE * samples + taps:
+        raise ValueError("grid must be (rows, 4 samples + taps or more, a multiple of 4) and out (rows, samples)")
+    if scratch.shape[0] < grid.shape[1]:
+        raise ValueError("scratch must hold one row of the grid")
+    if rows == 0 or samples == 0 or taps == 0:
+        return
+    with nogil:
+        sonod_simulation_current().simulate.convolve(
+            &grid[0, 0], rows, fine, &pulse[0], taps, &scratch[0], &out[0, 0], samples)
+
+
+def simulate_frame(int count, const float[:, ::1] elements not None, const float[::1] directivity not None,
+                   const float[::1] decay not None, float decay_per_m, const float[:, ::1] points not None,
+                   const float[:, :, ::1] meeting not None, float axis_x, float axis_z, float samples_per_m,
+                   const float[::1] lobe not None, float lobe_scale, const float[:, ::1] pulse not None,
+                   const float[:, :, ::1] background not None, const float[::1] noise not None,
+                   const int32_t[:, ::1] noise_start not None, float noise_level, float level,
+                   const float[::1] gain not None, float limit, float[::1] scratch not None,
+                   int16_t[:, :, ::1] out not None):
+    """One frame `out (transmits, channels, samples)`: background, moving points, noise, gain, rounding to integers.
+
+    `points (4, n)`: x, z, smooth, rough; `meeting (transmits, 3, n)`: amplitude, arrival in samples, incoming cosine.
+    """
+    cdef sonod_simulated_array array
+    cdef sonod_simulated_motion motion
+    describe_array(&array, count, elements, directivity, decay, decay_per_m)
+    cdef size_t samples = out.shape[2]
+    cdef Py_ssize_t transmits = out.shape[0], i, k
+    if (out.shape[1] != count or background.shape[0] != transmits or background.shape[1] != count
+            or background.shape[2] != out.shape[2]):
+        raise ValueError("background and out must be (transmits, channels, samples)")
+    if noise_start.shape[0] != transmits or noise_start.shape[1] != count or gain.shape[0] != out.shape[2]:
+        raise ValueError("noise_start must be (transmits, channels), gain (samples,)")
+    if points.shape[0] != 4 or meeting.shape[0] != transmits or meeting.shape[1] != 3:
+        raise ValueError("points must be (4, n), meeting (transmits, 3, n)")
+    if meeting.shape[2] != points.shape[1] or pulse.shape[0] != SIMULATE_PHASES + 1 or lobe.shape[0] < 3:
+        raise ValueError("meeting must match points, pulse be (33, taps), lobe have 3 entries or more")
+    motion.taps = <int>pulse.shape[1]
+    if scratch.shape[0] < <Py_ssize_t>(2 * array.padded + count * (samples + 2 * motion.taps)):
+        raise ValueError("scratch is too small")
+    cdef int start
+    for i in range(transmits):
+        for k in range(count):
+            start = noise_start[i, k]
+            if start < 0 or start + <Py_ssize_t>samples > noise.shape[0]:
+                raise ValueError("noise_start must leave room for all samples in noise")
+    if transmits == 0 or samples == 0 or motion.taps == 0:
+        return
+    motion.count = <int>points.shape[1]
+    if motion.count:
+        motion.x = &points[0, 0]
+        motion.z = &points[1, 0]
+        motion.smooth = &points[2, 0]
+        motion.rough = &points[3, 0]
+    motion.axis_x = axis_x
+    motion.axis_z = axis_z
+    motion.samples_per_m = samples_per_m
+    motion.lobe = &lobe[0]
+    motion.lobe_scale = lobe_scale
+    motion.lobe_last = lobe.shape[0] - 2
+    motion.pulse = &pulse[0, 0]
+    with nogil:
+        for i in range(transmits):
+            if motion.count:
+                motion.amplitude = &meeting[i, 0, 0]
+                motion.arrival = &meeting[i, 1, 0]
+                motion.incoming = &meeting[i, 2, 0]
+            sonod_simulation_current().simulate.frame(
+                &array, &motion, &background[i, 0, 0], &noise[0], &noise_start[i, 0], noise_level, level, &gain[0],
+                limit, &scratch[0], &out[i, 0, 0], samples)
+
+
+# -- bytes from a wire --------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_byte_kernels:
+        uint32_t (*crc32c)(const uint8_t *data, size_t length, uint32_t crc) nogil
+        void (*unpack)(const uint8_t *packed, size_t count, int format, int offset, int16_t *out) nogil
+        void (*deinterleave_2)(const uint16_t *items, size_t samples, size_t channels, uint16_t *out) nogil
+        void (*deinterleave_4)(const uint32_t *items, size_t samples, size_t channels, uint32_t *out) nogil
+    # The same struct again, with the member that this part needs.
+    ctypedef struct sonod_wire_kernels "sonod_kernels":
+        sonod_byte_kernels bytes
+    const sonod_wire_kernels *sonod_wire_current "sonod_kernels_current"() nogil
+
+# Below this many bytes the GIL is kept: the work takes a few 10 us, while a busy Python thread would give it back
+# only after 5 ms, several frame periods.
+cdef enum:
+    SHORT_WORK_BYTES = 1 << 20
+
+
+def crc32c(const unsigned char[::1] data not None, uint32_t crc):
+    """CRC-32C of the bytes, going on from `crc`."""
+    cdef size_t length = data.shape[0]
+    cdef uint32_t result
+    if length == 0:
+        return crc
+    if length < SHORT_WORK_BYTES:
+        return sonod_wire_current().bytes.crc32c(&data[0], length, crc)
+    with nogil:
+        result = sonod_wire_current().bytes.crc32c(&data[0], length, crc)
+    return result
+
+
+def unpack(const unsigned char[::1] packed not None, int format, int offset, int16_t[::1] out not None):
+    """Samples as they arrive into int16 `out (count,)`; `format` is 0 for u16 less `offset`, 1, 2, 3 for 10, 12, 14
+    packed bits."""
+    cdef size_t count = out.shape[0]
+    _require(0 <= format <= 3, "format must be in 0..3")
+    cdef size_t bits = 16 if format == 0 else 8 + 2 * format
+    _require(<size_t>packed.shape[0] == (count * bits + 7) // 8, "packed: wrong size")
+    if count == 0:
+        return
+    if count * 2 < SHORT_WORK_BYTES:
+        sonod_wire_current().bytes.unpack(&packed[0], count, format, offset, &out[0])
+        return
+    with nogil:
+        sonod_wire_current().bytes.unpack(&packed[0], count, format, offset, &out[0])
+
+
+def deinterleave(const unsigned char[::1] items not None, Py_ssize_t item_bytes, Py_ssize_t samples,
+                 Py_ssize_t channels, unsigned char[::1] out not None):
+    """Items (samples, channels) of 2 or 4 bytes into `out` (channels, samples)."""
+    _require(item_bytes == 2 or item_bytes == 4, "item_bytes must be 2 or 4")
+    _require(samples > 0 and channels > 0, "samples and channels must be > 0")
+    _require(items.shape[0] == samples * channels * item_bytes, "items: wrong size")
+    _require(out.shape[0] == items.shape[0], "out: wrong size")
+    _require(<size_t>&items[0] % item_bytes == 0 and <size_t>&out[0] % item_bytes == 0, "items, out: not aligned")
+    with nogil:
+        if item_bytes == 2:
+            sonod_wire_current().bytes.deinterleave_2(
+                <const uint16_t *>&items[0], samples, channels, <uint16_t *>&out[0])
+        else:
+            sonod_wire_current().bytes.deinterleave_4(
+                <const uint32_t *>&items[0], samples, channels, <uint32_t *>&out[0])

@@ -40,30 +40,40 @@ def diverging_arrival(
 
 
 def focused_arrival(
-    points_m: FloatArray, focus_m: FloatArray, delays_s: FloatArray, elements_m: FloatArray, sound_speed_m_s: float
+    points_m: FloatArray,
+    focus_m: FloatArray,
+    delays_s: FloatArray,
+    elements_m: FloatArray,
+    sound_speed_m_s: float,
+    waist_m: float,
 ) -> tuple[FloatArray, FloatArray]:
     """Wave that converges to a focus and spreads beyond it: (time, weight) at `points_m (..., 3)`.
 
-    The focus acts as a virtual source (Frazier and O'Brien, IEEE TUFFC 45(1), 1998). The weight is 1 inside the
-    double cone that the firing elements span over the focus, with a Hann edge, and 0 outside, where the wave is not
-    the modelled one; at the waist the cone is as wide as the pitch.
+    The focus acts as a virtual source (Frazier and O'Brien, IEEE TUFFC 45(1), 1998), but through the focal zone the
+    wave front flattens as that of a Gaussian beam does, R(z) = z + zR^2 / z (A. E. Siegman, Lasers, 1986, ch. 17),
+    so that nothing jumps there. The weight falls as a Hann window from 1 on the axis to 0 at the edge of the double
+    cone that the firing elements span over the focus; the cone is nowhere narrower than `waist_m` to each side.
     """
     firing = np.isfinite(delays_s)
     arrival_at_focus = np.nanmedian(delays_s + np.linalg.norm(elements_m - focus_m, axis=-1) / sound_speed_m_s)
     active = elements_m[firing]
     centre = active.mean(axis=0)
-    reach = float(np.linalg.norm(focus_m - centre))
-    axis = (focus_m - centre) / max(reach, 1e-9)
+    reach = max(float(np.linalg.norm(focus_m - centre)), 1e-9)
+    axis = (focus_m - centre) / reach
     offset = points_m - focus_m
     along = offset @ axis
     distance = np.linalg.norm(offset, axis=-1)
-    time = arrival_at_focus + np.copysign(distance, along) / sound_speed_m_s
-    half_aperture = float(np.ptp(active @ np.array([1.0, 0.0, 0.0]))) / 2 if len(active) > 1 else 0.0
-    pitch = 2 * half_aperture / max(len(active) - 1, 1)
+    # Seen from the focus, the aperture is as wide as its extent across the axis.
+    spread = (active - centre) - ((active - centre) @ axis)[:, None] * axis
+    half_aperture = float(np.linalg.norm(spread, axis=-1).max())
     across = np.sqrt(np.maximum(distance**2 - along**2, 0))
-    half_width = np.maximum(np.abs(along) * half_aperture / max(reach, 1e-9), pitch)
-    inside = np.clip(across / half_width, 0, 1)
-    weight = np.where(across < half_width, np.cos(np.pi / 2 * inside) ** 2, 0.0)
+    half_width = np.maximum(np.abs(along) * half_aperture / reach, waist_m)
+    # The focal zone ends where the cone is as wide as the waist.
+    zone = waist_m * reach / max(half_aperture, 1e-9)
+    radius = np.maximum(np.abs(along), 1e-9) + zone**2 / np.maximum(np.abs(along), 1e-9)
+    bend = across**2 / (np.sqrt(radius**2 + across**2) + radius)
+    time = arrival_at_focus + (along + np.copysign(bend, along)) / sound_speed_m_s
+    weight = np.where(across < half_width, np.cos(np.pi / 2 * np.minimum(across / half_width, 1)) ** 2, 0.0)
     return time, weight
 
 

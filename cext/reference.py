@@ -329,3 +329,27 @@ def scan_convert(lines: ArrayLike, line_index: ArrayLike, sample_index: ArrayLik
     near = values[i0, j0] * (1 - b) + values[i0, j1] * b
     far = values[i1, j0] * (1 - b) + values[i1, j1] * b
     return np.where(inside, near * (1 - a) + far * a, 0.0)
+
+
+def crc32c(data: bytes, crc: int = 0) -> int:
+    """CRC-32C (RFC 3720, appendix B.4), bit by bit."""
+    crc ^= 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def pack(samples: ArrayLike, bits: int) -> NDArray[np.uint8]:
+    """Samples as two's complement of `bits` bits each, the first in the lowest bits of byte 0, without gaps."""
+    values = np.asarray(samples, dtype=np.int64).reshape(-1)
+    planes = values[:, None] >> np.arange(bits) & 1
+    return np.packbits(planes.astype(np.uint8).reshape(-1), bitorder="little")
+
+
+def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int16]:
+    """The reverse of `pack`."""
+    planes = np.unpackbits(packed, bitorder="little")[: count * bits].reshape(count, bits).astype(np.int64)
+    values = planes @ (1 << np.arange(bits))
+    return np.asarray(np.where(planes[:, -1], values - (1 << bits), values), dtype=np.int16)

@@ -28,6 +28,8 @@ from sonod.drivers.settings import Knob, Settings, change_settings, default_sett
 
 # Products that `process` keeps when a plan makes them.
 KEPT = frozenset({"envelope", "bmode", "lines", "mmode"})
+# Offline, the picture may be as fine as its echoes are.
+PROCESS_OPTIONS = ImageOptions(usual_rows=1024, finest_row_wavelengths=0.125)
 # A plot of an A-scan: pixels across depth, pixels of amplitude, and the range shown.
 A_SCAN_PLOT_WIDTH, A_SCAN_PLOT_HEIGHT, A_SCAN_PLOT_RANGE_DB = 1000, 240, 60.0
 READ_TIMEOUT_S = 10.0
@@ -54,9 +56,11 @@ def process_recording(
     changes: Mapping[str, object],
     options: ImageOptions,
     png: Path | None = None,
+    iq: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Processed:
-    """Run every frame of `source` through the pipeline and write `out` (and PNG files into `png`).
+    """Run every frame of `source` through the pipeline and write `out` (and PNG files into `png`); `iq` keeps
+    the beamformed baseband too.
 
     Raises DriverError for an unusable recording or setting and OSError for an unusable output; an output that was
     begun and not finished is removed.
@@ -68,7 +72,8 @@ def process_recording(
     part = out.with_name(out.name + ".part")
     try:
         with h5py.File(part, "w") as file:
-            done = _run(driver, file, source, changes, options, png, progress)
+            wanted = KEPT | {"iq"} if iq else KEPT
+            done = _run(driver, file, source, changes, options, wanted, png, progress)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -91,6 +96,7 @@ def _run(
     source: Path,
     changes: Mapping[str, object],
     options: ImageOptions,
+    wanted: frozenset[str],
     png: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> Processed:
@@ -110,7 +116,7 @@ def _run(
             break
         for index in range(plan.slices):
             slot.number = index if plan.slices > 1 else frames
-            writer.take(plan.run(slot, KEPT), first=frames == 0 and index == 0)
+            writer.take(plan.run(slot, wanted), first=frames == 0 and index == 0)
         frames += 1
         if progress is not None:
             progress(frames, total)
@@ -141,7 +147,11 @@ class _Writer:
             elif product.name == "lines" and isinstance(product.geometry, LinesGeometry):
                 self._append("lines/envelope", product.data, first)
                 if first:
-                    self._lines(product.geometry)
+                    self._lines("lines", product.geometry)
+            elif product.name == "iq" and isinstance(product.geometry, LinesGeometry):
+                self._append("iq/samples", product.data, first)
+                if first:
+                    self._lines("iq", product.geometry)
             elif product.name == "mmode":
                 self._motion_picture = product
             if product.name == "bmode":
@@ -180,13 +190,13 @@ class _Writer:
         dataset.resize(dataset.shape[0] + 1, axis=0)
         dataset[-1] = data
 
-    def _lines(self, geometry: LinesGeometry) -> None:
-        group = self._file["lines"]
+    def _lines(self, name: str, geometry: LinesGeometry) -> None:
+        group = self._file[name]
         group["origins_m"] = np.array(geometry.origins_m)
         group["directions"] = np.array(geometry.directions)
         group.attrs["first_sample_m"] = geometry.first_m
         group.attrs["sample_spacing_m"] = geometry.spacing_m
-        group.attrs["axes"] = "frame, line, sample"
+        group.attrs["axes"] = "frame, line, sample, (I, Q)" if name == "iq" else "frame, line, sample"
 
     def _picture(self, greys: NDArray[np.uint8]) -> None:
         if self._png is None:

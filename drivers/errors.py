@@ -7,6 +7,7 @@ DriverError
 ├── DriverTimeout        nothing came in time (also a TimeoutError); reading may be tried again
 ├── Disconnected         it was there and went away
 ├── EndOfRecording       a recording that plays once has ended; not a fault
+├── ProbeFileError       a probe's configuration file is wrong; lists every problem
 ├── SettingsRefused      a setting is outside what the driver can do; nothing was changed
 └── RecordingError       a file is not a usable recording
 """
@@ -46,6 +47,14 @@ class EndOfRecording(DriverError):
 
 class RecordingError(DriverError):
     """A file is not a usable recording."""
+
+
+class ProbeFileError(DriverError):
+    """The configuration file of a probe is wrong. `problems` holds one line for each, with its path in the file."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
 
 
 class SettingsRefused(DriverError):

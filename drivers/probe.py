@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+FLOAT64 = np.dtype(np.float64).str
 
 # Element positions closer than this to a straight line or circle count as lying on it: far below any wavelength in use.
 POSITION_TOLERANCE_M = 1e-6
@@ -26,8 +28,8 @@ class ArrayKind(StrEnum):
 
 
 def frozen_array(values: ArrayLike, name: str, shape: tuple[int | None, ...]) -> FloatArray:
-    """A read-only float64 copy of `values`; ValueError when its shape differs (None = any length)."""
-    array = np.array(values, dtype=np.float64)
+    """A read-only float64 copy of `values`, or `values` itself when it is frozen; ValueError when its shape differs."""
+    array = values if _is_frozen(values) else np.array(values, dtype=np.float64)
     if array.ndim != len(shape) or any(
         want is not None and want != have for want, have in zip(shape, array.shape, strict=True)
     ):
@@ -35,6 +37,14 @@ def frozen_array(values: ArrayLike, name: str, shape: tuple[int | None, ...]) ->
         raise ValueError(f"{name}: shape must be ({wanted}), got {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def _is_frozen(values: ArrayLike) -> TypeGuard[FloatArray]:
+    """Whether nobody can write to the array or to what it is a view of, so that it may be shared."""
+    if not isinstance(values, np.ndarray) or values.dtype.str != FLOAT64 or values.flags.writeable:
+        return False
+    flags = getattr(values.base, "flags", None)
+    return values.base is None or (flags is not None and not flags.writeable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +64,15 @@ class Probe:
     element_height_m: float = 0.0
     elevation_focus_m: float = math.inf
     radius_m: float = 0.0
-    element_normals: FloatArray | None = None
+    # Rows of length 1; without any, they follow from the kind.
+    element_normals: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
 
     def __post_init__(self) -> None:
         positions = frozen_array(self.element_positions_m, "probe.element_positions_m", (None, 3))
         if len(positions) == 0 or not np.isfinite(positions).all():
             raise ValueError("probe.element_positions_m: needs at least one element, all coordinates finite")
         object.__setattr__(self, "element_positions_m", positions)
-        if self.element_normals is None:
+        if len(self.element_normals) == 0:
             normals = np.zeros_like(positions)
             if self.kind is ArrayKind.CURVILINEAR:
                 normals[:] = positions - np.array([0.0, 0.0, -self.radius_m])

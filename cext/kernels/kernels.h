@@ -5,6 +5,47 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* -- simulation ------------------------------------------------------------------------------------------------- */
+
+/* Entries of the sine tables for one turn. */
+#define SIMULATE_TURN 1024
+
+/* Elements in the x-z plane, padded with deaf ones to a multiple of 8; tables over cosine and over distance. */
+typedef struct {
+    int count, padded;
+    const float *x, *z, *normal_x, *normal_z, *listening;
+    const float *directivity;
+    int directivity_count;
+    const float *decay;
+    int decay_count;
+    float decay_per_m;
+} sonod_simulated_array;
+
+/* Moving reflectors as one transmit meets them; times in samples. */
+typedef struct {
+    int count;
+    const float *x, *z, *amplitude, *arrival, *incoming, *smooth, *rough;
+    float axis_x, axis_z, samples_per_m;
+    const float *lobe;
+    float lobe_scale, lobe_last;
+    const float *pulse;
+    int taps;
+} sonod_simulated_motion;
+
+typedef struct {
+    void (*field)(const sonod_simulated_array *array, const float *x, const float *z, size_t points,
+                  const float *delay_turns, const float *apodization, size_t transmits, float turns_per_m,
+                  const float *cosine, const float *sine, float *scratch, float *out);
+    void (*deposit)(const sonod_simulated_array *array, const float *x, const float *z, size_t points,
+                    const float *arrival, const float *amplitude, size_t transmits, float fine_per_m, float *scratch,
+                    float *grid, size_t fine);
+    void (*convolve)(const float *grid, size_t rows, size_t fine, const float *pulse, size_t taps, float *scratch,
+                     float *out, size_t samples);
+    void (*frame)(const sonod_simulated_array *array, const sonod_simulated_motion *motion, const float *background,
+                  const float *noise, const int32_t *noise_start, float noise_level, float level, const float *gain,
+                  float limit, float *scratch, int16_t *out, size_t samples);
+} sonod_simulate_kernels;
+
 /* Type of raw samples. */
 enum { SONOD_INT16, SONOD_UINT16, SONOD_UINT8, SONOD_INT32, SONOD_FLOAT32 };
 
@@ -161,6 +202,18 @@ typedef struct {
     float *out;
 } sonod_scan_convert;
 
+/* -- bytes from a wire ---------------------------------------------------------------------------------------------- */
+
+/* How 16-bit samples arrive: u16 with an offset, or `bits` two's-complement bits each, packed from the lowest bit on. */
+enum { SONOD_OFFSET_16, SONOD_PACKED_10, SONOD_PACKED_12, SONOD_PACKED_14 };
+
+typedef struct {
+    uint32_t (*crc32c)(const uint8_t *data, size_t length, uint32_t crc);
+    void (*unpack)(const uint8_t *packed, size_t count, int format, int offset, int16_t *out);
+    void (*deinterleave_2)(const uint16_t *in, size_t samples, size_t channels, uint16_t *out);
+    void (*deinterleave_4)(const uint32_t *in, size_t samples, size_t channels, uint32_t *out);
+} sonod_byte_kernels;
+
 typedef struct {
     const char *name;
     void (*filter)(const sonod_filter *plan, size_t trace);
@@ -170,8 +223,10 @@ typedef struct {
     void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
     void (*envelope)(const float *iq, float *out, size_t count);
+    sonod_simulate_kernels simulate;
     void (*compress)(const sonod_compress *plan, size_t row);
     void (*scan_convert)(const sonod_scan_convert *plan, size_t begin, size_t end);
+    sonod_byte_kernels bytes;
 } sonod_kernels;
 
 /* The table in use. */

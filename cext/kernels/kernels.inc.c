@@ -8,6 +8,7 @@
 #define TEXT2(a) #a
 #define TEXT(a) TEXT2(a)
 
+#include "bytes.inc.c"
 #include "compress.inc.c"
 #include "das_exact.inc.c"
 #include "detect.inc.c"
@@ -15,6 +16,7 @@
 
 #include "das_blocks.inc.c"
 #include "scanconvert.inc.c"
+#include "simulate.inc.c"
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .name = TEXT(SONOD_ISA),
@@ -27,4 +29,6 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .envelope = envelope,
     .compress = compress,
     .scan_convert = scan_convert,
+    .bytes = {crc32c, unpack, deinterleave_2, deinterleave_4},
+    .simulate = {simulate_field, simulate_deposit, simulate_convolve, simulate_frame},
 };

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,8 @@ from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
 
 # A closed form is used when it agrees with the element delays to this share of a period; else the delays decide.
 CLOSED_FORM_PERIODS = 0.1
+# An echo's envelope peaks about this many periods after the echo begins.
+PULSE_PEAK_PERIODS = 1.5
 
 
 def transmit_times(
@@ -32,25 +36,39 @@ def transmit_times(
     count = len(sequence.events)
     time = np.full((count, lines, samples), np.nan, np.float32)
     weight: NDArray[np.float32] | None = None
+    apart = _focus_spacing_m(sequence)
     for index, event in enumerate(sequence.events):
         if line_by_line:
             own, _ = event_times(event, probe, points_m[index : index + 1], sound_speed_m_s, period_s)
             time[index, index] = own[0]
             continue
-        own, own_weight = event_times(event, probe, points_m, sound_speed_m_s, period_s)
+        own, own_weight = event_times(event, probe, points_m, sound_speed_m_s, period_s, apart)
         if own_weight is not None:
             if weight is None:
                 weight = np.ones((count, lines, samples), np.float32)
             weight[index] = own_weight
             own = np.where(own_weight > 0, own, np.nan)
         time[index] = own
+    if weight is not None:
+        # Points that more transmissions reach are not brighter for it: the weights are a mean over those that do.
+        total = weight.sum(axis=0)
+        weight *= count / np.where(total > 0, total, 1)
     return time, weight
 
 
 def event_times(
-    event: TransmitEvent, probe: Probe, points_m: FloatArray, sound_speed_m_s: float, period_s: float
+    event: TransmitEvent,
+    probe: Probe,
+    points_m: FloatArray,
+    sound_speed_m_s: float,
+    period_s: float,
+    focus_spacing_m: float = 0.0,
 ) -> tuple[FloatArray, FloatArray | None]:
-    """(time, weight or None) of one transmission at `points_m (..., 3)`."""
+    """(time, weight or None) of one transmission at `points_m (..., 3)`.
+
+    `focus_spacing_m` between neighbouring foci: a focused beam counts at least so far from its axis, and at least as
+    far as it is wide.
+    """
     elements, delays, c = probe.element_positions_m, event.delays_s, sound_speed_m_s
     firing = np.isfinite(delays)
     if firing.sum() == 1:
@@ -58,7 +76,11 @@ def event_times(
         own = int(firing.argmax())
         return arrival.element_arrival(points_m, elements[own], float(delays[own]), c), None
     if event.kind is TransmitKind.FOCUSED:
-        return arrival.focused_arrival(points_m, event.origin_m, delays, elements, c)
+        active = elements[firing]
+        reach = float(np.linalg.norm(event.origin_m - active.mean(axis=0)))
+        beam_width = c * period_s * reach / max(float(np.ptp(active[:, 0])), 1e-9)
+        waist = max(focus_spacing_m, beam_width)
+        return arrival.focused_arrival(points_m, event.origin_m, delays, elements, c, waist)
     at_elements = elements[firing]
     if event.kind is TransmitKind.PLANE:
         form = arrival.plane_arrival(at_elements, event.angle_rad, delays, elements, c)
@@ -69,6 +91,21 @@ def event_times(
         if np.abs(form - delays[firing]).max() <= CLOSED_FORM_PERIODS * period_s:
             return arrival.diverging_arrival(points_m, event.origin_m, delays, elements, c), None
     return arrival.arrival_by_elements(points_m, delays, elements, c), None
+
+
+def _focus_spacing_m(sequence: Sequence) -> float:
+    """Median distance between the foci of successive transmissions; 0 for one."""
+    if len(sequence.events) < 2:
+        return 0.0
+    return float(np.median(np.linalg.norm(np.diff(sequence.origins_m, axis=0), axis=1)))
+
+
+def boundaries_as_seen(layers: tuple[Layer, ...], period_s: float) -> tuple[Layer, ...]:
+    """The layers of a record whose pulse delay is not known: the first one thicker by the lag of an echo's peak, so
+    that the echo of its boundary still belongs to it and is not stretched by the speed below."""
+    first = layers[0]
+    lag_m = PULSE_PEAK_PERIODS * period_s / 2 * first.sound_speed_m_s
+    return (replace(first, thickness_m=first.thickness_m + lag_m), *layers[1:])
 
 
 def layered_receive_times(

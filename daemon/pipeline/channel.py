@@ -13,10 +13,15 @@ from sonod.cext.detect import Envelope
 from sonod.cext.prepare import Demodulator, IqPreparer
 from sonod.client.wire.geometry import LinesGeometry
 from sonod.daemon.pipeline import converters
-from sonod.daemon.pipeline.arrivals import layered_receive_times, layered_transmit_times, transmit_times
+from sonod.daemon.pipeline.arrivals import (
+    boundaries_as_seen,
+    layered_receive_times,
+    layered_transmit_times,
+    transmit_times,
+)
 from sonod.daemon.pipeline.base import Plan
 from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
-from sonod.daemon.pipeline.grid import BeamGrid, channel_grid
+from sonod.daemon.pipeline.grid import BeamGrid, channel_grid, scans_line_by_line
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.daemon.pipeline.picture import Picture, PixelMapper
@@ -25,7 +30,7 @@ from sonod.daemon.pipeline.reciprocity import Reciprocity
 from sonod.daemon.pipeline.timegain import time_gain
 from sonod.drivers.frame import Acquisition, Configuration, SampleFormat, Slot
 from sonod.drivers.probe import ArrayKind, Probe
-from sonod.drivers.sequence import Sequence, TransmitKind
+from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import Settings
 
 # Half the pass band as a share of the centre frequency: wider than any medical pulse, narrow enough to shut out noise.
@@ -44,9 +49,8 @@ class ChannelPlan(Plan):
     """RF or IQ of the receive channels to beamformed products."""
 
     def __init__(self, configuration: Configuration, options: ImageOptions, level: Level) -> None:
-        super().__init__(configuration)
+        super().__init__(configuration, level)
         acquisition, settings = configuration.acquisition, configuration.settings
-        self.level = level
         self._acquisition = acquisition
         center_hz = acquisition.pulse_frequency_hz
         if not center_hz > 0:
@@ -57,17 +61,9 @@ class ChannelPlan(Plan):
         self._reciprocity = Reciprocity(part.sequence, part.shape, part.dtype)
         self._prepare = _preparer(part, settings, configuration.applied, center_hz)
         self._iq = np.zeros(self._prepare.output_shape, np.float32)
-        line_by_line = options.focused == "lines"
-        self._grids = tuple(self._grid(index, part, options, line_by_line) for index in range(len(self._parts)))
+        self._grids = tuple(self._grid(index, part, options) for index in range(len(self._parts)))
         grid = self._grids[0]
-        scan_lines = (
-            line_by_line
-            and len(part.sequence.events) == grid.lines.line_count
-            and all(event.kind is TransmitKind.FOCUSED for event in part.sequence.events)
-        )
-        self._das = _beamformer(
-            part, self._reciprocity, settings, grid, self._prepare, center_hz, options.quality, line_by_line=scan_lines
-        )
+        self._das = _beamformer(part, self._reciprocity, settings, grid, self._prepare, center_hz, options)
         self._beamformed = np.zeros((*grid.lines.shape, 2), np.float32)
         self._magnitude = np.zeros(grid.lines.shape, np.float32)
         self._detect = Envelope()
@@ -116,23 +112,12 @@ class ChannelPlan(Plan):
                 self._end_stage("compress")
         return tuple(products)
 
-    def _grid(self, index: int, part: Acquisition, options: ImageOptions, line_by_line: bool) -> BeamGrid:
+    def _grid(self, index: int, part: Acquisition, options: ImageOptions) -> BeamGrid:
         settings = self.configuration.settings
-        rows = self._parts[index]
         y_m = None
         if len(self._parts) > 1:
-            y_m = float(self._acquisition.sequence.origins_m[rows, 1].mean())
-        return channel_grid(
-            part,
-            settings.depth_m,
-            settings.sound_speed_m_s,
-            settings.sound_speed_m_s / self._acquisition.pulse_frequency_hz,
-            columns=options.columns,
-            rows=options.rows,
-            pixel_m=options.pixel_m,
-            line_by_line=line_by_line,
-            y_m=y_m,
-        )
+            y_m = float(self._acquisition.sequence.origins_m[self._parts[index], 1].mean())
+        return channel_grid(part, settings.depth_m, settings.sound_speed_m_s, options, y_m)
 
 
 def raster_parts(acquisition: Acquisition) -> tuple[NDArray[np.intp], ...]:
@@ -211,9 +196,7 @@ def _beamformer(
     grid: BeamGrid,
     prepared: Demodulator | IqPreparer,
     center_hz: float,
-    quality: str,
-    *,
-    line_by_line: bool,
+    options: ImageOptions,
 ) -> DelayAndSum:
     probe, sequence, lines = acquisition.probe, reciprocity.sequence, grid.lines
     distances = lines.first_m + np.arange(lines.count) * lines.spacing_m
@@ -221,10 +204,15 @@ def _beamformer(
     c = settings.sound_speed_m_s
     receive_time = weight = None
     if _layered(acquisition, grid):
-        receive_time = layered_receive_times(probe, points, acquisition.layers, c)
+        layers = acquisition.layers
+        if acquisition.pulse_delay_s == 0:
+            layers = boundaries_as_seen(layers, 1 / center_hz)
+        receive_time = layered_receive_times(probe, points, layers, c)
         time = layered_transmit_times(sequence, receive_time)
     else:
-        time, weight = transmit_times(sequence, probe, points, c, 1 / center_hz, line_by_line=line_by_line)
+        time, weight = transmit_times(
+            sequence, probe, points, c, 1 / center_hz, line_by_line=scans_line_by_line(acquisition, options)
+        )
     return DelayAndSum(
         origins_m=lines.origins_m,
         directions=lines.directions,
@@ -245,7 +233,7 @@ def _beamformer(
         apodization=settings.apodization,
         time_offset_s=acquisition.pulse_delay_s,
         receive_time_s=receive_time,
-        quality=quality,
+        quality=options.quality,
     )
 
 

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonod.client.wire.geometry import Sector
+from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.frame import Acquisition, LineGeometry, PixelGrid
 from sonod.drivers.probe import ArrayKind
 from sonod.drivers.sequence import TransmitKind
 
 # Half the opening angle of a phased array's sector.
 PHASED_HALF_ANGLE_RAD = math.radians(45)
-# A picture larger than this on one side shows no more to anybody, and costs.
-LARGEST_SIDE_PIXELS = 800
-# Rows no finer than this share of the wavelength: the envelope of the shortest pulses in use needs no more.
-FINEST_ROW_WAVELENGTHS = 0.25
+# A sector's or scan-line picture has this share more pixels on its longer side than usual rows.
+SIDE_PER_ROW = 1.6
+# Beam lines of a sector for each element: closer than the beam is wide, so that nothing is unseen between them.
+LINES_PER_ELEMENT = 2
 # Beam lines no finer than this share of a pitch.
 FINEST_LINE_PITCHES = 0.5
-# Rows of the picture of a live probe, unless the wavelength allows fewer.
-USUAL_ROWS = 512
 # A sector narrower than this (half angle) is drawn as parallel lines would be.
 SMALLEST_SECTOR_RAD = 1e-6
 
@@ -50,46 +49,40 @@ def channel_grid(
     acquisition: Acquisition,
     depth_m: float,
     sound_speed_m_s: float,
-    wavelength_m: float,
-    *,
-    columns: int = 0,
-    rows: int = 0,
-    pixel_m: float = 0.0,
-    line_by_line: bool = True,
+    options: ImageOptions,
     y_m: float | None = None,
 ) -> BeamGrid:
-    """The beam grid and pixel grid for channel data; 0 = chosen here. `columns` and `rows` together set both at will.
-
-    `line_by_line`: focused transmissions make one beam line each; else every line uses every transmission that
-    reaches it.
-    """
+    """The beam grid and pixel grid for channel data in the plane of `y_m` (default: the array's)."""
     probe = acquisition.probe
     first, last = depth_range_m(acquisition, depth_m, sound_speed_m_s)
-    focused = all(event.kind is TransmitKind.FOCUSED for event in acquisition.sequence.events)
-    row_m = _row_spacing(last - first, wavelength_m, rows, pixel_m)
-    if line_by_line and focused and len(acquisition.sequence.events) > 1:
-        return _scan_line_grid(acquisition, first, last, row_m, pixel_m)
+    row_m = _row_spacing(last - first, sound_speed_m_s / acquisition.pulse_frequency_hz, options)
+    if scans_line_by_line(acquisition, options):
+        return _with_pixels(_scan_lines(acquisition, first, last, row_m), options)
     if probe.kind is ArrayKind.CURVILINEAR:
         angles = np.arctan2(probe.element_positions_m[:, 0], probe.element_positions_m[:, 2] + probe.radius_m)
-        half = float(np.abs(angles).max())
-        count = columns or 2 * probe.element_count
-        return _sector_grid(np.linspace(-half, half, max(count, 2)), probe.radius_m, first, last, row_m, pixel_m)
+        return _with_pixels(
+            _sector(float(np.abs(angles).max()), probe.radius_m, acquisition, first, last, row_m, options), options
+        )
     if probe.kind is ArrayKind.PHASED:
-        # Lines as close as the beam is wide at f-number 1 leave nothing unseen between them.
-        count = columns or 2 * probe.element_count
-        angles = np.linspace(-PHASED_HALF_ANGLE_RAD, PHASED_HALF_ANGLE_RAD, max(count, 2))
-        return _sector_grid(angles, 0.0, first, last, row_m, pixel_m)
-    return _straight_grid(acquisition, first, last, row_m, columns, rows, pixel_m, y_m)
+        return _with_pixels(_sector(PHASED_HALF_ANGLE_RAD, 0.0, acquisition, first, last, row_m, options), options)
+    return _straight_grid(acquisition, first, last, row_m, options, y_m)
 
 
-def lines_grid(lines: LineGeometry, depth_m: float, *, pixel_m: float = 0.0) -> tuple[PixelGrid, Sector | None]:
-    """The pixels that hold given scan lines down to `depth_m` along z."""
+def scans_line_by_line(acquisition: Acquisition, options: ImageOptions) -> bool:
+    """Whether each focused transmission makes one beam line."""
+    events = acquisition.sequence.events
+    focused = all(event.kind is TransmitKind.FOCUSED for event in events)
+    return options.focused == "lines" and focused and len(events) > 1
+
+
+def lines_grid(lines: LineGeometry, depth_m: float, options: ImageOptions) -> tuple[PixelGrid, Sector | None]:
+    """The pixels that hold given scan lines down to z = `depth_m`: as fine as the samples, within the usual size."""
     last = lines.first_m + (lines.count - 1) * lines.spacing_m
     ends = np.concatenate([lines.origins_m + lines.directions * distance for distance in (lines.first_m, last)])
     x0, x1 = float(ends[:, 0].min()), float(ends[:, 0].max())
-    # A sector is deepest on its middle line, and begins highest there or at its edge.
     z0, z1 = float(ends[:, 2].min()), min(float(ends[:, 2].max()), depth_m)
-    pixel = pixel_m or max((x1 - x0) / LARGEST_SIDE_PIXELS, (z1 - z0) / LARGEST_SIDE_PIXELS, lines.spacing_m)
+    coarsest = max(x1 - x0, z1 - z0) / (SIDE_PER_ROW * options.usual_rows)
+    pixel = options.pixel_m or max(coarsest, lines.spacing_m)
     return _pixels(x0, x1, z0, z1, pixel, float(lines.origins_m[:, 1].mean())), line_sector(lines)
 
 
@@ -112,13 +105,12 @@ def line_sector(lines: LineGeometry) -> Sector | None:
     )
 
 
-def _row_spacing(extent_m: float, wavelength_m: float, rows: int, pixel_m: float) -> float:
-    if rows:
-        return extent_m / max(rows - 1, 1)
-    if pixel_m:
-        return pixel_m
-    finest = FINEST_ROW_WAVELENGTHS * wavelength_m
-    return max(extent_m / USUAL_ROWS, min(finest, extent_m / 2))
+def _row_spacing(extent_m: float, wavelength_m: float, options: ImageOptions) -> float:
+    if options.rows:
+        return extent_m / max(options.rows - 1, 1)
+    if options.pixel_m:
+        return options.pixel_m
+    return max(extent_m / options.usual_rows, min(options.finest_row_wavelengths * wavelength_m, extent_m / 2))
 
 
 def _straight_grid(
@@ -126,11 +118,10 @@ def _straight_grid(
     first: float,
     last: float,
     row_m: float,
-    columns: int,
-    rows: int,
-    pixel_m: float,
+    options: ImageOptions,
     y_m: float | None,
 ) -> BeamGrid:
+    columns, rows, pixel_m = options.columns, options.rows, options.pixel_m
     probe = acquisition.probe
     x = probe.element_positions_m[:, 0]
     y = float(np.mean(probe.element_positions_m[:, 1])) if y_m is None else y_m
@@ -143,7 +134,7 @@ def _straight_grid(
     # Columns centred on the array; with spacing = pitch / n they are aligned to the elements' half pitches.
     count = columns or max(1, round((x1 - x0) / spacing))
     first_x = (x0 + x1) / 2 - (count - 1) / 2 * spacing
-    row_count = rows or max(1, math.floor((last - first) / row_m + 1e-9) + 1)
+    row_count = rows or _row_count(first, last, row_m)
     origins = np.zeros((count, 3))
     origins[:, 0] = first_x + np.arange(count) * spacing
     origins[:, 1] = y
@@ -156,49 +147,46 @@ def _straight_grid(
     return BeamGrid(lines, pixels)
 
 
-def _sector_grid(
-    angles: np.ndarray[tuple[int], np.dtype[np.float64]],
+def _sector(
+    half_angle: float,
     radius: float,
+    acquisition: Acquisition,
     first: float,
     last: float,
     row_m: float,
-    pixel_m: float,
-) -> BeamGrid:
+    options: ImageOptions,
+) -> LineGeometry:
+    count = max(options.columns or LINES_PER_ELEMENT * acquisition.probe.element_count, 2)
+    angles = np.linspace(-half_angle, half_angle, count)
     directions = np.stack([np.sin(angles), np.zeros_like(angles), np.cos(angles)], axis=1)
     origins = directions * radius - np.array([0.0, 0.0, radius])
-    count = max(1, math.floor((last - first) / row_m + 1e-9) + 1)
-    lines = LineGeometry(origins, directions, first, row_m, count, radius)
-    pixels, sector = lines_grid(lines, math.inf, pixel_m=pixel_m or row_m_for_pixels(lines))
-    return BeamGrid(lines, pixels, sector)
+    return LineGeometry(origins, directions, first, row_m, _row_count(first, last, row_m), radius)
 
 
-def row_m_for_pixels(lines: LineGeometry) -> float:
-    """Pixel size of a picture made of `lines`: as fine as their samples, but no side above the largest."""
-    last = lines.first_m + (lines.count - 1) * lines.spacing_m
-    ends = np.concatenate([lines.origins_m + lines.directions * distance for distance in (lines.first_m, last)])
-    extent = max(float(np.ptp(ends[:, 0])), float(np.ptp(ends[:, 2])))
-    return max(lines.spacing_m, extent / LARGEST_SIDE_PIXELS)
-
-
-def _scan_line_grid(acquisition: Acquisition, first: float, last: float, row_m: float, pixel_m: float) -> BeamGrid:
+def _scan_lines(acquisition: Acquisition, first: float, last: float, row_m: float) -> LineGeometry:
     """One line per focused transmission: through its focus, along its steering angle, from the face."""
     probe, events = acquisition.probe, acquisition.sequence.events
     focuses = acquisition.sequence.origins_m
+    radius = probe.radius_m
     if probe.kind is ArrayKind.CURVILINEAR:
-        apex = np.array([0.0, 0.0, -probe.radius_m])
+        apex = np.array([0.0, 0.0, -radius])
         directions = focuses - apex
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        origins = apex + directions * probe.radius_m
-        radius = probe.radius_m
+        origins = apex + directions * radius
     else:
         angles = np.array([event.angle_rad for event in events])
         directions = np.stack([np.sin(angles), np.zeros_like(angles), np.cos(angles)], axis=1)
         origins = focuses - directions * (focuses[:, 2:3] / directions[:, 2:3])
-        radius = 0.0
-    count = max(1, math.floor((last - first) / row_m + 1e-9) + 1)
-    lines = LineGeometry(origins, directions, first, row_m, count, radius)
-    pixels, sector = lines_grid(lines, math.inf, pixel_m=pixel_m or row_m_for_pixels(lines))
+    return LineGeometry(origins, directions, first, row_m, _row_count(first, last, row_m), radius)
+
+
+def _with_pixels(lines: LineGeometry, options: ImageOptions) -> BeamGrid:
+    pixels, sector = lines_grid(lines, math.inf, options)
     return BeamGrid(lines, pixels, sector)
+
+
+def _row_count(first: float, last: float, row_m: float) -> int:
+    return max(1, math.floor((last - first) / row_m + 1e-9) + 1)
 
 
 def _pixels(x0: float, x1: float, z0: float, z1: float, pixel: float, y: float) -> PixelGrid:

@@ -29,9 +29,9 @@ class LinesPlan(Plan):
             raise ValueError("lines plan: the acquisition has no line geometry")
         self._format = acquisition.sample_format
         self._lines = at_sound_speed(acquisition.lines, settings.sound_speed_m_s / acquisition.sound_speed_m_s)
-        grid, sector = lines_grid(self._lines, settings.depth_m, pixel_m=options.pixel_m)
+        grid, sector = lines_grid(self._lines, settings.depth_m, options)
         self._scale = np.float32(acquisition.sample_scale)
-        distances = self._lines.first_m + np.arange(self._lines.count) * self._lines.spacing_m
+        distances = self._lines.first_m + np.arange(self._lines.count, dtype=np.float64) * self._lines.spacing_m
         applied = configuration.applied
         gain = None if "tgc_db" in applied else time_gain(settings.tgc_db, distances, settings.depth_m)
         self._gain = None if gain is None or self._format is SampleFormat.RF else gain
@@ -66,6 +66,8 @@ class LinesPlan(Plan):
             return tuple(products)
         self._detect(slot)
         self._end_stage("detect")
+        if "iq" in wanted and self._format is SampleFormat.IQ:
+            products.append(Product("iq", self._iq, self._lines_geometry))
         if "lines" in wanted:
             products.append(Product("lines", self._magnitude, self._lines_geometry))
         if wanted & {"bmode", "envelope"}:

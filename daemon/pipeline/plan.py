@@ -46,6 +46,9 @@ def processing_knobs(driver_knobs: Mapping[str, Knob], acquisition: Acquisition)
         names = ["persistence", "grey_map"]
     else:
         names += SAMPLE_KNOBS
-    if acquisition.kind is DataKind.CHANNEL and not is_single_line(acquisition):
+    beams = acquisition.kind is DataKind.CHANNEL and not is_single_line(acquisition)
+    if beams:
         names += BEAM_KNOBS
-    return {**{name: KNOBS[name] for name in names if name not in driver_knobs}, **driver_knobs}
+    idle = set() if beams else set(BEAM_KNOBS)
+    driven = {name: knob for name, knob in driver_knobs.items() if name not in idle}
+    return {**{name: KNOBS[name] for name in names if name not in driven}, **driven}

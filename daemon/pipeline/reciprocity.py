@@ -31,6 +31,11 @@ class Reciprocity:
         t0_s = sequence.t0_s
         # The element of a channel is the one that it holds where it was measured.
         channel_element = receive.max(axis=0)
+        channels = np.arange(len(channel_element))
+        known = channel_element >= 0
+        if len(channels) == sequence.element_count and (channel_element[known] == channels[known]).all():
+            # One channel to each element: then a channel that was never measured is its own element's too.
+            channel_element = channels
         measured = {(int(transmitter[t]), int(receive[t, c])): (t, c) for t, c in np.argwhere(receive >= 0).tolist()}
         filled = receive.copy()
         pairs = []

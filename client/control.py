@@ -1,0 +1,282 @@
+"""Asking the daemon, and telling it what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+import zmq.asyncio
+
+from sonod.client.errors import NoAnswer, RequestRefused
+from sonod.client.replies import (
+    AppliedSettings,
+    CurrentSettings,
+    Description,
+    Lease,
+    RecordingOutcome,
+    Status,
+)
+from sonod.client.wire.control import Reply, Request, decode_reply, encode_request
+from sonod.client.wire.errors import WireError
+from sonod.client.wire.fields import Fields
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
+# Longer than a change of settings takes at the slowest frame rates in use.
+DEFAULT_TIMEOUT_S = 10.0
+
+
+class Control:
+    """Requests to a daemon, from one thread; a daemon that was away is found again by the next request.
+
+    Every method raises RequestRefused when the daemon says no, and NoAnswer when it says nothing in time; after
+    NoAnswer it is not known whether the request was carried out.
+    """
+
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self.endpoint = endpoint
+        self.timeout_s = timeout_s
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket: zmq.Socket[bytes] | None = None
+        self._ids = itertools.count(1)
+
+    def request(self, command: str, arguments: Mapping[str, Any] | None = None) -> Fields:
+        """Any command by name, and its reply as it came; the methods below are this with types."""
+        identity = next(self._ids)
+        if self._socket is None:
+            self._socket = self._context.socket(zmq.DEALER)
+            self._socket.setsockopt(zmq.LINGER, 0)
+            self._socket.connect(self.endpoint)
+        self._socket.send(encode_request(Request(identity, command, arguments or {})))
+        deadline = time.monotonic() + self.timeout_s
+        while (left_s := deadline - time.monotonic()) > 0 and self._socket.poll(round(left_s * 1000)):
+            reply = decode_reply(self._socket.recv())
+            if is_answer(reply, identity):
+                return result_of(reply, command)
+        # A new socket: what may still come on the old one belongs to a request that was given up.
+        self._socket.close()
+        self._socket = None
+        raise no_answer(self.endpoint, self.timeout_s)
+
+    def describe(self) -> Description:
+        """What the daemon is, its knobs, products and presets."""
+        return Description.read(self.request("describe"))
+
+    def get(self, keys: Sequence[str] | None = None) -> CurrentSettings:
+        """The settings in force, all or those named."""
+        return CurrentSettings.read(self.request("get", {} if keys is None else {"keys": list(keys)}))
+
+    def set(
+        self, changes: Mapping[str, Any], *, expected_revision: int | None = None, lease: str | None = None
+    ) -> AppliedSettings:
+        """Change all the knobs or none; with `expected_revision` only when nobody else has changed any since."""
+        arguments = _given(changes=dict(changes), expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(self.request("set", arguments))
+
+    def preset(self, name: str, *, expected_revision: int | None = None, lease: str | None = None) -> AppliedSettings:
+        """Change to a named set of settings."""
+        arguments = _given(name=name, expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(self.request("preset", arguments))
+
+    def freeze(self) -> str:
+        """Stop transmitting and keep the device; the state that came of it."""
+        return self.request("freeze").text("state")
+
+    def unfreeze(self, lease: str | None = None) -> str:
+        """Transmit again; the state that came of it."""
+        return self.request("unfreeze", _given(lease=lease)).text("state")
+
+    def start(self, lease: str | None = None) -> str:
+        """Open the device again after `stop`, or play an ended recording again; the state that came of it."""
+        return self.request("start", _given(lease=lease)).text("state")
+
+    def stop(self) -> str:
+        """Stop transmitting and release the device; the state that came of it."""
+        return self.request("stop").text("state")
+
+    def status(self) -> Status:
+        """What the daemon is doing."""
+        return Status.read(self.request("status"))
+
+    def start_recording(self, path: str, seconds: float | None = None) -> str:
+        """Record raw frames into a new file at an absolute path on the daemon's machine; the path."""
+        return self.request("record", _given(action="start", path=path, seconds=seconds)).text("path")
+
+    def stop_recording(self) -> RecordingOutcome:
+        """End the recording; also tells of the last one when it has ended by itself."""
+        return RecordingOutcome.read(self.request("record", {"action": "stop"}))
+
+    def acquire_lease(self, holder: str, ttl_s: float = 10.0, token: str | None = None) -> Lease:
+        """Become the only one who may change acoustic output, or prolong that; without renewal the probe freezes."""
+        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token)
+        return Lease.read(self.request("lease", arguments))
+
+    def release_lease(self, token: str) -> None:
+        """Let everybody change everything again."""
+        self.request("lease", {"action": "release", "token": token})
+
+    def lease(self) -> Lease:
+        """Who holds the lease."""
+        return Lease.read(self.request("lease", {"action": "status"}))
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncControl:
+    """Requests to a daemon for asyncio; any number may be under way at once. Errors as with Control."""
+
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self.endpoint = endpoint
+        self.timeout_s = timeout_s
+        self._context = zmq.asyncio.Context()
+        self._socket: zmq.asyncio.Socket | None = None
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._receiver: asyncio.Task[None] | None = None
+
+    async def request(self, command: str, arguments: Mapping[str, Any] | None = None) -> Fields:
+        """Any command by name, and its reply as it came."""
+        identity = next(self._ids)
+        if self._socket is None:
+            self._socket = self._context.socket(zmq.DEALER)
+            self._socket.setsockopt(zmq.LINGER, 0)
+            # Nothing waits for a daemon that comes back later: a request that was given up must not be carried out.
+            self._socket.setsockopt(zmq.IMMEDIATE, 1)
+            self._socket.connect(self.endpoint)
+            self._receiver = asyncio.create_task(self._receive(self._socket))
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[identity] = answer
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await self._socket.send(encode_request(Request(identity, command, arguments or {})))
+                reply = await answer
+        except TimeoutError as error:
+            raise no_answer(self.endpoint, self.timeout_s) from error
+        finally:
+            del self._waiting[identity]
+        return result_of(reply, command)
+
+    async def describe(self) -> Description:
+        """As `Control.describe`."""
+        return Description.read(await self.request("describe"))
+
+    async def get(self, keys: Sequence[str] | None = None) -> CurrentSettings:
+        """As `Control.get`."""
+        return CurrentSettings.read(await self.request("get", {} if keys is None else {"keys": list(keys)}))
+
+    async def set(
+        self, changes: Mapping[str, Any], *, expected_revision: int | None = None, lease: str | None = None
+    ) -> AppliedSettings:
+        """As `Control.set`."""
+        arguments = _given(changes=dict(changes), expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(await self.request("set", arguments))
+
+    async def preset(
+        self, name: str, *, expected_revision: int | None = None, lease: str | None = None
+    ) -> AppliedSettings:
+        """As `Control.preset`."""
+        arguments = _given(name=name, expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(await self.request("preset", arguments))
+
+    async def freeze(self) -> str:
+        """As `Control.freeze`."""
+        return (await self.request("freeze")).text("state")
+
+    async def unfreeze(self, lease: str | None = None) -> str:
+        """As `Control.unfreeze`."""
+        return (await self.request("unfreeze", _given(lease=lease))).text("state")
+
+    async def start(self, lease: str | None = None) -> str:
+        """As `Control.start`."""
+        return (await self.request("start", _given(lease=lease))).text("state")
+
+    async def stop(self) -> str:
+        """As `Control.stop`."""
+        return (await self.request("stop")).text("state")
+
+    async def status(self) -> Status:
+        """As `Control.status`."""
+        return Status.read(await self.request("status"))
+
+    async def start_recording(self, path: str, seconds: float | None = None) -> str:
+        """As `Control.start_recording`."""
+        return (await self.request("record", _given(action="start", path=path, seconds=seconds))).text("path")
+
+    async def stop_recording(self) -> RecordingOutcome:
+        """As `Control.stop_recording`."""
+        return RecordingOutcome.read(await self.request("record", {"action": "stop"}))
+
+    async def acquire_lease(self, holder: str, ttl_s: float = 10.0, token: str | None = None) -> Lease:
+        """As `Control.acquire_lease`."""
+        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token)
+        return Lease.read(await self.request("lease", arguments))
+
+    async def release_lease(self, token: str) -> None:
+        """As `Control.release_lease`."""
+        await self.request("lease", {"action": "release", "token": token})
+
+    async def lease(self) -> Lease:
+        """As `Control.lease`."""
+        return Lease.read(await self.request("lease", {"action": "status"}))
+
+    async def close(self) -> None:
+        """Let go of the socket; requests under way get NoAnswer in their time."""
+        if self._receiver is not None:
+            self._receiver.cancel()
+            await asyncio.gather(self._receiver, return_exceptions=True)
+        self._context.destroy(linger=0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
+        while True:
+            try:
+                reply = decode_reply(await socket.recv())
+            except WireError:
+                # Nobody can be told; whoever asked gets NoAnswer.
+                continue
+            answer = self._waiting.get(reply.id) if isinstance(reply.id, int) else None
+            if answer is not None and not answer.done():
+                answer.set_result(reply)
+
+
+def is_answer(reply: Reply, identity: int) -> bool:
+    """Whether the reply belongs to the request; one without an id answers a request that could not be read."""
+    return reply.id == identity or (reply.id is None and not reply.ok)
+
+
+def result_of(reply: Reply, command: str) -> Fields:
+    """The fields of a good reply; RequestRefused with the error of a bad one."""
+    if reply.error is not None:
+        raise RequestRefused(reply.error)
+    return Fields(reply.result, f"reply to {command}")
+
+
+def no_answer(endpoint: str, timeout_s: float) -> NoAnswer:
+    """The error for a daemon that says nothing."""
+    return NoAnswer(f"{endpoint}: no answer within {timeout_s:g} s; is the daemon running? Start it with `sonod run`")
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    """The arguments that are not None."""
+    return {name: value for name, value in arguments.items() if value is not None}

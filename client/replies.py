@@ -1,0 +1,237 @@
+"""What the daemon answers, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sonod.client.wire.fields import Fields
+from sonod.client.wire.header import Losses, Value, values_from
+
+
+@dataclass(frozen=True)
+class KnobDescription:
+    """One setting as `describe` tells it; `minimum` and `maximum` are None where there is no bound."""
+
+    name: str
+    kind: str
+    unit: str
+    value: Value
+    default: Value
+    minimum: float | None
+    maximum: float | None
+    step: float
+    choices: tuple[str, ...]
+    points: int
+    description: str
+    acoustic_output: bool
+    applied_by: str
+
+    @classmethod
+    def read(cls, fields: Fields) -> KnobDescription:
+        values = values_from(fields)
+        return cls(
+            name=fields.text("name"),
+            kind=fields.text("kind"),
+            unit=fields.text("unit", ""),
+            value=values.get("value", 0.0),
+            default=values.get("default", 0.0),
+            minimum=fields.optional_number("minimum"),
+            maximum=fields.optional_number("maximum"),
+            step=fields.number("step", 0.0),
+            choices=fields.texts("choices"),
+            points=fields.integer("points", 0),
+            description=fields.text("description", ""),
+            acoustic_output=fields.flag("acoustic_output", False),
+            applied_by=fields.text("applied_by", ""),
+        )
+
+
+@dataclass(frozen=True)
+class PresetDescription:
+    """A named set of settings."""
+
+    name: str
+    description: str
+    settings: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What this daemon is and what can be asked of it. `revision` is None before a probe was opened."""
+
+    version: str
+    session: str
+    driver: str
+    state: str
+    revision: int | None
+    knobs: Mapping[str, KnobDescription]
+    products: tuple[str, ...]
+    presets: tuple[PresetDescription, ...]
+    commands: tuple[str, ...]
+    frames: tuple[str, ...]
+    control: str
+    viewer: str | None
+    probe: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, fields: Fields) -> Description:
+        knobs = [KnobDescription.read(knob) for knob in fields.inners("knobs")]
+        probe = fields.optional_inner("probe")
+        return cls(
+            version=fields.text("version"),
+            session=fields.text("session"),
+            driver=fields.text("driver"),
+            state=fields.text("state"),
+            revision=fields.optional_integer("revision"),
+            knobs={knob.name: knob for knob in knobs},
+            products=fields.texts("products"),
+            presets=tuple(
+                PresetDescription(
+                    preset.text("name"), preset.text("description", ""), values_from(preset.optional_inner("settings"))
+                )
+                for preset in fields.inners("presets")
+            ),
+            commands=fields.texts("commands"),
+            frames=fields.texts("frames"),
+            control=fields.text("control", ""),
+            viewer=fields.values.get("viewer"),
+            probe=None if probe is None else probe.values,
+        )
+
+
+@dataclass(frozen=True)
+class CurrentSettings:
+    """The settings in force, and their revision."""
+
+    revision: int
+    settings: Mapping[str, Value]
+
+    @classmethod
+    def read(cls, fields: Fields) -> CurrentSettings:
+        return cls(fields.integer("revision"), values_from(fields.inner("settings")))
+
+
+@dataclass(frozen=True)
+class AppliedSettings:
+    """A change that was made: its revision, the first frame that carries it (None = none yet), and what the changed
+    knobs read back as."""
+
+    revision: int
+    first_frame: int | None
+    applied: Mapping[str, Value]
+
+    @classmethod
+    def read(cls, fields: Fields) -> AppliedSettings:
+        return cls(
+            fields.integer("revision"), fields.optional_integer("first_frame"), values_from(fields.inner("applied"))
+        )
+
+
+@dataclass(frozen=True)
+class StageDurations:
+    """How long a stage took: the last time, on the mean, at most."""
+
+    last_ns: int
+    mean_ns: int
+    max_ns: int
+    count: int
+
+
+@dataclass(frozen=True)
+class RecordingStatus:
+    """The recording under way, and what came of the last one."""
+
+    active: bool
+    path: str | None
+    frames: int
+    waiting: int
+    last: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the daemon is doing; everything as it came is in `values`."""
+
+    state: str
+    reason: str
+    driver: str
+    probe: str | None
+    session: str
+    version: str
+    revision: int | None
+    frame: int
+    frame_rate_hz: float
+    uptime_s: float
+    recoveries: int
+    losses: Losses
+    stages: Mapping[str, StageDurations]
+    recording: RecordingStatus
+    lease_holder: str | None
+    values: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, fields: Fields) -> Status:
+        stages = fields.inner("stages")
+        recording = fields.inner("recording")
+        lease = fields.optional_inner("lease")
+        return cls(
+            state=fields.text("state"),
+            reason=fields.text("reason", ""),
+            driver=fields.text("driver", ""),
+            probe=fields.values.get("probe"),
+            session=fields.text("session"),
+            version=fields.text("version", ""),
+            revision=fields.optional_integer("revision"),
+            frame=fields.integer("frame", 0),
+            frame_rate_hz=fields.number("frame_rate_hz", 0.0),
+            uptime_s=fields.number("uptime_s", 0.0),
+            recoveries=fields.integer("recoveries", 0),
+            losses=Losses.read(fields.optional_inner("losses")),
+            stages={name: _durations(stages.inner(name)) for name in stages.values},
+            recording=RecordingStatus(
+                recording.flag("active", False),
+                recording.values.get("path"),
+                recording.integer("frames", 0),
+                recording.integer("waiting", 0),
+                recording.values.get("last"),
+            ),
+            lease_holder=None if lease is None else lease.values.get("holder"),
+            values=fields.values,
+        )
+
+
+@dataclass(frozen=True)
+class RecordingOutcome:
+    """What came of a recording: its files, how many frames, and why it is not complete."""
+
+    paths: tuple[str, ...]
+    frames: int
+    complete: bool
+    reason: str
+
+    @classmethod
+    def read(cls, fields: Fields) -> RecordingOutcome:
+        return cls(
+            fields.texts("paths"), fields.integer("frames", 0), fields.flag("complete"), fields.text("reason", "")
+        )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who may change acoustic output, and for how long; `token` is given to the holder alone."""
+
+    holder: str | None
+    expires_in_s: float | None
+    token: str | None = None
+
+    @classmethod
+    def read(cls, fields: Fields) -> Lease:
+        return cls(fields.values.get("holder"), fields.optional_number("expires_in_s"), fields.values.get("token"))
+
+
+def _durations(fields: Fields) -> StageDurations:
+    return StageDurations(
+        fields.integer("last_ns"), fields.integer("mean_ns"), fields.integer("max_ns"), fields.integer("count", 0)
+    )

@@ -1,0 +1,148 @@
+"""Receiving frames and notices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+import zmq.asyncio
+
+from sonod.client.errors import NoAnswer
+from sonod.client.frame import Frame, Message, MissedFrames, read_message
+from sonod.client.wire.topic import subscription
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
+# Messages that wait here while the program is busy; the daemon drops for us beyond that.
+QUEUE_MESSAGES = 8
+
+
+class Subscriber:
+    """Frames from a daemon, for programs of one thread: `for frame in Subscriber().frames("bmode")`."""
+
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
+        self.endpoint = endpoint
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def frames(
+        self, product: str = "bmode", *, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+    ) -> Iterator[Frame]:
+        """Frames of one product as they come, for ever.
+
+        With `latest`, those that came while the program was busy are passed over but for the newest; `Frame.missed`
+        counts them. NoAnswer when none comes within `timeout_s`; another call may follow.
+        """
+        for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s):
+            if isinstance(message, Frame):
+                yield message
+
+    def messages(
+        self, *products: str, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+    ) -> Iterator[Message]:
+        """Frames and notices of the products (none = all) as they come; `latest` holds for each product."""
+        socket = self._context.socket(zmq.SUB)
+        try:
+            _set_up(socket, self.endpoint, products, probe)
+            missed = MissedFrames()
+            while True:
+                if not socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
+                    raise _nothing(self.endpoint, products, timeout_s)
+                batch = [socket.recv_multipart(copy=False)]
+                while latest and (parts := _waiting(socket)) is not None:
+                    batch.append(parts)
+                received_ns = time.monotonic_ns()
+                for parts in _newest(batch):
+                    yield read_message([part.buffer for part in parts], received_ns, missed)
+        finally:
+            socket.close()
+
+    def close(self) -> None:
+        """End every iteration that is not running and let go of the sockets."""
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncSubscriber:
+    """Frames from a daemon for asyncio: `async for frame in AsyncSubscriber().frames("bmode")`."""
+
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
+        self.endpoint = endpoint
+        self._context = zmq.asyncio.Context()
+
+    async def frames(
+        self, product: str = "bmode", *, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+    ) -> AsyncIterator[Frame]:
+        """As `Subscriber.frames`."""
+        async for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s):
+            if isinstance(message, Frame):
+                yield message
+
+    async def messages(
+        self, *products: str, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+    ) -> AsyncIterator[Message]:
+        """As `Subscriber.messages`."""
+        socket = self._context.socket(zmq.SUB)
+        try:
+            _set_up(socket, self.endpoint, products, probe)
+            missed = MissedFrames()
+            while True:
+                if not await socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
+                    raise _nothing(self.endpoint, products, timeout_s)
+                batch = [await socket.recv_multipart(copy=False)]
+                while latest and await socket.poll(0):
+                    batch.append(await socket.recv_multipart(copy=False))
+                received_ns = time.monotonic_ns()
+                for parts in _newest(batch):
+                    yield read_message([part.buffer for part in parts], received_ns, missed)
+        finally:
+            socket.close()
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._context.destroy(linger=0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _set_up(socket: Any, endpoint: str, products: Sequence[str], probe: str | None) -> None:
+    # Not ZMQ_CONFLATE for `latest`: it takes the parts of a message for messages.
+    socket.setsockopt(zmq.RCVHWM, QUEUE_MESSAGES)
+    socket.setsockopt(zmq.LINGER, 0)
+    for product in products or (None,):
+        socket.subscribe(subscription(product, probe))
+    socket.connect(endpoint)
+
+
+def _waiting(socket: zmq.Socket[bytes]) -> list[zmq.Frame] | None:
+    """A message that is there already."""
+    return socket.recv_multipart(copy=False) if socket.poll(0) else None
+
+
+def _newest(batch: list[list[zmq.Frame]]) -> list[list[zmq.Frame]]:
+    """The last message of each topic, in the order they came."""
+    if len(batch) == 1:
+        return batch
+    last = {bytes(parts[0].buffer): index for index, parts in enumerate(batch)}
+    return [batch[index] for index in sorted(last.values())]
+
+
+def _nothing(endpoint: str, products: Sequence[str], timeout_s: float | None) -> NoAnswer:
+    return NoAnswer(
+        f"{endpoint}: no {' or '.join(products) or 'message'} within {timeout_s:g} s; is the daemon running and not "
+        "frozen? `sonod status` tells"
+    )

@@ -1,0 +1,80 @@
+"""The arguments of control commands: typed, and unknown ones are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sonod.daemon.errors import CommandError
+from sonod.daemon.lease import DEFAULT_TTL_S, LONGEST_TTL_S, SHORTEST_TTL_S
+
+# Longest recording that a request may ask for: a day.
+LONGEST_RECORDING_S = 86400.0
+
+
+class Arguments(BaseModel):
+    """No argument but those declared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NoArguments(Arguments):
+    pass
+
+
+class GetArguments(Arguments):
+    keys: list[str] | None = None
+
+
+class SetArguments(Arguments):
+    changes: dict[str, Any] = Field(min_length=1)
+    expected_revision: int | None = None
+    lease: str | None = None
+
+
+class PresetArguments(Arguments):
+    name: str
+    expected_revision: int | None = None
+    lease: str | None = None
+
+
+class TransmitArguments(Arguments):
+    lease: str | None = None
+
+
+class RecordArguments(Arguments):
+    action: Literal["start", "stop"]
+    path: str | None = None
+    seconds: float | None = Field(default=None, gt=0, le=LONGEST_RECORDING_S)
+
+
+class LeaseArguments(Arguments):
+    action: Literal["acquire", "release", "status"]
+    holder: str = Field(default="", max_length=200)
+    token: str | None = None
+    ttl_s: float = Field(default=DEFAULT_TTL_S, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)
+
+
+A = TypeVar("A", bound=Arguments)
+
+
+def parse_arguments(model: type[A], command: str, values: Mapping[str, Any]) -> A:
+    """The checked arguments; CommandError `invalid` with one line for each problem."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_line(model, item) for item in error.errors()]
+        raise CommandError("invalid", f"{command}: {'; '.join(problems)}", problems) from error
+
+
+def _line(model: type[Arguments], item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{path}: unknown argument; there are {', '.join(model.model_fields) or 'none'}"
+    if item["type"] == "missing":
+        return f"{path}: missing"
+    shown = repr(item["input"])
+    message = item["msg"].removeprefix("Input should be ")
+    return f"{path}: must be {message}; got {shown if len(shown) <= 60 else shown[:57] + '...'}"

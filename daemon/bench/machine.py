@@ -1,0 +1,53 @@
+"""What a measurement was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import sonod
+from sonod.cext.instruction import instruction_set
+from sonod.cext.threads import thread_count
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processor, system and versions; a figure without them means little."""
+
+    processor: str
+    cores: int
+    system: str
+    instruction_set: str
+    threads: int
+    python: str
+    numpy: str
+    sonod: str
+
+
+def this_machine() -> Machine:
+    """The machine that runs this process."""
+    return Machine(
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)),
+        system=f"{platform.system()} {platform.release()}",
+        instruction_set=instruction_set(),
+        threads=thread_count(),
+        python=platform.python_version(),
+        numpy=np.__version__,
+        sonod=sonod.__version__,
+    )
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,104 @@
+"""`sonod get`, `sonod set` and `sonod preset`: the settings of a running daemon."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sonod.client.control import Control
+from sonod.client.errors import RequestRefused
+from sonod.client.replies import AppliedSettings, KnobDescription
+from sonod.daemon.cli.connection import ControlOption, JsonOption, connect_alive
+from sonod.daemon.cli.failure import USAGE, Failure
+from sonod.daemon.cli.output import put, put_json, put_table, shown
+from sonod.daemon.cli.values import Typed, parse_changes
+from sonod.daemon.config import suggestion
+
+LeaseOption = Annotated[str | None, typer.Option("--lease", metavar="TOKEN", help="Token of the lease you hold.")]
+
+
+def get(
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One setting; without it, all of them.")] = None,
+    endpoint: ControlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one setting, or all with their ranges."""
+    with connect_alive(endpoint) as control:
+        current = control.get(None if key is None else [key])
+        if as_json:
+            put_json({"revision": current.revision, "settings": dict(current.settings)})
+        elif key is not None:
+            put(shown(current.settings[key]))
+        else:
+            knobs = control.describe().knobs
+            put(f"revision {current.revision}")
+            put_table(
+                ("setting", "value", "unit", "range", "what it does"),
+                [
+                    (name, shown(value), knobs[name].unit, _range(knobs[name]), knobs[name].description)
+                    for name, value in current.settings.items()
+                ],
+            )
+
+
+def set_values(
+    pairs: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="For example depth_m=0.04 gain_db=3.")],
+    expect: Annotated[
+        int | None, typer.Option("--expect", metavar="REVISION", help="Only if the settings are at this revision.")
+    ] = None,
+    lease: LeaseOption = None,
+    endpoint: ControlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change settings, all or none. Curves are comma lists: tgc_db=0,2,4,6,8,10,12,14."""
+    changes = parse_changes(pairs)
+    with connect_alive(endpoint) as control:
+        _check_names(control, changes)
+        _put_applied(control.set(changes, expected_revision=expect, lease=lease), as_json)
+
+
+def preset(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without it, the presets are listed.")] = None,
+    lease: LeaseOption = None,
+    endpoint: ControlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change to a named set of settings."""
+    with connect_alive(endpoint) as control:
+        if name is not None:
+            _put_applied(control.preset(name, lease=lease), as_json)
+            return
+        presets = control.describe().presets
+    if as_json:
+        put_json([{"name": known.name, "description": known.description, **known.settings} for known in presets])
+    else:
+        put_table(("preset", "what it is for"), [(known.name, known.description) for known in presets])
+
+
+def _check_names(control: Control, changes: dict[str, Typed]) -> None:
+    """Failure with the nearest names; without a probe the daemon itself says what is wrong."""
+    try:
+        knobs = control.describe().knobs
+    except RequestRefused:
+        return
+    unknown = [name for name in changes if knobs and name not in knobs]
+    if unknown:
+        raise Failure(USAGE, *(f"{name}: no such setting{suggestion(name, knobs)}" for name in unknown))
+
+
+def _put_applied(applied: AppliedSettings, as_json: bool) -> None:
+    if as_json:
+        put_json({"revision": applied.revision, "first_frame": applied.first_frame, "applied": dict(applied.applied)})
+        return
+    values = " ".join(f"{name}={shown(value)}" for name, value in applied.applied.items())
+    frame = "no frame yet" if applied.first_frame is None else f"from frame {applied.first_frame} on"
+    put(f"revision {applied.revision}, {frame}: {values}")
+
+
+def _range(knob: KnobDescription) -> str:
+    if knob.choices:
+        return ", ".join(knob.choices)
+    if knob.minimum is None or knob.maximum is None:
+        return ""
+    return f"{knob.minimum:g}..{knob.maximum:g}"

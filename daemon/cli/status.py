@@ -1,0 +1,42 @@
+"""`sonod status`: what the daemon is doing."""
+
+from __future__ import annotations
+
+from sonod.client.replies import Status
+from sonod.daemon.cli.connection import PROBE_TIMEOUT_S, ControlOption, JsonOption, connect
+from sonod.daemon.cli.output import milliseconds, put, put_json, put_table
+
+
+def status(endpoint: ControlOption = None, as_json: JsonOption = False) -> None:
+    """Show the state, the losses and how long each stage takes."""
+    with connect(endpoint, PROBE_TIMEOUT_S) as control:
+        answer = control.status()
+    if as_json:
+        put_json(answer.values)
+    else:
+        _put_status(answer)
+
+
+def _put_status(answer: Status) -> None:
+    losses = answer.losses
+    revision = "-" if answer.revision is None else str(answer.revision)
+    put(f"state      {answer.state}{f' ({answer.reason})' if answer.reason else ''}")
+    put(f"driver     {answer.driver}")
+    put(f"probe      {answer.probe or 'not opened yet'}")
+    put(f"settings   revision {revision}")
+    put(f"frames     {answer.frame} acquired, {answer.frame_rate_hz:.1f} a second")
+    put(f"lost       device {losses.device}, ring {losses.ring}, processing {losses.processing}")
+    if answer.recording.active:
+        put(f"recording  {answer.recording.path}, {answer.recording.frames} frames")
+    if answer.lease_holder is not None:
+        put(f"lease      {answer.lease_holder}")
+    put(f"running    {answer.uptime_s:.0f} s, device reopened {answer.recoveries} times, sonod {answer.version}")
+    if answer.stages:
+        put()
+        put_table(
+            ("stage", "last ms", "mean ms", "max ms"),
+            [
+                (name, milliseconds(stage.last_ns), milliseconds(stage.mean_ns), milliseconds(stage.max_ns))
+                for name, stage in answer.stages.items()
+            ],
+        )

@@ -1,0 +1,19 @@
+"""`sonod freeze` and `sonod unfreeze`: stop transmitting, and transmit again."""
+
+from __future__ import annotations
+
+from sonod.daemon.cli.connection import ControlOption, connect_alive
+from sonod.daemon.cli.output import put
+from sonod.daemon.cli.settings import LeaseOption
+
+
+def freeze(endpoint: ControlOption = None) -> None:
+    """Stop transmitting and keep the last picture."""
+    with connect_alive(endpoint) as control:
+        put(control.freeze())
+
+
+def unfreeze(lease: LeaseOption = None, endpoint: ControlOption = None) -> None:
+    """Transmit again."""
+    with connect_alive(endpoint) as control:
+        put(control.unfreeze(lease))

@@ -1,0 +1,197 @@
+"""The daemon's configuration: typed, frozen, checked as a whole before any device is touched."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sonod.daemon.endpoint import check_endpoint, is_loopback
+from sonod.daemon.errors import ConfigError
+from sonod.daemon.pipeline.options import ImageOptions
+from sonod.drivers.settings import KNOBS
+
+Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+SettingValue = float | int | str | tuple[float, ...]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DriverSection(Section):
+    uri: str = "sim:"
+
+
+class ImageSection(Section):
+    columns: int = Field(default=0, ge=0, le=4096)
+    rows: int = Field(default=0, ge=0, le=4096)
+    pixel_m: float = Field(default=0.0, ge=0, le=0.01)
+    quality: Literal["exact", "default", "fast"] = "default"
+    focused: Literal["lines", "synthetic"] = "lines"
+    usual_rows: int = Field(default=512, ge=16, le=4096)
+    finest_row_wavelengths: float = Field(default=0.25, gt=0, le=10)
+
+    def options(self) -> ImageOptions:
+        return ImageOptions(**self.model_dump())
+
+
+class CoreSection(Section):
+    threads: int = Field(default=0, ge=0, le=256)
+    instruction_set: str = "auto"
+
+
+class AcquireSection(Section):
+    waiting_frames: int = Field(default=2, ge=1, le=64)
+    read_timeout_s: float = Field(default=0.5, ge=0.01, le=1.0)
+    stall_s: float = Field(default=30.0, ge=0)
+    retry_first_s: float = Field(default=0.5, gt=0)
+    retry_longest_s: float = Field(default=10.0, gt=0)
+
+
+class PublishSection(Section):
+    endpoint: Endpoint = "tcp://127.0.0.1:5555"
+    also: tuple[Endpoint, ...] = ()
+    high_water_messages: int = Field(default=16, ge=1, le=1000)
+
+    @field_validator("also", mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class ControlSection(Section):
+    endpoint: Endpoint = "tcp://127.0.0.1:5556"
+
+
+class ViewerSection(Section):
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=5580, ge=0, le=65535)
+
+    @field_validator("host")
+    @classmethod
+    def _loopback_only(cls, host: str) -> str:
+        if not is_loopback(host):
+            raise ValueError(f"must be an address of this machine such as 127.0.0.1; got {host!r}")
+        return host
+
+
+class RecordSection(Section):
+    queue_frames: int = Field(default=32, ge=2, le=4096)
+
+
+class PresetsSection(Section):
+    folder: str = ""
+
+
+class LogSection(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    form: Literal["auto", "human", "json"] = "auto"
+
+
+class Config(Section):
+    """Every key has a default, so that an empty file is a complete configuration."""
+
+    driver: DriverSection = DriverSection()
+    settings: Mapping[str, SettingValue] = Field(default_factory=dict)
+    image: ImageSection = ImageSection()
+    core: CoreSection = CoreSection()
+    acquire: AcquireSection = AcquireSection()
+    publish: PublishSection = PublishSection()
+    control: ControlSection = ControlSection()
+    viewer: ViewerSection = ViewerSection()
+    record: RecordSection = RecordSection()
+    presets: PresetsSection = PresetsSection()
+    log: LogSection = LogSection()
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _known_settings(cls, values: object) -> object:
+        """Names and widest ranges; what a driver narrows is known when it is open."""
+        if not isinstance(values, dict):
+            raise ValueError("must be a table of settings")
+        problems, accepted = check_settings(values)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return accepted
+
+
+def check_settings(values: Mapping[str, object]) -> tuple[list[str], dict[str, SettingValue]]:
+    """Problems, one line each, and the values that any driver could accept."""
+    problems: list[str] = []
+    accepted: dict[str, SettingValue] = {}
+    for name, value in values.items():
+        knob = KNOBS.get(name)
+        if knob is None:
+            problems.append(f"{name}: no such setting{suggestion(name, KNOBS)}")
+            continue
+        try:
+            accepted[name] = knob.accept(value)
+        except ValueError as error:
+            problems.append(str(error))
+    return problems, accepted
+
+
+def suggestion(name: str, known: Mapping[str, object] | list[str]) -> str:
+    """`; did you mean ...?` with the closest known names, else all of them."""
+    close = get_close_matches(name, list(known), n=2, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(sorted(known))}"
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+    """The file's configuration with single keys overridden (section -> key -> value); ConfigError has every problem."""
+    values = {} if path is None else read_toml(path)
+    for section, keys in (overrides or {}).items():
+        table = values.setdefault(section, {})
+        if isinstance(table, dict):
+            table.update(keys)
+    return parse_config(values, "" if path is None else f"{path}: ")
+
+
+def parse_config(values: Mapping[str, Any], where: str = "") -> Config:
+    """A checked configuration; ConfigError has every problem, each with its path and led by `where`."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [f"{where}{line}" for item in error.errors() for line in _lines(item)]
+        raise ConfigError(problems) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; ConfigError names the file and the line."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror or error})"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: not TOML: {error}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not TOML: not UTF-8 at byte {error.start}"]) from error
+
+
+def _lines(item: Any) -> list[str]:
+    """One pydantic error as lines of ours."""
+    location = [str(part) for part in item["loc"]]
+    path = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        section: Any = Config
+        for part in location[:-1]:
+            section = section.model_fields[part].annotation
+        return [f"{path}: unknown key{suggestion(location[-1], section.model_fields)}"]
+    if item["type"] == "value_error":
+        message = str(item["ctx"]["error"])
+        if location == ["settings"]:
+            return [f"settings.{line}" for line in message.split("\n")]
+        return [f"{path}: {message}"]
+    message = item["msg"].removeprefix("Input should be ").replace("a valid ", "a ")
+    if item["type"] in ("model_type", "dict_type"):
+        message = "a table"
+    return [f"{path}: must be {message}; got {item['input']!r}"]

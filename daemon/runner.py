@@ -1,0 +1,205 @@
+"""The thread that turns raw frames into products."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import structlog
+
+from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, Value
+from sonod.client.wire.times import Times
+from sonod.client.wire.topic import Topic, probe_slug
+from sonod.daemon.pipeline.plan import Plan
+from sonod.daemon.pipeline.product import Product
+from sonod.daemon.ring import Place, SlotRing
+from sonod.daemon.session import Session
+from sonod.daemon.stages import StageTable
+from sonod.daemon.subscriptions import PRODUCTS
+from sonod.drivers.frame import Configuration, GroundTruth
+
+# How long the thread sleeps at most before it looks whether it must end.
+TAKE_TIMEOUT_S = 0.2
+SEND_ORDER = {name: place for place, name in enumerate(PRODUCTS)}
+
+
+@dataclass(frozen=True, eq=False)
+class Outgoing:
+    """One message ready to be sent, but for the time of sending. `payload` is a copy of its own."""
+
+    topic: bytes
+    header: FrameHeader
+    payload: bytes
+
+    def published_at(self, now_ns: int) -> FrameHeader:
+        return replace(self.header, times=replace(self.header.times, published_ns=now_ns))
+
+
+@dataclass(frozen=True, eq=False)
+class Installed:
+    """A plan with what every frame made by it says: the probe's name in topics, and the knobs' values."""
+
+    plan: Plan
+    probe: str
+    settings: Mapping[str, Value]
+
+
+class Outlet(Protocol):
+    """Where messages go; never blocks."""
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The products that somebody subscribes to."""
+
+    def put(self, message: Outgoing) -> bool:
+        """Take a message; False when an older one had to be dropped for it."""
+
+
+class Runner:
+    """Takes frames from the ring, runs the plan of their configuration, and passes on what is wanted."""
+
+    def __init__(
+        self,
+        ring: SlotRing,
+        outlet: Outlet,
+        session: Session,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.stages = StageTable()
+        self.failed = 0
+        self.processed = 0
+        self.last_failure = ""
+        self._ring = ring
+        self._outlet = outlet
+        self._session = session
+        self._monotonic_ns = monotonic_ns
+        self._plans: deque[Installed] = deque()
+        self._plans_lock = threading.Lock()
+        self._leaving = False
+        self._log = structlog.get_logger()
+        self._thread = threading.Thread(target=self._run, name="sonod-runner")
+
+    # -- any thread ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def leave(self, timeout_s: float) -> bool:
+        """End the thread; False when that took longer than allowed."""
+        self._leaving = True
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def install(self, plan: Plan, knobs: Iterable[str]) -> None:
+        """Have the plan ready before the first frame of its configuration arrives; `knobs` are those in use."""
+        settings = plan.configuration.settings
+        probe = probe_slug(plan.configuration.acquisition.probe.name)
+        installed = Installed(plan, probe, {name: settings.value(name) for name in knobs})
+        with self._plans_lock:
+            self._plans.append(installed)
+
+    def withdraw(self, plan: Plan) -> None:
+        """Forget a plan whose configuration was not taken."""
+        with self._plans_lock:
+            self._plans = deque(installed for installed in self._plans if installed.plan is not plan)
+
+    # -- the runner's thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._leaving:
+            place = self._ring.take(TAKE_TIMEOUT_S)
+            if place is None:
+                continue
+            try:
+                self._process(place)
+            except Exception as error:  # noqa: BLE001  one bad frame must not end the picture for good
+                self._fail(place, error)
+            finally:
+                self._ring.give_back(place)
+
+    def _process(self, place: Place) -> None:
+        slot = place.slot
+        wanted = self._outlet.wanted
+        dequeued_ns = self._monotonic_ns()
+        self.stages.add("wait", dequeued_ns - slot.last_byte_ns)
+        assert slot.configuration is not None
+        installed = self._installed_for(slot.configuration)
+        plan = installed.plan
+        if not wanted:
+            return
+        products = plan.run(slot, wanted)
+        processed_ns = self._monotonic_ns()
+        for name, duration_ns in plan.stage_durations_ns.items():
+            self.stages.add(name, duration_ns)
+        self.stages.add("processing", processed_ns - dequeued_ns)
+        losses = Losses(place.device_lost, place.ring_lost, self.failed)
+        # The picture first: for a subscriber that cannot take everything, the rest is what is dropped.
+        for product in sorted(products, key=lambda product: SEND_ORDER.get(product.name, len(SEND_ORDER))):
+            if not self._outlet.put(self._message(place, installed, product, losses, dequeued_ns, processed_ns)):
+                self.failed += 1
+        self.processed += 1
+        self.stages.add("hand_over", self._monotonic_ns() - processed_ns)
+
+    def _message(
+        self, place: Place, installed: Installed, product: Product, losses: Losses, dequeued_ns: int, processed_ns: int
+    ) -> Outgoing:
+        slot = place.slot
+        data = product.data
+        if data.dtype.byteorder == ">":
+            data = data.astype(data.dtype.newbyteorder("<"))
+        header = FrameHeader(
+            product=product.name,
+            frame=slot.number,
+            session=self._session.id,
+            revision=installed.plan.configuration.settings.revision,
+            probe=installed.probe,
+            shape=data.shape,
+            dtype=data.dtype.name,
+            geometry=product.geometry,
+            times=Times(
+                first_byte_ns=slot.first_byte_ns,
+                last_byte_ns=slot.last_byte_ns,
+                dequeued_ns=dequeued_ns,
+                processed_ns=processed_ns,
+                published_ns=0,
+                utc=self._session.utc,
+                transmit_ns=slot.transmit_ns or None,
+                transmit_uncertainty_ns=slot.transmit_uncertainty_ns if slot.transmit_uncertainty_ns >= 0 else None,
+            ),
+            losses=losses,
+            settings=installed.settings,
+            truth=_truth(slot.truth),
+        )
+        return Outgoing(Topic(product.name, installed.probe).encode(), header, np.ascontiguousarray(data).tobytes())
+
+    def _installed_for(self, configuration: Configuration) -> Installed:
+        """The plan of this configuration; older ones are not needed any more, because frames come in order."""
+        with self._plans_lock:
+            while not self._plans or self._plans[0].plan.configuration is not configuration:
+                if not any(installed.plan.configuration is configuration for installed in self._plans):
+                    raise LookupError(f"no plan for revision {configuration.settings.revision}")
+                self._plans.popleft()
+            return self._plans[0]
+
+    def _fail(self, place: Place, error: Exception) -> None:
+        self.failed += 1
+        failure = f"{type(error).__name__}: {error}"
+        if failure != self.last_failure:
+            self.last_failure = failure
+            self._log.error("processing_failed", frame=place.slot.number, reason=failure, exc_info=error)
+
+
+def _truth(truth: GroundTruth | None) -> Truth | None:
+    if truth is None:
+        return None
+    needle = truth.needle
+    return Truth(
+        truth.scene_time_s,
+        None if needle is None else NeedleTruth(needle.tip_m, needle.shaft_m, needle.diameter_m),
+    )

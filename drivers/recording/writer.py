@@ -1,0 +1,328 @@
+"""Writing a recording."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from sonod.drivers.errors import RecordingError
+from sonod.drivers.frame import Acquisition, Configuration, DataKind, GroundTruth, SampleFormat, Slot
+from sonod.drivers.recording.compare import difference
+from sonod.drivers.recording.layout import AXES, FORMAT, SAMPLES, VERSION, samples_object
+from sonod.drivers.settings import Settings
+
+# One chunk holds one frame, or as many of its transmits as fit; HDF5 is at its best near this size.
+CHUNK_BYTES = 1 << 20
+# After this many frames everything is on its way to the disk; what a crash can lose.
+FLUSH_FRAMES = 16
+
+Attribute = str | float | int | bool
+ABANDONED = "the writer ended without closing the recording"
+
+_INTEGERS = (
+    "number",
+    "revision",
+    "transmit_ns",
+    "transmit_uncertainty_ns",
+    "first_byte_ns",
+    "last_byte_ns",
+    "device_ticks",
+    "lost",
+)
+_NUMBERS = ("scene_time_s", "needle_diameter_m")
+_POINTS = ("needle_tip_m", "needle_shaft_m")
+
+
+class RecordingWriter:
+    """Writes raw frames of one acquisition to a new file; RecordingError when it cannot.
+
+    The file says `complete = False` until `close(complete=True)`, so a crash leaves a file that tells the truth. An
+    existing file is not overwritten. One thread uses one writer.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        acquisition: Acquisition,
+        attributes: Mapping[str, Attribute] | None = None,
+        compression: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.acquisition = acquisition
+        self.frame_count = 0
+        self._rows: dict[str, list[Any]] = {name: [] for name in (*_INTEGERS, *_NUMBERS, *_POINTS)}
+        self._accepted: Configuration | None = None
+        self._stored: set[int] = set()
+        try:
+            self._name = samples_object(acquisition.kind, acquisition.sample_format)
+        except ValueError as error:
+            raise RecordingError(f"{self.path}: {error}") from error
+        wanted = SAMPLES[self._name].dtype
+        if acquisition.dtype != wanted:
+            raise RecordingError(
+                f"{self.path}: {self._name} holds {wanted.name}, the driver delivers {acquisition.dtype}"
+            )
+        if not self.path.parent.is_dir():
+            raise RecordingError(f"{self.path}: folder {self.path.parent} does not exist; make it first")
+        try:
+            self._file = h5py.File(self.path, "x")
+        except FileExistsError as error:
+            raise RecordingError(f"{self.path}: exists already; choose another name") from error
+        except (OSError, RuntimeError) as error:
+            raise RecordingError(f"{self.path}: cannot be written ({error})") from error
+        self._guard(lambda: self._lay_out(attributes or {}, compression))
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    def can_append(self, configuration: Configuration) -> bool:
+        """Whether frames of this configuration mean the same as those in the file; else a new file is needed."""
+        if configuration is self._accepted:
+            return True
+        if difference(self.acquisition, configuration.acquisition):
+            return False
+        self._accepted = configuration
+        return True
+
+    def append(self, slot: Slot) -> None:
+        """Write the slot's frame with its times, settings and truth; RecordingError when `can_append` is False."""
+        configuration = slot.configuration
+        if configuration is None:
+            raise RecordingError(f"{self.path}: the slot holds no frame")
+        if not self.can_append(configuration):
+            what = difference(self.acquisition, configuration.acquisition)
+            raise RecordingError(f"{self.path}: {what} changed; frames of the new settings need a new file")
+        self.add_settings(configuration.settings)
+        self.append_frame(
+            slot.data,
+            number=slot.number,
+            revision=configuration.settings.revision,
+            transmit_ns=slot.transmit_ns,
+            transmit_uncertainty_ns=slot.transmit_uncertainty_ns,
+            first_byte_ns=slot.first_byte_ns,
+            last_byte_ns=slot.last_byte_ns,
+            device_ticks=slot.device_ticks,
+            lost=slot.lost,
+            truth=slot.truth,
+        )
+
+    def append_frame(
+        self,
+        data: NDArray[Any],
+        *,
+        number: int,
+        revision: int = 0,
+        transmit_ns: int = 0,
+        transmit_uncertainty_ns: int = -1,
+        first_byte_ns: int = 0,
+        last_byte_ns: int = 0,
+        device_ticks: int = -1,
+        lost: int = 0,
+        truth: GroundTruth | None = None,
+    ) -> None:
+        """Write one frame of the acquisition's shape and dtype."""
+        if data.shape != self.acquisition.shape or data.dtype != self.acquisition.dtype:
+            raise RecordingError(
+                f"{self.path}: frames are {self.acquisition.shape} {self.acquisition.dtype}, "
+                f"got {data.shape} {data.dtype}; new settings need a new file"
+            )
+        integers = (
+            number,
+            revision,
+            transmit_ns,
+            transmit_uncertainty_ns,
+            first_byte_ns,
+            last_byte_ns,
+            device_ticks,
+            lost,
+        )
+        needle = truth.needle if truth else None
+        nowhere = (math.nan,) * 3
+        row = dict(zip(_INTEGERS, integers, strict=True)) | {
+            "scene_time_s": truth.scene_time_s if truth else math.nan,
+            "needle_diameter_m": needle.diameter_m if needle else math.nan,
+            "needle_tip_m": needle.tip_m if needle else nowhere,
+            "needle_shaft_m": needle.shaft_m if needle else nowhere,
+        }
+        self._guard(lambda: self._write(data))
+        for name, value in row.items():
+            self._rows[name].append(value)
+        self.frame_count += 1
+        if len(self._rows["number"]) >= FLUSH_FRAMES:
+            self.flush()
+
+    def add_settings(self, settings: Settings) -> None:
+        """Store the settings under their revision, once."""
+        if settings.revision in self._stored:
+            return
+
+        def store() -> None:
+            self._file["settings"].attrs[str(settings.revision)] = json.dumps(settings.as_mapping())
+
+        self._guard(store)
+        self._stored.add(settings.revision)
+
+    def flush(self) -> None:
+        """Hand everything appended so far to the operating system."""
+        self._guard(self._flush)
+
+    def close(self, complete: bool = True, reason: str = "") -> None:
+        """Finish the file; `reason` says why it is not complete. Twice is allowed."""
+        if not self._file:
+            return
+
+        def finish() -> None:
+            self._flush()
+            self._file.attrs["complete"] = complete
+            self._file.attrs["incomplete_reason"] = "" if complete else (reason or "not stated")
+            self._file.close()
+
+        self._guard(finish)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(complete=kind is None, reason="" if value is None else f"{type(value).__name__}: {value}")
+
+    # -- the file ----------------------------------------------------------------------------------------------------
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise RecordingError(f"{self.path}: cannot be written ({error}); is the disk full?") from error
+
+    def _write(self, data: NDArray[Any]) -> None:
+        samples = self._file[self._name]
+        samples.resize(self.frame_count + 1, axis=0)
+        samples[self.frame_count] = data
+
+    def _flush(self) -> None:
+        count = self.frame_count
+        for name, rows in self._rows.items():
+            if rows:
+                column = self._file["frames"][name]
+                column.resize(count, axis=0)
+                column[count - len(rows) :] = rows
+                rows.clear()
+        self._file.flush()
+
+    def _lay_out(self, attributes: Mapping[str, Attribute], compression: str | None) -> None:
+        file, acquisition = self._file, self.acquisition
+        for name, value in (_describe(acquisition) | dict(attributes)).items():
+            file.attrs[name] = value
+        file.attrs.update(format=FORMAT, format_version=VERSION, complete=False, incomplete_reason=ABANDONED)
+        shape = acquisition.shape
+        rest = math.prod(shape[1:]) * acquisition.dtype.itemsize
+        chunk = (1, max(1, min(shape[0], CHUNK_BYTES // rest)), *shape[1:])
+        samples = file.create_dataset(
+            self._name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=chunk,
+            dtype=acquisition.dtype,
+            compression=compression,
+        )
+        samples.attrs["axes"] = AXES[self._name, acquisition.kind]
+        _write_geometry(file, acquisition)
+        frames = file.create_group("frames")
+        for name in _INTEGERS:
+            frames.create_dataset(name, (0,), np.int64, maxshape=(None,), chunks=(1024,))
+        for name in _NUMBERS:
+            frames.create_dataset(name, (0,), np.float64, maxshape=(None,), chunks=(1024,))
+        for name in _POINTS:
+            frames.create_dataset(name, (0, 3), np.float64, maxshape=(None, 3), chunks=(1024, 3))
+        file.create_group("settings")
+        file.flush()
+
+
+def _data_kind(acquisition: Acquisition) -> str:
+    if acquisition.kind is DataKind.LINES:
+        return "lines_u8" if acquisition.sample_format is SampleFormat.LOG8 else "lines"
+    if (
+        acquisition.kind is DataKind.CHANNEL
+        and acquisition.shape[:2] == (1, 1)
+        and acquisition.probe.element_count == 1
+    ):
+        return "single"
+    return str(acquisition.kind)
+
+
+def _describe(acquisition: Acquisition) -> dict[str, Attribute]:
+    """The root attributes that an acquisition determines."""
+    probe = acquisition.probe
+    attributes: dict[str, Attribute] = {
+        "title": f"Recording of {probe.name}",
+        "data_kind": _data_kind(acquisition),
+        "measured": True,
+        "sampling_frequency_hz": acquisition.sampling_hz,
+        "center_frequency_hz": probe.center_frequency_hz,
+        "fractional_bandwidth": probe.fractional_bandwidth,
+        "fractional_bandwidth_percent": probe.fractional_bandwidth * 100,
+        "speed_of_sound_m_s": acquisition.sound_speed_m_s,
+        "pulse_delay_s": acquisition.pulse_delay_s,
+        "pulse_frequency_hz": acquisition.center_frequency_hz,
+        "sample_scale": acquisition.sample_scale,
+        "sample_unit": acquisition.sample_unit,
+        "reference_amplitude": acquisition.reference_amplitude,
+        "slow_time": acquisition.slow_time,
+        "probe_name": probe.name,
+        "probe_kind": str(probe.kind),
+        "probe_radius_m": probe.radius_m,
+        "element_width_m": probe.element_width_m,
+        "element_height_m": probe.element_height_m,
+    }
+    if math.isfinite(probe.elevation_focus_m):
+        attributes["elevation_focus_m"] = probe.elevation_focus_m
+    if acquisition.demodulation_hz > 0:
+        attributes["demodulation_frequency_hz"] = acquisition.demodulation_hz
+    return attributes
+
+
+def _write_geometry(file: h5py.File, acquisition: Acquisition) -> None:
+    probe, sequence = acquisition.probe, acquisition.sequence
+    file["element_positions_m"] = probe.element_positions_m
+    file["element_normals"] = probe.element_normals
+    transmit = file.create_group("transmit")
+    kinds = [event.kind for event in sequence.events]
+    transmit.attrs["type"] = str(kinds[0])
+    if len(set(kinds)) > 1:
+        transmit.create_dataset("types", data=[str(kind) for kind in kinds], dtype=h5py.string_dtype())
+    transmit["t0_s"] = sequence.t0_s
+    transmit["origins_m"] = sequence.origins_m
+    transmit["angles_rad"] = sequence.angles_rad
+    delays = sequence.delays_s
+    # A scanned element has one firing position per transmit: mostly NaN, which compresses to nothing.
+    transmit.create_dataset("delays_s", data=delays, compression="gzip" if delays.size > 1 << 16 else None)
+    if acquisition.kind is DataKind.CHANNEL:
+        receive = sequence.receive_elements
+        transmit["receive_elements"] = receive
+        transmit["receive_mask"] = (receive >= 0).astype(np.uint8)
+    else:
+        transmit.attrs["focus_depth_m"] = float(sequence.events[0].origin_m[2])
+    if acquisition.lines is not None:
+        lines = file.create_group("lines")
+        lines["origins_m"] = acquisition.lines.origins_m
+        lines["directions"] = acquisition.lines.directions
+        lines["angles_rad"] = acquisition.lines.angles_rad
+        lines.attrs["first_sample_m"] = acquisition.lines.first_m
+        lines.attrs["sample_spacing_m"] = acquisition.lines.spacing_m
+        lines.attrs["apex_distance_m"] = acquisition.lines.radius_m
+    if acquisition.image is not None:
+        image = file.create_group("image")
+        for name in ("first_x_m", "first_z_m", "spacing_x_m", "spacing_z_m", "y_m"):
+            image.attrs[name] = getattr(acquisition.image, name)
+    if acquisition.layers:
+        layers = file.create_group("layers")
+        layers["speed_of_sound_m_s"] = [layer.sound_speed_m_s for layer in acquisition.layers]
+        layers["thickness_m"] = [layer.thickness_m for layer in acquisition.layers]

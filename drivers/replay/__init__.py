@@ -1,0 +1,1 @@
+"""Recordings played as live probes."""

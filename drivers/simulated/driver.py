@@ -1,0 +1,411 @@
+"""The driver behind `sim:`."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonod.cext.simulate import EchoModel, EchoSimulator
+from sonod.drivers.base import Driver, Uri
+from sonod.drivers.directivity import natural_f_number
+from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout
+from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
+from sonod.drivers.options import choice_option, number_option, whole_option
+from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
+from sonod.drivers.probe import Probe
+from sonod.drivers.probe_file import ProbeFile, load_probe
+from sonod.drivers.sequence import Sequence
+from sonod.drivers.settings import KNOBS, Knob, Settings, default_settings
+from sonod.drivers.simulated.phantom import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, SCENES, Field, reflectors
+from sonod.drivers.simulated.render import FULL_SCALE, Background, Renderer, neper_per_m, noise_tile, render_background
+from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
+from sonod.drivers.simulated.wave import arrival_s
+
+# Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
+DRIVE_BANDWIDTH = 0.7
+# Half width of a Gaussian at -6 dB in standard deviations.
+HALF_WIDTH_DEVIATIONS = math.sqrt(2 * math.log(2))
+# The pulse peaks this many standard deviations after the sound arrives, where it has risen from -40 dB.
+PULSE_DELAY_DEVIATIONS = 3.0
+# Strength of tissue echoes on one channel at 0 dB gain, in counts (root mean square): 14 bits with room for a needle.
+TISSUE_COUNTS = 400.0
+# Beamformed level shown white, above the tissue's: it comes out mid-grey in a picture of 60 dB.
+WHITE_OVER_TISSUE = 10.0
+# A front-end's amplifiers go no further; deeper echoes sink into the noise.
+MOST_TIME_GAIN_DB = 60.0
+# Receive paths are up to this much longer than straight up, at an f-number of 1.5.
+LONGEST_WAY_BACK = 1.06
+# Sequences with one transmission for each line or element: many, so fewer images a second.
+MANY_TRANSMISSIONS = 32
+MANY_FRAME_RATE_HZ = 8.0
+KEPT_BACKGROUNDS = 3
+# Time to prepare grows with transmissions times reflectors: long sequences look at thinner tissue, down to a share.
+FULL_SPECKLE_TRANSMITS = 8
+LEAST_SPECKLE = 0.15
+
+ON_DEVICE = (
+    "depth_m",
+    "transmit_frequency_hz",
+    "focus_depth_m",
+    "angle_count",
+    "angle_span_rad",
+    "gain_db",
+    "tgc_db",
+    "frame_rate_hz",
+    "output_level",
+)
+IN_PROCESSING = ("dynamic_range_db", "f_number", "apodization", "sound_speed_m_s", "persistence", "grey_map")
+
+
+@dataclass(frozen=True)
+class _Pulse:
+    """The echo of a flat mirror: a Gaussian band, and its amplitude compared with the best frequency."""
+
+    frequency_hz: float
+    deviation_hz: float
+    amplitude: float
+
+    @property
+    def delay_s(self) -> float:
+        return PULSE_DELAY_DEVIATIONS / (2 * math.pi * self.deviation_hz)
+
+
+class SimulatedDriver(Driver):
+    """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
+
+    summary = "a simulated probe: channel RF of a needle in tissue, of cysts or of wires"
+    uri_form = "sim:PHANTOM?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ"
+    needs = "nothing"
+
+    def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
+        super().__init__(uri)
+        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation"))
+        name = self.uri.rest or "needle"
+        if name not in SCENES:
+            raise DeviceNotFound(f"driver URI {self.uri.text!r}: no phantom {name!r}; there are {', '.join(SCENES)}")
+        self._scene = SCENES[name]
+        self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
+        self._seed = whole_option(self.uri, "seed", 1, 0, (1 << 31) - 1)
+        # Thermal noise before the time gain, relative to the converter's full scale.
+        self._noise_db = number_option(self.uri, "noise_db", -104.0, -200.0, 0.0)
+        self._sound_speed_m_s = number_option(self.uri, "c", 1540.0, 300.0, 8000.0)
+        # Soft tissue: 0.3-0.7 dB / (cm MHz), one way.
+        self._attenuation = number_option(self.uri, "attenuation", 0.5, 0.0, 5.0)
+        self._pacer = Pacer(clock or MonotonicClock())
+        self._file: ProbeFile | None = None
+        self._declared: Mapping[str, Knob] = {}
+        self._noise: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._level = 0.0
+        self._backgrounds: dict[tuple[object, ...], Background] = {}
+        self._lock = threading.Lock()
+        self._renderer: Renderer | None = None
+        self._index = 0
+        self._scene_time_s = 0.0
+        self._period_s = 0.0
+        self._duration_ns = 0
+
+    @property
+    def probe(self) -> Probe:
+        return self._opened.probe
+
+    @property
+    def _opened(self) -> ProbeFile:
+        if self._file is None:
+            raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
+        return self._file
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        file = load_probe(self.uri.options.get("probe", "linear"))
+        scan = Scan(self._scan or file.sequence)
+        self._declared = _knobs(file, scan)
+        self._file = file
+        self._noise = noise_tile(self._seed)
+        self._level = self._calibrate()
+
+    def _close(self) -> None:
+        self._renderer = None
+        self._backgrounds.clear()
+        self._file = None
+
+    def _knobs(self) -> Mapping[str, Knob]:
+        return self._declared
+
+    def _prepare(self, settings: Settings) -> Configuration:
+        file = self._opened
+        scan = Scan(self._scan or file.sequence)
+        probe, c, sampling_hz = file.probe, self._sound_speed_m_s, file.sampling_hz
+        pulse = _pulse(probe, settings.transmit_frequency_hz)
+        sequence = transmissions(scan, probe, settings, c, sampling_hz)
+        field = self._field()
+        samples = _sample_count(sequence, probe, field, settings.depth_m, c, pulse, sampling_hz)
+        background = self._background(settings, scan, sequence, pulse, field, samples)
+        acquisition = Acquisition(
+            probe=probe,
+            sequence=background.sequence,
+            kind=DataKind.CHANNEL,
+            sample_format=SampleFormat.RF,
+            shape=background.echoes.shape,
+            dtype=np.dtype(np.int16),
+            sampling_hz=sampling_hz,
+            sound_speed_m_s=c,
+            center_frequency_hz=pulse.frequency_hz,
+            pulse_delay_s=pulse.delay_s,
+            reference_amplitude=self._white(field, scan, settings.angle_count),
+        )
+        output = self._declared["output_level"].default
+        assert isinstance(output, float)
+        renderer = Renderer(
+            background,
+            probe,
+            field,
+            self._scene.needle(field),
+            self._noise,
+            FULL_SCALE * 10 ** (self._noise_db / 20),
+            self._level * pulse.amplitude * settings.output_level / (output or 1.0),
+            self._gain(settings, samples, sampling_hz, pulse),
+            self._seed,
+        )
+        return Configuration(settings, acquisition, renderer)
+
+    def _apply(self, configuration: Configuration) -> None:
+        assert isinstance(configuration.detail, Renderer)
+        self._renderer = configuration.detail
+        self._period_s = 1 / configuration.settings.frame_rate_hz
+        self._pacer.change(configuration.settings.frame_rate_hz)
+        acquisition = configuration.acquisition
+        own = acquisition.shape[0] * acquisition.shape[2] / acquisition.sampling_hz
+        self._duration_ns = round(min(own, self._period_s) * 1e9)
+
+    def _start(self) -> None:
+        assert self._configuration is not None
+        self._index = 0
+        self._scene_time_s = 0.0
+        self._pacer.start(self._configuration.settings.frame_rate_hz)
+
+    def _stop(self) -> None:
+        pass
+
+    def _read_into(self, slot: Slot, timeout_s: float) -> None:
+        renderer, pacer = self._renderer, self._pacer
+        assert renderer is not None
+        lost = pacer.late_frames()
+        self._index += lost
+        self._scene_time_s += lost * self._period_s
+        slot.lost = lost
+        fired_ns = pacer.due_ns
+        if not pacer.wait(fired_ns, timeout_s):
+            raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s")
+        slot.truth = renderer.frame(self._index, self._scene_time_s, slot.data)
+        # The frame is there when its last echo is.
+        pacer.wait(fired_ns + self._duration_ns, timeout_s)
+        slot.transmit_ns = fired_ns
+        slot.transmit_uncertainty_ns = 0
+        slot.first_byte_ns = fired_ns + self._duration_ns // self._transmits(slot)
+        slot.last_byte_ns = pacer.clock.now_ns()
+        self._index += 1
+        self._scene_time_s += self._period_s
+        pacer.advance()
+
+    # -- the scene -----------------------------------------------------------------------------------------------------
+
+    def renderer_for(
+        self,
+        sequence: Sequence,
+        frequency_hz: float,
+        samples: int,
+        gain: NDArray[np.float32],
+        output_level: float,
+        sampling_hz: float,
+    ) -> Renderer:
+        """Frames of the scene for somebody else's sequence (an emulated front-end's); `gain (samples,)` is a factor.
+        Only after `open`."""
+        file, field = self._opened, self._field()
+        pulse = _pulse(file.probe, frequency_hz)
+        model = replace(self._model(pulse, field), sampling_hz=sampling_hz)
+        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
+        depth = samples / sampling_hz * self._sound_speed_m_s / 2
+        still = reflectors(self._scene, field, min(depth, self._deepest_m), self._seed, share)
+        weights = np.where(np.isnan(sequence.delays_s), 0.0, 1.0)
+        background = render_background(model, sequence, weights, file.probe, still, field, samples)
+        usual = self._declared["output_level"].default
+        assert isinstance(usual, float)
+        return Renderer(
+            background,
+            file.probe,
+            field,
+            self._scene.needle(field),
+            self._noise,
+            FULL_SCALE * 10 ** (self._noise_db / 20),
+            self._level * pulse.amplitude * output_level / (usual or 1.0),
+            gain,
+            self._seed,
+        )
+
+    @property
+    def _deepest_m(self) -> float:
+        return self._declared["depth_m"].maximum * LONGEST_WAY_BACK
+
+    @staticmethod
+    def _transmits(slot: Slot) -> int:
+        return int(slot.data.shape[0])
+
+    def _field(self) -> Field:
+        usual = self._declared["depth_m"].default
+        assert isinstance(usual, float)
+        probe = self._opened.probe
+        return Field(probe, usual, self._sound_speed_m_s / probe.center_frequency_hz)
+
+    def _background(
+        self, settings: Settings, scan: Scan, sequence: Sequence, pulse: _Pulse, field: Field, samples: int
+    ) -> Background:
+        """From the few kept ones when only gains have changed; else computed."""
+        key = (
+            settings.depth_m,
+            settings.transmit_frequency_hz,
+            settings.focus_depth_m if scan is Scan.FOCUSED else 0.0,
+            settings.angle_count,
+            settings.angle_span_rad,
+        )
+        with self._lock:
+            found = self._backgrounds.get(key)
+        if found is not None:
+            return found
+        probe = self._opened.probe
+        model = self._model(pulse, field)
+        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
+        still = reflectors(self._scene, field, settings.depth_m * LONGEST_WAY_BACK, self._seed, share)
+        made = render_background(model, sequence, transmit_weights(scan, sequence, probe), probe, still, field, samples)
+        with self._lock:
+            self._backgrounds[key] = made
+            while len(self._backgrounds) > KEPT_BACKGROUNDS:
+                del self._backgrounds[next(iter(self._backgrounds))]
+        return made
+
+    def _model(self, pulse: _Pulse, field: Field) -> EchoModel:
+        file = self._opened
+        deepest = self._declared["depth_m"].maximum
+        normals = file.probe.element_normals
+        assert normals is not None
+        return EchoModel(
+            positions_m=file.probe.element_positions_m,
+            normals=normals,
+            element_width_m=file.probe.element_width_m,
+            sound_speed_m_s=self._sound_speed_m_s,
+            attenuation_np_m=neper_per_m(self._attenuation, pulse.frequency_hz),
+            farthest_m=2 * (deepest + file.probe.aperture_m),
+            sampling_hz=file.sampling_hz,
+            frequency_hz=pulse.frequency_hz,
+            deviation_hz=pulse.deviation_hz,
+            pulse_delay_s=pulse.delay_s,
+        )
+
+    def _calibrate(self) -> float:
+        """Counts for one unit of echo, such that tissue in the middle of the usual picture has its due strength."""
+        file, field = self._opened, self._field()
+        usual = default_settings(self._declared)
+        pulse = _pulse(file.probe, usual.transmit_frequency_hz)
+        scan = Scan(self._scan or file.sequence)
+        sequence = transmissions(
+            scan, file.probe, replace(usual, angle_count=1), self._sound_speed_m_s, file.sampling_hz
+        )
+        model = replace(self._model(pulse, field), attenuation_np_m=0.0)
+        depth = usual.focus_depth_m if scan is Scan.FOCUSED else field.depth_m / 2
+        there = np.zeros((1, 1), np.float32)
+        EchoSimulator(model).amplitude(
+            np.zeros(1, np.float32),
+            np.full(1, depth, np.float32),
+            sequence.delays_s,
+            transmit_weights(scan, sequence, file.probe),
+            there,
+        )
+        # Reflectors that one channel hears at once: those in a strip one wavelength deep.
+        density = REFLECTORS_PER_CELL / (CELL_WAVELENGTHS * field.wavelength_m) ** 2
+        heard = math.sqrt(density * field.wavelength_m * _strip_m(field, scan, depth))
+        echo = float(there[0, 0]) * float(model.decay(np.array([depth]))[0]) * heard * pulse.amplitude
+        return TISSUE_COUNTS / echo
+
+    def _white(self, field: Field, scan: Scan, transmits: int) -> float:
+        """Beamformed echo shown white at 0 dB gain: tissue in the middle of the usual picture comes out mid-grey.
+
+        Delay and sum keeps of a channel's tissue echo the part from one resolution cell, wavelength times f-number
+        wide, out of the whole strip; the mean counts channels outside the aperture, and beams elsewhere, as zeros.
+        """
+        knob = self._declared["f_number"].default
+        assert isinstance(knob, float)
+        aperture, depth = field.probe.aperture_m, field.depth_m / 2
+        f_number = max(knob, depth / aperture)
+        used = min(depth / (f_number * aperture), 1.0)
+        kept = math.sqrt(min(field.wavelength_m * f_number / _strip_m(field, scan, depth), 1.0)) * used
+        return WHITE_OVER_TISSUE * TISSUE_COUNTS * kept / (transmits if scan is Scan.FOCUSED else 1)
+
+    def _gain(self, settings: Settings, samples: int, sampling_hz: float, pulse: _Pulse) -> NDArray[np.float32]:
+        """The front-end's gain at each sample: its own compensation of the usual attenuation, the curve, the gain."""
+        depths = np.arange(samples) / sampling_hz * self._sound_speed_m_s / 2
+        own = 2 * self._attenuation * 100 * depths * pulse.frequency_hz / 1e6
+        curve = np.interp(depths, np.linspace(0, settings.depth_m, len(settings.tgc_db)), settings.tgc_db)
+        decibels = np.minimum(own, MOST_TIME_GAIN_DB) + curve + settings.gain_db
+        return np.asarray(10 ** (decibels / 20), dtype=np.float32)
+
+
+def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:
+    """Width of what a channel hears at once: a beam's waist, or about as much as the distance."""
+    return 2 * TRANSMIT_F_NUMBER * field.wavelength_m if scan is Scan.FOCUSED else depth_m
+
+
+def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
+    """The usual knobs in the ranges of the probe's file; the front-end acts on those of the transmission and gain."""
+    center, half_band = file.probe.center_frequency_hz, file.probe.fractional_bandwidth / 2
+    usual: dict[str, dict[str, float]] = {
+        "transmit_frequency_hz": {
+            "default": center,
+            "minimum": center * (1 - half_band),
+            "maximum": center * (1 + half_band),
+        },
+        "f_number": {"default": natural_f_number(file.probe, 1540.0)},
+    }
+    knobs = {}
+    for name in (*ON_DEVICE, *IN_PROCESSING):
+        knob = file.ranges.get(name) or KNOBS[name].narrowed(**usual.get(name, {}))
+        knobs[name] = knob.on_device() if name in ON_DEVICE else knob
+    count = knobs["angle_count"]
+    most = min(count.maximum, file.probe.element_count)
+    default = count.default if isinstance(count.default, int) else 1
+    knobs["angle_count"] = count.narrowed(maximum=most, default=int(min(default, most)))
+    if scan in (Scan.FOCUSED, Scan.SYNTHETIC):
+        count, rate, span = knobs["angle_count"], knobs["frame_rate_hz"], knobs["angle_span_rad"]
+        knobs["angle_count"] = count.narrowed(default=int(min(MANY_TRANSMISSIONS, count.maximum)))
+        knobs["frame_rate_hz"] = rate.narrowed(default=min(max(MANY_FRAME_RATE_HZ, rate.minimum), rate.maximum))
+        knobs["angle_span_rad"] = span.narrowed(default=span.maximum)
+    return knobs
+
+
+def _pulse(probe: Probe, transmit_hz: float) -> _Pulse:
+    """Two Gaussian bands multiplied, the drive's and the probe's: again a Gaussian, between them, and weaker the
+    further they are apart. The sum of line sources with 1 / sqrt(d) is to be taken times sqrt(frequency)."""
+    probe_hz = probe.center_frequency_hz
+    drive = DRIVE_BANDWIDTH * transmit_hz / 2 / HALF_WIDTH_DEVIATIONS
+    own = probe.fractional_bandwidth * probe_hz / 2 / HALF_WIDTH_DEVIATIONS
+    total = drive**2 + own**2
+    frequency = (transmit_hz * own**2 + probe_hz * drive**2) / total
+    amplitude = math.exp(-((transmit_hz - probe_hz) ** 2) / (2 * total)) * math.sqrt(frequency / probe_hz)
+    return _Pulse(frequency, drive * own / math.sqrt(total), amplitude)
+
+
+def _sample_count(
+    sequence: Sequence, probe: Probe, field: Field, depth_m: float, c: float, pulse: _Pulse, sampling_hz: float
+) -> int:
+    """Samples until the last echo from the deepest row has come back, a multiple of 16."""
+    share = depth_m / field.depth_m
+    corners = np.array([field.at(across, share) for across in (-1.0, -0.5, 0.0, 0.5, 1.0)])
+    latest = max(
+        float(arrival_s(event, probe, corners[:, 0], corners[:, 1], c).max()) - event.t0_s for event in sequence.events
+    )
+    seconds = latest + LONGEST_WAY_BACK * depth_m / c + 2 * pulse.delay_s
+    return 16 * math.ceil(seconds * sampling_hz / 16)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+import wire_messages as messages
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonod.client.wire.errors import WireError
+from sonod.client.wire.header import Acoustic, AcousticIndex, Losses, decode_header, encode_header
+
+
+def header_values() -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(encode_header(messages.HEADER))
+    return values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("sonod", 2, "frame header: sonod: this client reads version 1; got 2"),
+        ("frame", "7", 'frame header: frame: must be a whole number; got "7"'),
+        ("frame", None, "frame header: frame: missing; must be a whole number"),
+        ("shape", [3, True], "frame header: shape: must be a list of whole numbers; got [3, true]"),
+        ("shape", [0, 2], "frame header: shape: every axis must have length >= 1; got [0, 2]"),
+        ("dtype", "object", "frame header: dtype: must be one of"),
+        ("byte_order", "middle", "frame header: byte_order: must be little or big"),
+        ("times", 3, "frame header: times: must be an object; got 3"),
+        ("geometry", {"kind": "sphere"}, "frame header: geometry.kind: must be one of"),
+        ("geometry", {"kind": "image"}, "frame header: geometry:"),
+        ("acoustic", {"mechanical_index": {"status": "unknown", "value": 1}}, "acoustic index: status"),
+        ("truth", {"scene_time_s": 1, "needle": {"tip_m": [1, 2]}}, "needle: tip_m: must be a list of three numbers"),
+    ],
+)
+def test_wrong_field_is_named(key: str, value: object, line: str) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_header(json.dumps(header_values() | {key: value}).encode())
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_optional_keys_take_their_defaults() -> None:
+    values = header_values()
+    for key in ("losses", "settings", "acoustic", "truth", "byte_order", "encoding"):
+        del values[key]
+    header = decode_header(json.dumps(values).encode())
+    assert header.losses == Losses()
+    assert header.settings == {}
+    assert header.acoustic == Acoustic()
+    assert header.truth is None
+    assert (header.byte_order, header.encoding) == ("little", "raw")
+
+
+def test_unknown_transmit_time_is_none() -> None:
+    values = header_values()
+    values["times"] |= {"transmit_ns": None, "transmit_uncertainty_ns": None}
+    times = decode_header(json.dumps(values).encode()).times
+    assert times.transmit_ns is None
+    assert times.transmit_uncertainty_ns is None
+
+
+def test_utc_of_a_monotonic_time() -> None:
+    utc = messages.HEADER.times.utc
+    assert utc.utc_of(utc.monotonic_ns + 5) == utc.utc_ns + 5
+
+
+def test_settings_of_a_later_kind_are_left_out() -> None:
+    values = header_values()
+    values["settings"] |= {"region": {"x": 1}, "flag": True}
+    assert decode_header(json.dumps(values).encode()).settings == messages.HEADER.settings
+
+
+def test_known_index_needs_a_value() -> None:
+    with pytest.raises(WireError, match="with a value unless unknown"):
+        AcousticIndex("measured")
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_with_one_line(data: bytes) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_header(data)
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.sampled_from(sorted(header_values())),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+        max_leaves=8,
+    ),
+)
+def test_any_value_in_any_field_is_taken_or_refused(key: str, value: object) -> None:
+    data = json.dumps(header_values() | {key: value}).encode()
+    with contextlib.suppress(WireError):
+        decode_header(data)

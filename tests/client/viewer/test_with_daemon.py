@@ -1,0 +1,94 @@
+"""The whole way: `sonod run` on the simulated probe, its gateway, and the page in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from chromium import Chromium, chromium_path
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(chromium_path() is None, reason="chromium is not installed (apt-get install chromium)"),
+]
+
+# A small picture: the test is about the way, not the speed.
+CONFIG = """
+[driver]
+uri = "sim:"
+[image]
+columns = 64
+rows = 128
+[publish]
+endpoint = "tcp://127.0.0.1:*"
+[control]
+endpoint = "tcp://127.0.0.1:*"
+[viewer]
+port = 0
+[log]
+form = "json"
+"""
+STAGE = "document.getElementById('stage').dataset"
+WAIT_S = 60
+
+
+@contextmanager
+def running_daemon(folder: Path) -> Iterator[str]:
+    """`sonod run`, and the address of its page."""
+    config = folder / "sonod.toml"
+    config.write_text(CONFIG)
+    command = [sys.executable, "-m", "sonod", "run", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                event = json.loads(line)
+                if event["event"] == "viewer_ready":
+                    yield event["url"]
+                    break
+            else:
+                raise AssertionError("no viewer: " + "".join(lines))
+            process.send_signal(signal.SIGTERM)
+            process.stderr.read()
+            assert process.wait(WAIT_S) == 0
+        finally:
+            process.kill()
+
+
+def test_a_simulated_probe_is_seen_turned_and_frozen(tmp_path: Path) -> None:
+    async def scenario(url: str) -> None:
+        async with Chromium() as browser:
+            await browser.open(url)
+            await browser.until("document.getElementById('stage')?.dataset.freshness === 'live'", WAIT_S)
+            await browser.until("document.querySelector('.knob') !== null", WAIT_S)
+            assert "simulated" in await browser.evaluate("document.getElementById('probe').textContent")
+            assert await browser.evaluate("document.getElementById('layer-truth').disabled") is False
+            frame = await browser.evaluate(f"Number({STAGE}.frame)")
+            await browser.until(f"Number({STAGE}.frame) > {frame} + 3", WAIT_S)
+            revision = await browser.evaluate(f"Number({STAGE}.revision)")
+            await browser.evaluate(
+                "(() => { const slider = document.getElementById('knob-depth_m'); slider.value = 30;"
+                "slider.dispatchEvent(new Event('input', {bubbles: true})); })()"
+            )
+            await browser.until(f"Number({STAGE}.revision) > {revision}", WAIT_S)
+            bottom = await browser.evaluate("JSON.parse(document.getElementById('picture').dataset.plane)[3]")
+            assert bottom == pytest.approx(0.03, rel=0.02)
+            await browser.until("!document.querySelector('.pending')", WAIT_S)
+            await browser.press(" ")
+            await browser.until(f"{STAGE}.freshness === 'frozen'", WAIT_S)
+            await browser.press(" ")
+            await browser.until(f"{STAGE}.freshness === 'live'", WAIT_S)
+            assert browser.complaints == []
+            await browser.open("about:blank")
+
+    with running_daemon(tmp_path) as url:
+        asyncio.run(scenario(url))

@@ -1,0 +1,125 @@
+"""The driver of docs/writing-a-driver.md, found through its entry point like that of any other package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sonod.drivers import driver_class, driver_names, open_uri
+from sonod.drivers.base import Driver
+from sonod.drivers.conformance import DriverConformance
+from sonod.drivers.errors import DeviceNotFound, ProtocolError
+from sonod.drivers.frame import Slot
+from sonod.drivers.settings import AppliedBy, default_settings
+
+FOLDER = Path(__file__).parent / "example_driver"
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The package as if it were installed, and one board plugged in."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    from example_board import emulator
+
+    monkeypatch.setitem(emulator.BOARDS, "17", emulator.Board())
+    return emulator
+
+
+class TestExampleBoard(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def _board(self, emulator: Any) -> None:
+        self.board = emulator.BOARDS["17"]
+
+    def make_driver(self) -> Driver:
+        return open_uri("example-board:17")
+
+    def unplug(self, driver: Driver) -> bool:
+        self.board.unplugged = True
+        return True
+
+    def silence(self, driver: Driver) -> bool:
+        self.board.silent = True
+        return True
+
+
+def running() -> tuple[Driver, Slot]:
+    driver = open_uri("example-board:17")
+    driver.open()
+    driver.apply(driver.prepare(default_settings(driver.knobs())))
+    driver.start()
+    return driver, Slot(0)
+
+
+def test_the_entry_point_makes_it_a_driver_like_any_other() -> None:
+    assert "example-board" in driver_names()
+    assert driver_class("example-board").__name__ == "ExampleBoard"
+
+
+def test_its_file_gives_probe_and_ranges() -> None:
+    driver, _ = running()
+    assert driver.probe.element_count == 16
+    knobs = driver.knobs()
+    assert set(knobs) == {"depth_m", "gain_db"}
+    assert all(knob.applied_by is AppliedBy.DEVICE for knob in knobs.values())
+    assert driver.serial == "17"
+    driver.close()
+
+
+def test_frames_that_the_board_dropped_are_counted(emulator: Any) -> None:
+    driver, slot = running()
+    driver.read_into(slot, 1.0)
+    assert slot.lost == 0
+    emulator.BOARDS["17"].skip = 3
+    driver.read_into(slot, 1.0)
+    assert slot.lost == 3
+    assert driver.counters.lost == 3
+    driver.close()
+
+
+def test_garbage_is_a_protocol_error(emulator: Any) -> None:
+    driver, slot = running()
+    emulator.BOARDS["17"].garbage = True
+    with pytest.raises(ProtocolError, match="begins with 0x00000000"):
+        driver.read_into(slot, 1.0)
+    driver.close()
+
+
+def test_close_leaves_the_board_silent(emulator: Any) -> None:
+    driver, slot = running()
+    driver.read_into(slot, 1.0)
+    assert emulator.BOARDS["17"].transmitting
+    driver.close()
+    assert not emulator.BOARDS["17"].transmitting
+
+
+def test_a_board_that_is_not_there_is_not_found() -> None:
+    with pytest.raises(DeviceNotFound, match="no example board '99'; is the board plugged in"):
+        open_uri("example-board:99").open()
+
+
+def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken-1.0.dist-info"
+    broken.mkdir()
+    (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (broken / "entry_points.txt").write_text("[sonod.drivers]\nbroken = no_such_module:Driver\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(DeviceNotFound, match=r"'broken' from 'no_such_module:Driver' cannot be loaded"):
+        driver_class("broken")
+
+
+def test_the_tutorial_shows_these_very_files() -> None:
+    """Every block that names a file of the example is that file, or a part of it."""
+    text = (REPOSITORY / "docs" / "writing-a-driver.md").read_text()
+    shown = re.findall(r"`example_board/([\w.]+)`[^\n]*\n+```\w*\n(.*?)```", text, re.DOTALL)
+    assert {name for name, _ in shown} >= {"protocol.py", "driver.py", "board.toml"}
+    for name, block in shown:
+        # Methods are shown under the head of their class, which is elsewhere in the file.
+        part = block.removeprefix("class ExampleBoard(Driver):\n").strip()
+        assert part in (FOLDER / "example_board" / name).read_text(), f"{name} differs from the tutorial"
+    entry = (FOLDER / "example_board-1.0.dist-info" / "entry_points.txt").read_text()
+    assert 'example-board = "example_board.driver:ExampleBoard"' in text
+    assert "example-board = example_board.driver:ExampleBoard" in entry
