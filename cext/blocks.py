@@ -25,6 +25,8 @@ ROW_MARGIN = 40
 FINE_RATE = {"default": 9.0, "fast": 6.0}
 # From the middle of a block to its last point, in points.
 HALF_BLOCK = (BLOCK - 1) / 2
+# The same for half a block.
+QUARTER_BLOCK = (BLOCK / 2 - 1) / 2
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples,
 # and by how much its phase may turn beyond it; channels that move faster are added point by point. With these the
 # error stays below -40 dB (default) and -37 dB (fast) for all waves and arrays of the tests.
@@ -55,8 +57,11 @@ SMALLEST_HALF_M = 1e-30
 # Lines, blocks and elements looked at to find the usual pace of the delay.
 SAMPLED_LINES = 12
 SAMPLED_BLOCKS = 12
-# The middle of this share of all paces becomes the pace of the fine rate.
-PACE_PERCENTILES = (3.0, 97.0)
+# So many waves and so many elements stand for all when the usual pace is sought.
+SAMPLED_PACES = 200
+CANDIDATE_PACES = 200
+# Time that a channel takes in halves of a block, and point by point, over that in a whole block; measured.
+HALVES_COST, POINTS_COST = 1.8, 7.0
 
 
 def preferred_input_hz(
@@ -102,7 +107,11 @@ class BlockPlan:
             raise ValueError("transmit_time_s: is missing")
         half = half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz
         half = min(half, LARGEST_HALF_BAND * sampling_hz)
-        pace_s = usual_pace_s(aperture, time, slowness)
+        # What a block follows, in seconds per point.
+        fine_hz = FINE_RATE[quality] * half
+        turn_hz = 2 * math.pi * demodulation_hz
+        reach_s = min(LARGEST_DRIFT[quality] / fine_hz, LARGEST_TURN_RAD[quality] / turn_hz) / HALF_BLOCK
+        pace_s = usual_pace_s(aperture, time, slowness, reach_s)
         self.step = min(MOST_STEPS, max(1, math.ceil(FINE_RATE[quality] * half * pace_s)))
         self.fine_hz, ratio = _fine_rate(self.step / pace_s, sampling_hz)
         self._span(time, t0_s, slowness, time_offset_s, sampling_hz)
@@ -354,8 +363,9 @@ def _per_half(aperture: Aperture, heights: FloatArray) -> NDArray[np.float32]:
     return np.ascontiguousarray(1 / np.maximum(half, SMALLEST_HALF_M), dtype=np.float32)
 
 
-def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slowness: float) -> float:
-    """By how much the delay usually grows from one point of a line to the next."""
+def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slowness: float, reach_s: float) -> float:
+    """By how much the delay usually grows from one point of a line to the next: the pace that costs least when
+    channels that differ from it by more than `reach_s` are taken in halves of blocks or point by point."""
     lines = np.unique(np.linspace(0, aperture.lines - 1, SAMPLED_LINES).astype(int))
     if aperture.count < 2:
         return 2 * aperture.spacing_m * slowness
@@ -366,9 +376,20 @@ def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slo
     cosines = aperture.receive_cosines(lines, places)
     if transmit.size == 0 or cosines.size == 0:
         return 2 * aperture.spacing_m * slowness
-    low, high = np.percentile(transmit, PACE_PERCENTILES)
-    low_rx, high_rx = np.percentile(cosines, PACE_PERCENTILES) * aperture.spacing_m * slowness
-    pace = float(low + high + low_rx + high_rx) / 2
+    receive = cosines * aperture.spacing_m * slowness
+    # All pairs of evenly picked waves and elements stand for all channels.
+    picked = [
+        np.sort(values)[np.linspace(0, len(values) - 1, SAMPLED_PACES).astype(int)] for values in (transmit, receive)
+    ]
+    paces = np.sort((picked[0][:, None] + picked[1]).reshape(-1))
+    candidates = np.linspace(paces[0], paces[-1], CANDIDATE_PACES)
+    within = [
+        np.searchsorted(paces, candidates + reach, side="right") - np.searchsorted(paces, candidates - reach)
+        for reach in (reach_s, reach_s * HALF_BLOCK / QUARTER_BLOCK)
+    ]
+    # Whole blocks cost least, halves more, single points most.
+    cost = within[0] + HALVES_COST * (within[1] - within[0]) + POINTS_COST * (len(paces) - within[1])
+    pace = float(candidates[cost.argmin()])
     return max(pace, 0.5 * aperture.spacing_m * slowness)
 
 
