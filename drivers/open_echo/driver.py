@@ -87,7 +87,7 @@ class OpenEchoDriver(SerialBoard):
         if stream.next(begun_ns + int(LOCK_S * 1e9)) is None:
             raise ProtocolError(
                 f"{port.identity.place}: sends no lines of {self._samples} samples; set the option samples to what the "
-                f"firmware was compiled with ({stream.skipped_bytes} bytes came that fit nothing)"
+                f"firmware was compiled with ({stream.counters.bytes_skipped} bytes came that fit nothing)"
             )
         self._stream = stream
 

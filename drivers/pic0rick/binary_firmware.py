@@ -63,11 +63,11 @@ class BinaryFirmware:
 
     @property
     def skipped_bytes(self) -> int:
-        return self._stream.skipped_bytes
+        return self._stream.counters.bytes_skipped
 
     @property
     def corrupt(self) -> int:
-        return self._stream.crc_errors
+        return self._stream.counters.crc_errors
 
     def knobs(self) -> Mapping[str, Knob]:
         file = self._file

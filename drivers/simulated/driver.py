@@ -215,6 +215,43 @@ class SimulatedDriver(Driver):
 
     # -- the scene -----------------------------------------------------------------------------------------------------
 
+    def renderer_for(
+        self,
+        sequence: Sequence,
+        frequency_hz: float,
+        samples: int,
+        gain: NDArray[np.float32],
+        output_level: float,
+        sampling_hz: float,
+    ) -> Renderer:
+        """Frames of the scene for somebody else's sequence (an emulated front-end's); `gain (samples,)` is a factor.
+        Only after `open`."""
+        file, field = self._opened, self._field()
+        pulse = _pulse(file.probe, frequency_hz)
+        model = replace(self._model(pulse, field), sampling_hz=sampling_hz)
+        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
+        depth = samples / sampling_hz * self._sound_speed_m_s / 2
+        still = reflectors(self._scene, field, min(depth, self._deepest_m), self._seed, share)
+        weights = np.where(np.isnan(sequence.delays_s), 0.0, 1.0)
+        background = render_background(model, sequence, weights, file.probe, still, field, samples)
+        usual = self._declared["output_level"].default
+        assert isinstance(usual, float)
+        return Renderer(
+            background,
+            file.probe,
+            field,
+            self._scene.needle(field),
+            self._noise,
+            FULL_SCALE * 10 ** (self._noise_db / 20),
+            self._level * pulse.amplitude * output_level / (usual or 1.0),
+            gain,
+            self._seed,
+        )
+
+    @property
+    def _deepest_m(self) -> float:
+        return self._declared["depth_m"].maximum * LONGEST_WAY_BACK
+
     @staticmethod
     def _transmits(slot: Slot) -> int:
         return int(slot.data.shape[0])
@@ -324,14 +361,23 @@ def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:
 
 def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
     """The usual knobs in the ranges of the probe's file; the front-end acts on those of the transmission and gain."""
-    usual = {"transmit_frequency_hz": file.probe.center_frequency_hz, "f_number": natural_f_number(file.probe, 1540.0)}
+    center, half_band = file.probe.center_frequency_hz, file.probe.fractional_bandwidth / 2
+    usual: dict[str, dict[str, float]] = {
+        "transmit_frequency_hz": {
+            "default": center,
+            "minimum": center * (1 - half_band),
+            "maximum": center * (1 + half_band),
+        },
+        "f_number": {"default": natural_f_number(file.probe, 1540.0)},
+    }
     knobs = {}
     for name in (*ON_DEVICE, *IN_PROCESSING):
-        knob = file.ranges.get(name) or KNOBS[name].narrowed(**({"default": usual[name]} if name in usual else {}))
+        knob = file.ranges.get(name) or KNOBS[name].narrowed(**usual.get(name, {}))
         knobs[name] = knob.on_device() if name in ON_DEVICE else knob
-    knobs["angle_count"] = knobs["angle_count"].narrowed(
-        maximum=min(knobs["angle_count"].maximum, file.probe.element_count)
-    )
+    count = knobs["angle_count"]
+    most = min(count.maximum, file.probe.element_count)
+    default = count.default if isinstance(count.default, int) else 1
+    knobs["angle_count"] = count.narrowed(maximum=most, default=int(min(default, most)))
     if scan in (Scan.FOCUSED, Scan.SYNTHETIC):
         count, rate, span = knobs["angle_count"], knobs["frame_rate_hz"], knobs["angle_span_rad"]
         knobs["angle_count"] = count.narrowed(default=int(min(MANY_TRANSMISSIONS, count.maximum)))

@@ -1,1 +1,1 @@
-"""How bytes get from a device to a driver. `usb` is imported in this room and by the emulated boards only."""
+"""How bytes reach a device. `usb` is imported in this room and by the emulated boards only."""

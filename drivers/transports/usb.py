@@ -22,6 +22,7 @@ import usb.core
 import usb.util
 
 from sonod.drivers.errors import AccessDenied, DeviceNotFound, Disconnected, DriverError, DriverTimeout
+from sonod.drivers.transports.usb_bus import udev_rule
 
 # libusb's error numbers.
 IO, ACCESS, NO_DEVICE, BUSY, TIMEOUT, OVERFLOW, PIPE, NO_MEMORY = -1, -3, -4, -6, -7, -8, -9, -11
@@ -81,18 +82,13 @@ def default_backend() -> Any:
     return backend
 
 
-def udev_rule(vendor_id: int, product_id: int) -> str:
-    """The line that lets the user at the seat, and the group plugdev, open the device."""
-    return (
-        f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vendor_id:04x}", ATTR{{idProduct}}=="{product_id:04x}", '
-        'MODE="0660", GROUP="plugdev", TAG+="uaccess"'
-    )
-
-
 def attached(backend: Any = None, accept: Callable[[int, int], bool] | None = None) -> Iterator[Identity]:
     """Every device on the bus (that `accept(vendor, product)`s), with its strings where they may be read."""
     for found in _found(backend, accept):
-        yield _identify(found)
+        try:
+            yield _identify(found)
+        finally:
+            usb.util.dispose_resources(found)
 
 
 def open_device(selector: Selector, backend: Any = None) -> UsbDevice:
@@ -317,7 +313,9 @@ def _identify(found: Any) -> Identity:
             strings[name] = (usb.util.get_string(found, index) or "") if index else ""
     except usb.core.USBError as error:
         name = f"USB device {found.idVendor:04x}:{found.idProduct:04x}"
-        refusal = str(translate(error, name, "strings", identity))
+        own = translate(error, name, "strings", identity)
+        # A stall means that the device has no strings, which is allowed.
+        refusal = "" if isinstance(own, Stalled) else str(own)
     except (ValueError, NotImplementedError):
         # pyusb: a device without a list of languages, which the rules allow when it has no strings.
         refusal = ""

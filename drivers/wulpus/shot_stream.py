@@ -5,44 +5,67 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.drivers.transports.byte_port import ByteBuffer, BytePort
+from sonod.drivers.errors import DriverTimeout
+from sonod.drivers.transports.byte_port import BytePort
+from sonod.drivers.transports.port_stream import PortStream
+from sonod.drivers.transports.resync import Framing, Resynchroniser, StreamCounters, Verdict
 from sonod.drivers.wulpus import protocol
 from sonod.drivers.wulpus.protocol import FRAME_BYTES, HEADER_BYTES, MAGIC, SHOT_NUMBERS, FrameHeader
+
+
+class ShotFraming(Framing):
+    """A magic and a fixed length, no checksum. The magic may occur inside samples: out of step, a frame is believed
+    only when another one begins right behind it."""
+
+    least_bytes = FRAME_BYTES
+
+    def __init__(self) -> None:
+        self.settings = protocol.MOST_SETTINGS
+        self._in_step = False
+
+    def look(self, head: bytes) -> Verdict:
+        header = protocol.parse_frame_header(head)
+        if header is None or header.setting >= self.settings:
+            self._in_step = False
+            return Verdict(skip=_to_magic(head))
+        inside = head.find(MAGIC, 1, FRAME_BYTES) >= 0
+        if inside or not self._in_step:
+            # Cut short, perhaps, with the next frame inside.
+            if len(head) < FRAME_BYTES + len(MAGIC):
+                return Verdict(need=FRAME_BYTES + len(MAGIC))
+            self._in_step = head.startswith(MAGIC, FRAME_BYTES)
+            if not self._in_step:
+                return Verdict(skip=_to_magic(head))
+        return Verdict(message=FRAME_BYTES)
 
 
 class ShotStream:
     """`next` gives the header of the next shot, `place` where it belongs in its image.
 
-    Counters: `lost_shots` numbers that never came, `duplicates` shots that came twice, `broken_images` images given up
-    because one of their shots is missing, `skipped_bytes` bytes that belong to no frame.
+    `counters.lost` are shots whose numbers never came; `broken_images` images given up because a shot is missing.
     """
 
     def __init__(self, port: BytePort) -> None:
-        self._port = port
-        self._buffer = ByteBuffer(port, 4 * FRAME_BYTES)
-        self._used = 0
-        self._locked = False
-        self.samples: NDArray[np.int16] = np.frombuffer(self._buffer.data, "<i2", protocol.SAMPLES, HEADER_BYTES)
+        self.counters = StreamCounters()
+        self.broken_images = 0
+        self._clock = port.clock
+        self._stream = PortStream(port, 4 * FRAME_BYTES)
+        self._framing = ShotFraming()
+        self._resync = Resynchroniser(self._stream, self._framing, self.counters, port.clock.now_ns)
+        self._frame = bytearray(FRAME_BYTES)
+        self.samples: NDArray[np.int16] = np.frombuffer(self._frame, "<i2", protocol.SAMPLES, HEADER_BYTES)
         self.first_byte_ns = 0
         self.shot_number = -1
-        self.lost_shots = 0
-        self.duplicates = 0
-        self.broken_images = 0
         self._shots = 1
         self._expected = 0
         self._image = -1
         # Number of the shot that began the present image.
         self._begun = 0
 
-    @property
-    def skipped_bytes(self) -> int:
-        return self._buffer.skipped
-
     def begin(self, shots: int) -> None:
-        """A configuration of so many settings has been sent: numbers begin again at 0."""
-        self._buffer.clear()
-        self._used = 0
-        self._shots = shots
+        """A configuration of so many settings is about to be sent: numbers begin again at 0."""
+        self._stream.clear()
+        self._framing.settings = self._shots = shots
         self.shot_number = -1
         self._expected = 0
         self._image = -1
@@ -50,52 +73,31 @@ class ShotStream:
 
     def drain(self, until_ns: int) -> None:
         """Throw away what comes until then."""
-        clock = self._port.clock
-        while clock.now_ns() < until_ns:
-            self._buffer.clear()
-            self._buffer.more(until_ns)
-        self._buffer.clear()
-        self._used = 0
+        self._stream.drain(until_ns)
 
     def next(self, deadline_ns: int) -> FrameHeader | None:
         """The next shot, its samples in `samples` until the next call; None when the time is over."""
-        buffer = self._buffer
-        if self._used:
-            buffer.take(self._used)
-            self._used = 0
-        while True:
-            if not self._fill(FRAME_BYTES, deadline_ns):
-                return None
-            header = protocol.parse_frame_header(buffer.data)
-            if header is not None and header.setting < self._shots:
-                # The magic may occur inside samples: once out of step, the next frame must begin right behind.
-                if not self._locked:
-                    if not self._fill(FRAME_BYTES + len(MAGIC), deadline_ns):
-                        # The last frame of a stream has nothing behind it; whoever waits on will see.
-                        return None
-                    self._locked = buffer.data.startswith(MAGIC, FRAME_BYTES, buffer.length)
-                if self._locked:
-                    self._used = FRAME_BYTES
-                    return header
-            self._locked = False
-            found = buffer.data.find(MAGIC, 1, buffer.length)
-            buffer.skip(found if found >= 0 else buffer.length - len(MAGIC) + 1)
+        try:
+            self._resync.next((deadline_ns - self._clock.now_ns()) / 1e9)
+        except DriverTimeout:
+            return None
+        self.first_byte_ns = self._stream.first_byte_ns
+        self._stream.read_into(memoryview(self._frame))
+        return protocol.parse_frame_header(self._frame)
 
     def place(self, shot: FrameHeader) -> int | None:
         """The index of a shot in its image, or None when it is of no use: it came twice, or the image is not whole."""
         number = shot.shot if self.shot_number < 0 else self.shot_number + _ahead(shot.shot, self.shot_number)
         if number <= self.shot_number:
-            self.duplicates += 1
+            self.counters.duplicates += 1
             return None
-        self.lost_shots += number - self.shot_number - 1
+        self.counters.lost += number - self.shot_number - 1
         self.shot_number = number
         if shot.setting == 0:
-            self._expected = 0
+            self._begun = number
         elif shot.setting != self._expected or number - shot.setting != self._begun:
             self._expected = -1
             return None
-        if shot.setting == 0:
-            self._begun = number
         self._expected = shot.setting + 1
         return shot.setting
 
@@ -107,12 +109,11 @@ class ShotStream:
         self.broken_images += lost
         return lost
 
-    def _fill(self, wanted: int, deadline_ns: int) -> bool:
-        there = self._buffer.length
-        done = self._buffer.fill(wanted, deadline_ns)
-        if there == 0 and self._buffer.length:
-            self.first_byte_ns = self._port.clock.now_ns()
-        return done
+
+def _to_magic(head: bytes) -> int:
+    """Bytes before the next place where a frame may begin."""
+    found = head.find(MAGIC, 1)
+    return found if found >= 0 else len(head) - len(MAGIC) + 1
 
 
 def _ahead(number: int, known: int) -> int:
