@@ -23,6 +23,10 @@ $(VENV)/.set-up: pyproject.toml meson.build meson.options cext/meson.build
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
 	touch $@
 
+$(VENV)/.foreign: $(VENV)/.set-up
+	$(BIN)/python -m pip install --quiet --group foreign
+	touch $@
+
 run: set-up
 	$(BIN)/sonod run $(ARGS)
 
@@ -33,7 +37,7 @@ lint: set-up
 types: set-up
 	$(BIN)/mypy
 
-test: lint types
+test: lint types $(VENV)/.foreign
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: set-up

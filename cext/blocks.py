@@ -204,7 +204,7 @@ class BlockPlan:
         """Resampling filter at `ratio` input samples per fine sample, for each fine sample plane by plane."""
         fine_rate = 1 / float(ratio)
         if ratio == 1:
-            x = np.arange(4) - 1.0
+            x = np.arange(4, dtype=np.float64) - 1.0
             weights = _sharpened(lambda place: np.where(np.abs(place) < 0.5, 1.0, 0.0), x[None], 1.0)
             left = 1
         else:
@@ -296,6 +296,7 @@ class BlockPlan:
         if partial.any():
             time = time64 if time64 is not None else time32
             own = np.zeros((transmits, aperture.lines, blocks * BLOCK), np.float32)
+            assert time is not None
             own[:, :, : aperture.count] = np.isfinite(time)
             if weight is not None:
                 own[:, :, : aperture.count] *= np.nan_to_num(weight, nan=0.0, posinf=0.0, neginf=0.0)

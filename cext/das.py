@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray, OutputBuffer, Scalar, checked_input, finite, positive
-from sonod.cext.blocks import BlockPlan
+from sonod.cext.blocks import BlockPlan, preferred_input_hz
+
+__all__ = ["QUALITIES", "DelayAndSum", "preferred_input_hz"]
 
 QUALITIES = ("exact", "default", "fast")
 

@@ -39,9 +39,10 @@ class Demodulator:
     cosine of amplitude A at f0 comes out with magnitude A. Sample m belongs to t = output_t0_s + m / output_hz.
 
     The low-pass has linear phase without delay, is flat to `half_bandwidth_hz` and 60 dB down from twice that on, at
-    the mirror image of the band and at what folds back from `output_hz`; the record counts as 0 beyond its ends. `output_hz` becomes the
-    nearest rate with a simple ratio to `sampling_hz`; read it back from the attribute. Records sampled below Nyquist
-    work as long as the band and its mirror image do not meet. `reference.demodulate` is the same in float64.
+    the mirror image of the band and at what folds back from `output_hz`; the record counts as 0 beyond its ends.
+    `output_hz` becomes the nearest rate with a simple ratio to `sampling_hz`; read it back from the attribute. Records
+    sampled below Nyquist work as long as the band and its mirror image do not meet. `reference.demodulate` is the
+    same in float64.
     """
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -35,6 +37,8 @@ from sonod.drivers.settings import Settings
 # Each part gets this long to end; together they stay within two seconds because they end almost at once.
 LEAVE_TIMEOUT_S = 1.5
 SUPERVISION_PERIOD_S = 0.5
+OPEN_POLL_S = 0.1
+STUCK_EXIT_CODE = 1
 
 
 class Daemon:
@@ -61,7 +65,7 @@ class Daemon:
         self._ready = False
         self.publisher = Publisher(
             (config.publish.endpoint, *config.publish.also),
-            config.publish.high_water_frames,
+            config.publish.high_water_messages,
             self.session,
             self._standing,
         )
@@ -117,14 +121,22 @@ class Daemon:
         viewer = None if self._viewer is None else self._viewer.url
         return Addresses(self.publisher.endpoints, self.control.endpoint, viewer)
 
-    def start(self) -> None:
-        """Begin; ConfigError when the driver's URI or the initial settings can never work."""
+    def start(self, leave: threading.Event | None = None) -> None:
+        """Begin, and wait until the device has been tried, or until `leave` is set.
+
+        ConfigError when the driver's URI or the initial settings can never work.
+        """
         self.publisher.start()
         self._runner.start()
         self._recorder.launch()
         self.control.start()
         self.reader.start()
-        self.reader.opened.result()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                self.reader.opened.result(OPEN_POLL_S)
+                break
+            if leave is not None and leave.is_set():
+                return
         self._start_viewer()
         self._ready = True
         self._log.info(
@@ -136,13 +148,13 @@ class Daemon:
         if self._viewer is not None:
             self._viewer.check()
 
-    def stop(self) -> None:
-        """End everything, transmission first."""
+    def stop(self) -> tuple[str, ...]:
+        """End everything, transmission first; the names of threads that did not end, () when all is well."""
         stuck = [
             name
             for name, left in (
                 ("reader", self.reader.leave(LEAVE_TIMEOUT_S)),
-                ("planner", self._leave_planner()),
+                ("planner", self.planner.leave(LEAVE_TIMEOUT_S)),
                 ("recorder", self._recorder.leave(LEAVE_TIMEOUT_S)),
                 ("runner", self._runner.leave(LEAVE_TIMEOUT_S)),
                 ("control", self.control.leave(LEAVE_TIMEOUT_S)),
@@ -155,12 +167,9 @@ class Daemon:
             stuck.append("publisher")
         if stuck:
             self._log.error("threads_stuck", threads=stuck)
-        if self._ready:
+        elif self._ready:
             self._log.info("stopped")
-
-    def _leave_planner(self) -> bool:
-        self.planner.leave()
-        return True
+        return tuple(stuck)
 
     def _start_viewer(self) -> None:
         config = self.config.viewer
@@ -246,12 +255,15 @@ def run(config: Config, ready: Callable[[Daemon], None] | None = None) -> None:
     daemon = Daemon(config)
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        daemon.start()
-        if ready is not None:
+        daemon.start(leave)
+        if ready is not None and not leave.is_set():
             ready(daemon)
         while not leave.wait(SUPERVISION_PERIOD_S):
             daemon.supervise()
     finally:
-        daemon.stop()
+        stuck = daemon.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if stuck:
+            # A driver or a library that does not come back: the end of the process closes the device for it.
+            os._exit(STUCK_EXIT_CODE)

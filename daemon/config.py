@@ -58,7 +58,7 @@ class AcquireSection(Section):
 class PublishSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5555"
     also: tuple[Endpoint, ...] = ()
-    high_water_frames: int = Field(default=4, ge=1, le=1000)
+    high_water_messages: int = Field(default=16, ge=1, le=1000)
 
     @field_validator("also", mode="before")
     @classmethod

@@ -74,6 +74,8 @@ class Planner:
         self._plan: Plan | None = None
         self._lock = threading.Lock()
         self._waiting = 0
+        self._idle = threading.Event()
+        self._idle.set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sonod-planner")
         self._log = structlog.get_logger()
 
@@ -110,14 +112,25 @@ class Planner:
         self._waiting += 1
         return self._executor.submit(self._change, changes, expected_revision)
 
-    def leave(self) -> None:
-        """Cancel what waits and end the thread."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def leave(self, timeout_s: float) -> bool:
+        """Cancel what waits and end the thread; False when that took longer than allowed."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if not self._idle.wait(timeout_s):
+            return False
+        self._executor.shutdown(wait=True)
+        return True
 
     # -- the planner's thread --------------------------------------------------------------------------------------
 
     def _change(self, changes: Mapping[str, object], expected_revision: int | None) -> Change:
         self._waiting -= 1
+        self._idle.clear()
+        try:
+            return self._change_now(changes, expected_revision)
+        finally:
+            self._idle.set()
+
+    def _change_now(self, changes: Mapping[str, object], expected_revision: int | None) -> Change:
         with self._lock:
             handover, plan, applied = self._make(changes, expected_revision)
         settings = handover.configuration.settings

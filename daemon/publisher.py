@@ -37,7 +37,7 @@ class Publisher:
     def __init__(
         self,
         endpoints: Sequence[str],
-        high_water_frames: int,
+        high_water_messages: int,
         session: Session,
         standing: Callable[[], Sequence[Notice]],
     ) -> None:
@@ -54,7 +54,7 @@ class Publisher:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._socket.setsockopt(zmq.SNDHWM, high_water_frames)
+        self._socket.setsockopt(zmq.SNDHWM, high_water_messages)
         self._socket.setsockopt(zmq.RCVHWM, 1000)
         self._socket.setsockopt(zmq.MAXMSGSIZE, UPSTREAM_LIMIT_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -157,7 +157,12 @@ class Publisher:
         return news
 
     def _send_frame(self, message: Outgoing) -> None:
-        header = encode_header(message.published_at(self._session.monotonic_ns()))
+        try:
+            header = encode_header(message.published_at(self._session.monotonic_ns()))
+        except ValueError as error:
+            # Something that JSON cannot say, such as NaN in a geometry: the frame is lost, the others are not.
+            self._log.error("encoding_failed", topic=message.topic.decode(), reason=str(error))
+            return
         self._send([message.topic, header, message.payload])
 
     def _send_notice(self, notice: Notice) -> None:

@@ -20,10 +20,12 @@ from sonod.daemon.pipeline.product import Product
 from sonod.daemon.ring import Place, SlotRing
 from sonod.daemon.session import Session
 from sonod.daemon.stages import StageTable
+from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.frame import Configuration, GroundTruth
 
 # How long the thread sleeps at most before it looks whether it must end.
 TAKE_TIMEOUT_S = 0.2
+SEND_ORDER = {name: place for place, name in enumerate(PRODUCTS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,8 @@ class Runner:
             self.stages.add(name, duration_ns)
         self.stages.add("processing", processed_ns - dequeued_ns)
         losses = Losses(place.device_lost, place.ring_lost, self.failed)
-        for product in products:
+        # The picture first: for a subscriber that cannot take everything, the rest is what is dropped.
+        for product in sorted(products, key=lambda product: SEND_ORDER.get(product.name, len(SEND_ORDER))):
             if not self._outlet.put(self._message(place, installed, product, losses, dequeued_ns, processed_ns)):
                 self.failed += 1
         self.processed += 1

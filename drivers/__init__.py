@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 TABLE: dict[str, str] = {
     "sim": "sonod.drivers.simulated.driver:SimulatedDriver",
     "replay": "sonod.drivers.replay.driver:ReplayDriver",
+    "pic0rick": "sonod.drivers.pic0rick.driver:Pic0rickDriver",
+    "ultr4rick": "sonod.drivers.pic0rick.driver:Ultr4rickDriver",
+    "wulpus": "sonod.drivers.wulpus.driver:WulpusDriver",
+    "open-echo": "sonod.drivers.open_echo.driver:OpenEchoDriver",
+    "interson": "sonod.drivers.interson.driver:IntersonDriver",
+    "un0rick": "sonod.drivers.un0rick.driver:Un0rickDriver",
     "bulk": "sonod.drivers.bulk.driver:BulkDriver",
 }
 ENTRY_POINT_GROUP = "sonod.drivers"

@@ -11,14 +11,18 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sonod.drivers.errors import ProbeFileError
-from sonod.drivers.probe import Probe
+from sonod.drivers.probe import ArrayKind, Probe
 from sonod.drivers.settings import KNOBS, Knob
 
 # More elements than any array in use; a larger number is a slip of the pen.
 MOST_ELEMENTS = 4096
+
+# Folders of config/ in which shipped files are looked for by name.
+PROBES, BOARDS = "probes", "boards"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -39,9 +43,9 @@ class _Strict(BaseModel):
 
 class _Probe(_Strict):
     name: Annotated[str, Field(min_length=1)]
-    kind: Literal["linear", "curvilinear", "phased"]
-    elements: Annotated[int, Field(ge=1, le=MOST_ELEMENTS)]
-    pitch_m: Positive
+    kind: Literal["linear", "curvilinear", "phased", "single"]
+    elements: Annotated[int, Field(ge=1, le=MOST_ELEMENTS)] = 1
+    pitch_m: Positive | None = None
     radius_m: Positive | None = None
     element_width_m: Positive | None = None
     element_height_m: Positive | None = None
@@ -61,7 +65,9 @@ class _Probe(_Strict):
             )
         if (self.radius_m is not None) != (self.kind == "curvilinear"):
             raise ValueError("radius_m belongs to a curvilinear probe, and only to one")
-        if self.element_width_m is not None and self.element_width_m > self.pitch_m:
+        if (self.pitch_m is None) != (self.kind == "single") or (self.kind == "single" and self.elements != 1):
+            raise ValueError("elements and pitch_m belong to every array, and not to a single element")
+        if self.pitch_m is not None and self.element_width_m is not None and self.element_width_m > self.pitch_m:
             raise ValueError(
                 f"element_width_m must not exceed pitch_m, got {self.element_width_m:g} > {self.pitch_m:g}"
             )
@@ -82,17 +88,27 @@ class _File(_Strict):
 
 def probe_names() -> tuple[str, ...]:
     """Names of the probes that come with sonod."""
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if _is_toml(entry)))
+    return _names(PROBES)
 
 
 def load_probe(name_or_path: str) -> ProbeFile:
     """The probe of a shipped name, or of a file; ProbeFileError lists everything that is wrong with it."""
-    if name_or_path in probe_names():
-        entry = _shipped() / f"{name_or_path}.toml"
+    return _load(name_or_path, PROBES)
+
+
+def load_board(name_or_path: str) -> ProbeFile:
+    """The same for the transducer on a board, whose shipped files are in config/boards."""
+    return _load(name_or_path, BOARDS)
+
+
+def _load(name_or_path: str, folder: str) -> ProbeFile:
+    names = _names(folder)
+    if name_or_path in names:
+        entry = _shipped(folder) / f"{name_or_path}.toml"
         return _parse(entry.read_text("utf-8"), f"{name_or_path}.toml")
     path = Path(name_or_path).expanduser()
     if path.suffix != ".toml" and not path.exists():
-        known = ", ".join(probe_names())
+        known = ", ".join(names)
         raise ProbeFileError([f"probe {name_or_path!r}: not known; there are {known}, or name a .toml file"])
     try:
         return _parse(path.read_text("utf-8"), str(path))
@@ -101,8 +117,12 @@ def load_probe(name_or_path: str) -> ProbeFile:
         raise ProbeFileError([f"{path}: cannot be read ({reason}); check the path"]) from error
 
 
-def _shipped() -> Traversable:
-    return files("sonod") / "config" / "probes"
+def _names(folder: str) -> tuple[str, ...]:
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in _shipped(folder).iterdir() if _is_toml(entry)))
+
+
+def _shipped(folder: str) -> Traversable:
+    return files("sonod") / "config" / folder
 
 
 def _is_toml(entry: Traversable) -> bool:
@@ -144,6 +164,17 @@ def _build(said: _Probe) -> Probe:
     bandwidth = (high - low) / center
     height = said.element_height_m or 0.0
     focus = said.elevation_focus_m or math.inf
+    if said.pitch_m is None:
+        return Probe(
+            said.name,
+            ArrayKind.SINGLE,
+            np.zeros((1, 3)),
+            center,
+            bandwidth,
+            said.element_width_m or 0.0,
+            height,
+            focus,
+        )
     if said.radius_m is not None:
         return Probe.curvilinear(
             said.name,

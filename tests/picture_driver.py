@@ -33,6 +33,7 @@ class PictureDriver(Driver):
         self.tokens: queue.Queue[Exception | None] = queue.Queue()
         self.open_errors: list[Exception] = []
         self.apply_errors: list[Exception] = []
+        self.columns = COLUMNS
         self.opens = 0
         self.transmitting = False
 
@@ -67,11 +68,11 @@ class PictureDriver(Driver):
             sequence=Sequence((event,)),
             kind=DataKind.IMAGE,
             sample_format=SampleFormat.LOG8,
-            shape=(rows, COLUMNS),
+            shape=(rows, self.columns),
             dtype=np.dtype(np.uint8),
             sampling_hz=20e6,
             sound_speed_m_s=1540.0,
-            image=PixelGrid(rows, COLUMNS, -1.5e-3, 0.0, 1e-3, 1e-3),
+            image=PixelGrid(rows, self.columns, -1.5e-3, 0.0, 1e-3, 1e-3),
         )
         return Configuration(settings, acquisition)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.tree
 ROOMS = ("cext", "drivers", "daemon", "client")
 # What a room may import beside itself.
 ALLOWED = {

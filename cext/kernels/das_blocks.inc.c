@@ -279,28 +279,87 @@ INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place 
     return bits;
 }
 
+/* The two halves of a block: offsets of their points from its middle, and the squares. */
+typedef struct {
+    v8f ramp0, ramp1, square0, square1;
+} block_ramp;
+
+INLINE block_ramp ramp_of_block(void) {
+    block_ramp ramp = {load8(RAMP), load8(RAMP + 8), load8(RAMP), load8(RAMP + 8)};
+    ramp.square0 = ramp.ramp0 * ramp.ramp0;
+    ramp.square1 = ramp.ramp1 * ramp.ramp1;
+    KEEP8(ramp.ramp0);
+    KEEP8(ramp.ramp1);
+    KEEP8(ramp.square0);
+    KEEP8(ramp.square1);
+    return ramp;
+}
+
+/* One component of one half: the sample between `before` and `after`. */
+INLINE v8f between(const float *restrict before, const float *restrict after, v8f share) {
+    v8f first = load8(before);
+    KEEP8(first);
+    return fma8(share, load8(after) - first, first);
+}
+
 /* Adds one channel to a block; `weight` is NULL or one for each point. */
 INLINE void add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
-                      const float *restrict weight, v8f sum[4]) {
-    const v8f delta = splat8(channels->delta[own]), drift = splat8(channels->drift[own]);
-    const v8f c0 = splat8(channels->c0[own]), c1 = splat8(channels->c1[own]), c2 = splat8(channels->c2[own]);
-    const v8f s0 = splat8(channels->s0[own]), s1 = splat8(channels->s1[own]), s2 = splat8(channels->s2[own]);
+                      block_ramp ramp, const float *restrict weight, v8f sum[4]) {
     const float *restrict before = planes + (size_t)channels->trace[own] * trace_floats + channels->offset[own];
     const float *restrict after = before + channels->next[own];
-    for (int half = 0; half < 2; half++) {
-        const v8f k = load8(RAMP + 8 * half), square = k * k;
-        const v8f share = fma8(k, drift, delta);
-        v8f c = fma8(square, c2, fma8(k, c1, c0)), s = fma8(square, s2, fma8(k, s1, s0));
-        if (weight) {
-            const v8f w = load8(weight + 8 * half);
-            c = c * w;
-            s = s * w;
-        }
-        const v8f re0 = load8(before + 8 * half), im0 = load8(before + row + 8 * half);
-        const v8f re = fma8(share, load8(after + 8 * half) - re0, re0);
-        const v8f im = fma8(share, load8(after + row + 8 * half) - im0, im0);
-        sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
-        sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
+    v8f c_low, c_high, s_low, s_high;
+    {
+        const v8f two = splat8(channels->c2[own]), one = splat8(channels->c1[own]), none = splat8(channels->c0[own]);
+        c_low = fma8(ramp.square0, two, fma8(ramp.ramp0, one, none));
+        c_high = fma8(ramp.square1, two, fma8(ramp.ramp1, one, none));
+    }
+    {
+        const v8f two = splat8(channels->s2[own]), one = splat8(channels->s1[own]), none = splat8(channels->s0[own]);
+        s_low = fma8(ramp.square0, two, fma8(ramp.ramp0, one, none));
+        s_high = fma8(ramp.square1, two, fma8(ramp.ramp1, one, none));
+    }
+    if (weight) {
+        const v8f low = load8(weight), high = load8(weight + 8);
+        c_low = c_low * low;
+        s_low = s_low * low;
+        c_high = c_high * high;
+        s_high = s_high * high;
+    }
+    const v8f delta = splat8(channels->delta[own]), drift = splat8(channels->drift[own]);
+    const v8f share_low = fma8(ramp.ramp0, drift, delta), share_high = fma8(ramp.ramp1, drift, delta);
+    const v8f re_low = between(before, after, share_low), im_low = between(before + row, after + row, share_low);
+    sum[0] = fma8(-im_low, s_low, fma8(re_low, c_low, sum[0]));
+    sum[1] = fma8(im_low, c_low, fma8(re_low, s_low, sum[1]));
+    const v8f re_high = between(before + 8, after + 8, share_high);
+    const v8f im_high = between(before + row + 8, after + row + 8, share_high);
+    sum[2] = fma8(-im_high, s_high, fma8(re_high, c_high, sum[2]));
+    sum[3] = fma8(im_high, c_high, fma8(re_high, s_high, sum[3]));
+}
+
+/* Adds listed channels to a block. */
+static __attribute__((noinline)) void add_plain(const float *restrict planes, size_t row, size_t trace_floats,
+                                                const party *channels, const uint8_t *restrict list, size_t count,
+                                                v8f total[4]) {
+    const block_ramp ramp = ramp_of_block();
+    v8f sum[4] = {total[0], total[1], total[2], total[3]};
+    for (size_t i = 0; i < count; i++)
+        add_block(planes, row, trace_floats, channels, list[i], ramp, NULL, sum);
+    for (int i = 0; i < 4; i++)
+        total[i] = sum[i];
+}
+
+/* Adds listed channels whose window is taken point by point. */
+static __attribute__((noinline)) void add_edges(const float *restrict planes, size_t row, size_t trace_floats,
+                                                const party *channels, const uint8_t *restrict list, size_t count,
+                                                int window, const float *restrict per_half,
+                                                const float *restrict lateral, v8f total[4]) {
+    const block_ramp ramp = ramp_of_block();
+    for (size_t i = 0; i < count; i++) {
+        float weight[BLOCK];
+        const v8f own = splat8(lateral[list[i]]);
+        store8(weight, window8(window, own * load8(per_half)));
+        store8(weight + 8, window8(window, own * load8(per_half + 8)));
+        add_block(planes, row, trace_floats, channels, list[i], ramp, weight, total);
     }
 }
 
@@ -422,18 +481,10 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
             }
         }
     }
-    v8f sum[4] = {total[0], total[1], total[2], total[3]};
-    for (size_t i = 0; i < plain_count; i++)
-        add_block(planes, row, trace_floats, &channels, plain[i], NULL, sum);
-    for (size_t i = 0; i < edge_count; i++) {
-        float weight[BLOCK];
-        const v8f own = splat8(lateral[edge[i]]);
-        store8(weight, window8(plan->window, own * load8(place->per_half)));
-        store8(weight + 8, window8(plan->window, own * load8(place->per_half + 8)));
-        add_block(planes, row, trace_floats, &channels, edge[i], weight, sum);
-    }
-    for (int i = 0; i < 4; i++)
-        total[i] = sum[i];
+    if (plain_count)
+        add_plain(planes, row, trace_floats, &channels, plain, plain_count, total);
+    if (edge_count)
+        add_edges(planes, row, trace_floats, &channels, edge, edge_count, plan->window, place->per_half, lateral, total);
     if (!bent_count)
         return;
     float of_quadratic[BLOCK];

@@ -72,7 +72,7 @@ INLINE void add_channel(const sonod_das_exact *plan, const float *restrict trace
         weight[j] *= window_weight(plan->window, u[j]);
     if (plan->demodulation == 0) {
         for (int j = 0; j < EXACT_BLOCK; j++) {
-            const float before = trace[index[j]], after = trace[index[j] + step];
+            const float before = finite_or_zero(trace[index[j]]), after = finite_or_zero(trace[index[j] + step]);
             sum_re[j] += weight[j] * (before + share[j] * (after - before));
         }
         return;
@@ -80,8 +80,9 @@ INLINE void add_channel(const sonod_das_exact *plan, const float *restrict trace
     float re[EXACT_BLOCK], im[EXACT_BLOCK];
     for (int j = 0; j < EXACT_BLOCK; j++) {
         const float *pair = trace + 2 * index[j], *next = pair + 2 * step;
-        re[j] = pair[0] + share[j] * (next[0] - pair[0]);
-        im[j] = pair[1] + share[j] * (next[1] - pair[1]);
+        const float re0 = finite_or_zero(pair[0]), im0 = finite_or_zero(pair[1]);
+        re[j] = re0 + share[j] * (finite_or_zero(next[0]) - re0);
+        im[j] = im0 + share[j] * (finite_or_zero(next[1]) - im0);
     }
     for (int j = 0; j < EXACT_BLOCK; j++) {
         float sine, cosine;

@@ -1,12 +1,5 @@
 /* Raw samples to filtered, demodulated traces. */
 
-/* A sample as float; NaN and infinities become 0. */
-INLINE float finite_or_zero(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (bits & 0x7f800000u) == 0x7f800000u ? 0.0f : x;
-}
-
 #define CONVERT(label, sample_type, sum_type, to_float)                                                                \
     static void convert_##label(const sample_type *restrict raw, const float *restrict gain, size_t samples,           \
                                 int remove_offset, float *restrict trace) {                                            \

@@ -70,6 +70,14 @@ INLINE v8f sqrt8(v8f x) {
 #endif
 }
 
+/* Keeps a value in a register: the compiler would else read a constant or a sample again from memory for every use,
+   and the two load ports are what the inner loop has least of. */
+#if defined(__AVX__)
+#define KEEP8(value) __asm__("" : "+x"(value))
+#else
+#define KEEP8(value) (void)(value)
+#endif
+
 /* Where the mask is set (all ones) `yes`, else `no`. */
 INLINE v8f select8(v8i mask, v8f yes, v8f no) { return (v8f)((mask & (v8i)yes) | (~mask & (v8i)no)); }
 INLINE v8f min8(v8f a, v8f b) { return select8(a < b, a, b); }
@@ -92,6 +100,13 @@ INLINE v8f sums8(const v8f a[8]) {
                   __builtin_shuffle(pair[2 * i], pair[2 * i + 1], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
     return __builtin_shuffle(quad[0], quad[1], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
            __builtin_shuffle(quad[0], quad[1], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+}
+
+/* A sample as float; NaN and infinities become 0. */
+INLINE float finite_or_zero(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000u) == 0x7f800000u ? 0.0f : x;
 }
 
 /* sin and cos of 2 pi p for |p| <= 0.5, by half angles and Taylor polynomials; error below 4e-7. */

@@ -139,7 +139,7 @@ class LinesGeometry(Geometry):
 class ChannelGeometry(Geometry):
     """Raw traces. Sample n of transmit i was taken at t0_s[i] + n / sampling_hz after that transmit's time zero.
 
-    `delays_s[i][k]` is when element k fires (null = silent); `receive_elements[i][c]` the element of channel c
+    `delays_s[i][j]` is when element `transmit_elements[i][j]` fires; `receive_elements[i][c]` the element of channel c
     (-1 = not measured). `demodulation_hz` is 0 for RF; an IQ payload has one more axis behind these three, I and Q.
     """
 
@@ -148,7 +148,8 @@ class ChannelGeometry(Geometry):
 
     transmit_kind: str
     element_positions_m: Vectors
-    delays_s: tuple[tuple[float | None, ...], ...]
+    transmit_elements: tuple[tuple[int, ...], ...]
+    delays_s: tuple[tuple[float, ...], ...]
     origins_m: Vectors
     angles_rad: tuple[float, ...]
     receive_elements: tuple[tuple[int, ...], ...]

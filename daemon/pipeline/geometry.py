@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
 from sonod.client.wire.geometry import ChannelGeometry, ImageGeometry, LinesGeometry, Sector, Vector
 from sonod.drivers.frame import Acquisition, LineGeometry, PixelGrid
@@ -26,13 +26,15 @@ def channel_geometry(acquisition: Acquisition) -> ChannelGeometry:
     """Raw traces, with all that a client needs to beamform them."""
     sequence = acquisition.sequence
     first, second, third = acquisition.shape[:3]
+    # Only what fires: a scan of thousands of single elements would otherwise describe millions of silent ones.
+    firing = [np.flatnonzero(np.isfinite(event.delays_s)) for event in sequence.events]
     return ChannelGeometry(
         shape=(first, second, third),
         transmit_kind=sequence.events[0].kind.value,
         element_positions_m=vectors(acquisition.probe.element_positions_m),
+        transmit_elements=tuple(tuple(elements.tolist()) for elements in firing),
         delays_s=tuple(
-            tuple(None if math.isnan(delay) else delay for delay in event.delays_s.tolist())
-            for event in sequence.events
+            tuple(event.delays_s[elements].tolist()) for event, elements in zip(sequence.events, firing, strict=True)
         ),
         origins_m=vectors(sequence.origins_m),
         angles_rad=tuple(sequence.angles_rad.tolist()),

@@ -19,6 +19,14 @@ from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.errors import DeviceNotFound
 
 BOARDS: dict[str, str] = {
+    "pic0rick": "sonod.drivers.emulated.pic0rick:Pic0rick",
+    "pic0rick-binary": "sonod.drivers.emulated.p0rk:P0rkBoard",
+    "ultr4rick": "sonod.drivers.emulated.p0rk:Ultr4rickBoard",
+    "wulpus": "sonod.drivers.emulated.wulpus:Wulpus",
+    "wulpus-pro": "sonod.drivers.emulated.wulpus:WulpusPro",
+    "open-echo": "sonod.drivers.emulated.open_echo:OpenEcho",
+    "interson": "sonod.drivers.emulated.interson:EmulatedInterson",
+    "un0rick": "sonod.drivers.emulated.un0rick:EmulatedUn0rick",
     "bulk": "sonod.drivers.emulated.bulk:BulkFrontEnd",
 }
 

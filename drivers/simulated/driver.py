@@ -361,14 +361,23 @@ def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:
 
 def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
     """The usual knobs in the ranges of the probe's file; the front-end acts on those of the transmission and gain."""
-    usual = {"transmit_frequency_hz": file.probe.center_frequency_hz, "f_number": natural_f_number(file.probe, 1540.0)}
+    center, half_band = file.probe.center_frequency_hz, file.probe.fractional_bandwidth / 2
+    usual: dict[str, dict[str, float]] = {
+        "transmit_frequency_hz": {
+            "default": center,
+            "minimum": center * (1 - half_band),
+            "maximum": center * (1 + half_band),
+        },
+        "f_number": {"default": natural_f_number(file.probe, 1540.0)},
+    }
     knobs = {}
     for name in (*ON_DEVICE, *IN_PROCESSING):
-        knob = file.ranges.get(name) or KNOBS[name].narrowed(**({"default": usual[name]} if name in usual else {}))
+        knob = file.ranges.get(name) or KNOBS[name].narrowed(**usual.get(name, {}))
         knobs[name] = knob.on_device() if name in ON_DEVICE else knob
-    knobs["angle_count"] = knobs["angle_count"].narrowed(
-        maximum=min(knobs["angle_count"].maximum, file.probe.element_count)
-    )
+    count = knobs["angle_count"]
+    most = min(count.maximum, file.probe.element_count)
+    default = count.default if isinstance(count.default, int) else 1
+    knobs["angle_count"] = count.narrowed(maximum=most, default=int(min(default, most)))
     if scan in (Scan.FOCUSED, Scan.SYNTHETIC):
         count, rate, span = knobs["angle_count"], knobs["frame_rate_hz"], knobs["angle_span_rad"]
         knobs["angle_count"] = count.narrowed(default=int(min(MANY_TRANSMISSIONS, count.maximum)))

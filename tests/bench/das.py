@@ -2,8 +2,8 @@
 
     python tests/bench/das.py [--transmits 1 11] [--threads 1 2] [--quality fast default exact] [--json]
 
-Common work: 128 elements of 0.3 mm, baseband at 20 MS/s of 5 MHz echoes, 1536 samples, 384 x 607 points from 5 to 50 mm,
-f-number 1.75, rectangular window, plane waves. Times include everything from float32 baseband of the channels to
+Common work: 128 elements of 0.3 mm, baseband at 20 MS/s of 5 MHz echoes, 1536 samples, 384 x 607 points from 5 to
+50 mm, f-number 1.75, rectangular window, plane waves. Times include everything from float32 baseband of the channels to
 float32 baseband of the image. An active point is one point x element x transmission inside the aperture.
 """
 
@@ -103,8 +103,8 @@ def main() -> None:
                 if not options.json:
                     print(
                         f"{transmits:3d} tx  {quality:8s} {threads} threads  {options.set:5s}  "
-                        f"{1e3 * median:8.2f} ms (best {1e3 * min(times):.2f})  {points / median / 1e9:.2f} G active/s  "
-                        f"plan {plan_ms:.0f} ms"
+                        f"{1e3 * median:8.2f} ms (best {1e3 * min(times):.2f})  {points / median / 1e9:.2f} "
+                        f"G active/s  plan {plan_ms:.0f} ms"
                     )
     if options.json:
         print(json.dumps(results, indent=1))

@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from daemon_bench import PATIENCE_S, Bench, threads
-from picture_driver import COLUMNS, ROWS
+from picture_driver import COLUMNS, ROWS, PictureDriver
 
 from sonod.client.subscriber import Subscriber
 from sonod.client.wire.notices import SettingsNotice, StateNotice
@@ -263,7 +263,11 @@ def test_failure_of_one_frame_is_counted_and_the_next_is_shown(bench: Bench, mon
 
 
 def test_slow_subscriber_changes_nothing_for_the_others(start: Start) -> None:
-    bench = start(publish={"high_water_frames": 1})
+    def widen(driver: PictureDriver) -> None:
+        driver.columns = 20_000
+
+    # Frames of 120 kB: 200 of them are far more than all the buffers in between hold.
+    bench = start(widen)
     idle = Subscriber(bench.daemon.addresses.frames[0])
     sleeper = idle.messages("state", "bmode", timeout_s=PATIENCE_S)
     next(sleeper)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +146,30 @@ def test_attenuation_sinks_deep_echoes_into_the_noise() -> None:
     lossy = Running("sim:cyst?attenuation=2&noise_db=-200").read()
     deep = slice(2000, 2600)
     assert lossy[..., deep].std() < 0.2 * clear[..., deep].std()
+
+
+@pytest.mark.parametrize("elements", [1, 2, 9])
+@pytest.mark.parametrize("sequence", ["plane", "diverging", "focused", "synthetic"])
+def test_a_small_probe_of_ones_own_is_simulated(elements: int, sequence: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        f"""[probe]
+        name = "own"
+        kind = "linear"
+        elements = {elements}
+        pitch_m = 0.5e-3
+        band_hz = [2e6, 4e6]
+        sampling_hz = 12e6
+        [settings.depth_m]
+        default = 0.02
+        maximum = 0.03"""
+    )
+    running = Running(f"sim:cyst?probe={path}&sequence={sequence}")
+    data = running.read()
+    assert data.shape[1] == elements
+    assert np.abs(data.astype(np.int32)).max() > 100
+    knob = running.driver.knobs()["transmit_frequency_hz"]
+    assert (knob.minimum, knob.maximum) == pytest.approx((2e6, 4e6))
 
 
 # -- settings act -----------------------------------------------------------------------------------------------------
