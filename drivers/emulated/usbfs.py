@@ -105,6 +105,7 @@ class UsbfsFront:
         self.bus = Bus()
         self._nodes: list[_Node] = []
         self._leaving = threading.Event()
+        self._refreshing = threading.Lock()
         for name in ("sys/bus/usb/devices", "sys/devices/pci0000:00/0000:00:14.0/usb1", "sys/class", "run/udev/data"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for name in ("dev/bus/usb/001", "dev/.node", "ioctl/dev/bus/usb/001"):
@@ -125,6 +126,10 @@ class UsbfsFront:
 
     def refresh(self) -> None:
         """Bring the tree to what is plugged in now."""
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         ports = {id(port): port for port in self.bus.ports}
         for node in [node for node in self._nodes if id(node.port) not in ports]:
             self._nodes.remove(node)
@@ -392,9 +397,7 @@ class _Session:
         )
         urb = _Urb(argument, kind, endpoint, flags, buffer, length, context, stream)
         faults = self._device.faults
-        if self._held_bytes + length > BUDGET_BYTES or (
-            faults.open_fault is OpenFault.MEMORY and kind != CONTROL
-        ):
+        if self._held_bytes + length > BUDGET_BYTES or (faults.open_fault is OpenFault.MEMORY and kind != CONTROL):
             return -1, errno.ENOMEM
         if kind == CONTROL:
             setup = Setup.from_bytes(self._memory(buffer, 8))

@@ -56,7 +56,7 @@ class RingStream(ByteStream):
             raise DriverError(f"{device.name}: transfers of {transfer_bytes} bytes are not whole packets of {packet}")
         if depth * transfer_bytes > MOST_IN_FLIGHT_BYTES:
             raise DriverError(
-                f"{device.name}: {depth} transfers of {transfer_bytes} bytes are more than {MOST_IN_FLIGHT_BYTES} bytes; "
+                f"{device.name}: {depth} transfers of {transfer_bytes} bytes exceed {MOST_IN_FLIGHT_BYTES} bytes; "
                 + usbfs_budget()
             )
         self._device = device
