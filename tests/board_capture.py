@@ -1,6 +1,6 @@
 """Captures of serial boards: raw bytes as they came from the device, with a header that says from which.
 
-`NAME.bin` holds the bytes, `NAME.json` the header: device, firmware, who, when, the configuration that was in force, and
+`NAME.bin` holds the bytes, `NAME.json` the header: device, firmware, who, when, the URI that it was read with, and
 what a driver must make of it. Those here come from emulated boards and say so; one from a real board is worth more.
 """
 
@@ -15,7 +15,7 @@ from sonod.drivers.emulated.clock import ManualClock
 from sonod.drivers.pacing import Clock
 from sonod.drivers.transports.byte_port import BytePort, Identity
 
-CAPTURES = Path(__file__).parent / "captures"
+CAPTURES = Path(__file__).parent / "drivers" / "captures"
 
 
 class CapturePort(BytePort):
@@ -52,7 +52,7 @@ def load_capture(name: str) -> tuple[bytes, dict[str, Any]]:
 
 
 def make_captures() -> None:
-    """Write the captures of emulated boards anew: `python tests/drivers/board_capture.py`."""
+    """Write the captures of emulated boards anew: `python tests/board_capture.py`."""
     from sonod.drivers.emulated.cdc import CdcBoard
     from sonod.drivers.frame import Slot
     from sonod.drivers.open_echo.driver import OpenEchoDriver
