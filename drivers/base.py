@@ -89,6 +89,9 @@ class Driver(ABC):
     needs: str = ""
     # (vendor, product) pairs of USB devices that may be this driver's; empty for drivers without USB.
     usb_ids: tuple[tuple[int, int], ...] = ()
+    # Whether opening a device with these ids does no harm even when it is another one that shares them; then
+    # `sonod devices` opens it to learn who it is.
+    opens_harmlessly: bool = False
 
     def __init__(self, uri: Uri | str) -> None:
         self.uri = Uri.parse(uri) if isinstance(uri, str) else uri

@@ -264,9 +264,7 @@ class DriverConformance:
             assert slot.data.ctypes.data == address, "the slot's memory must stay where it is"
             limit = self.allocation_limit_bytes
             assert peak - before <= limit, f"reading a frame allocates {peak - before} bytes, allowed are {limit}"
-            assert after - before <= limit / 4, (
-                f"{after - before} bytes stay behind after {self.frame_count} frames"
-            )
+            assert after - before <= limit / 4, f"{after - before} bytes stay behind after {self.frame_count} frames"
 
     # -- faults -------------------------------------------------------------------------------------------------------
 

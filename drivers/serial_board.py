@@ -34,6 +34,7 @@ class SerialBoard(Driver):
     """
 
     baud = 115200
+    opens_harmlessly = True
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None, backend: Any = None) -> None:
         super().__init__(uri)

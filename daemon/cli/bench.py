@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
 
+from sonod.daemon.bench.common import PEERS, CommonResult, measure_common
 from sonod.daemon.bench.core import CoreResult, measure_core
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
@@ -14,7 +15,7 @@ from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table
 from sonod.daemon.cli.values import parse_changes
 from sonod.daemon.core import AUTO, configure_core
-from sonod.daemon.pipeline.options import ImageOptions
+from sonod.daemon.pipeline.options import QUALITIES, ImageOptions
 
 # The issue's picture: 256 columns, 512 rows, beamformed as they are.
 STANDARD = ImageOptions(columns=256, rows=512)
@@ -25,8 +26,10 @@ CORE_CASES = {
     "curvilinear": ("sim:?probe=curvilinear", ImageOptions()),
     "phased": ("sim:?probe=phased", ImageOptions()),
 }
+# Delay and sum alone, as other beamformers are measured: case -> plane waves.
+COMMON_CASES = {"common": 1, "common-11": 11}
 PATH_CASE = "path"
-CASES = (*CORE_CASES, PATH_CASE)
+CASES = (*CORE_CASES, *COMMON_CASES, PATH_CASE)
 
 
 def bench(
@@ -40,6 +43,11 @@ def bench(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")
     ] = None,
+    quality: Annotated[str, typer.Option(help=f"Beamforming: {', '.join(QUALITIES)}.")] = "default",
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="PEER", help=f"In the common cases also: {', '.join(PEERS)}; on one thread."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Measure the core (stage times, hot and paced at the frame rate) and the whole path through a daemon."""
@@ -51,8 +59,19 @@ def bench(
         raise Failure(USAGE, f"--threads: must be >= 0; got {threads}")
     configure_core(threads, instruction_set)
     changes = parse_changes(settings or [])
+    if quality not in QUALITIES:
+        raise Failure(USAGE, f"--quality: must be one of {', '.join(QUALITIES)}; got {quality!r}")
+    try:
+        common = [
+            result
+            for name, transmits in COMMON_CASES.items()
+            if case in ("", name)
+            for result in measure_common(transmits, quality, tuple(against or ()), seconds)
+        ]
+    except ValueError as error:
+        raise Failure(USAGE, str(error)) from error
     core = [
-        measure_core(name, driver or uri, changes, options, seconds)
+        measure_core(name, driver or uri, changes, replace(options, quality=quality), seconds)
         for name, (uri, options) in CORE_CASES.items()
         if case in ("", name)
     ]
@@ -61,14 +80,35 @@ def bench(
     if as_json:
         results: dict[str, Any] = {"machine": asdict(machine)}
         results["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
+        results["common"] = [asdict(result) for result in common]
         results["path"] = [asdict(result) for result in path]
         put_json(results)
         return
     put(f"{machine.processor}, {machine.cores} cores, {machine.instruction_set}, {machine.threads} threads")
+    if common:
+        _common_table(common)
     if core:
         _core_table(core)
     for result in path:
         _path_lines(result)
+
+
+def _common_table(results: list[CommonResult]) -> None:
+    put_table(
+        ("delay and sum", "plane waves", "set-up ms", "frame ms", "G active points/s", "x sonod", "likeness"),
+        (
+            (
+                result.name,
+                str(result.transmits),
+                f"{result.set_up_ms:.0f}",
+                f"{result.frame_ms:.2f}",
+                f"{result.active_points_per_s / 1e9:.2f}",
+                f"{result.ratio:.2f}",
+                f"{result.likeness:.3f}",
+            )
+            for result in results
+        ),
+    )
 
 
 def _core_table(results: list[CoreResult]) -> None:

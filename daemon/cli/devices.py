@@ -1,37 +1,53 @@
-"""`sonod devices`: what is attached, which driver would take it, what permission is missing."""
+"""`sonod devices`: what is attached or emulated, which driver takes it, and what permission is missing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from sonod.daemon.cli.connection import JsonOption
 from sonod.daemon.cli.output import put, put_json, put_table
+from sonod.drivers.attached import Board, emulated_boards, recognise
 from sonod.drivers.transports.usb_bus import UsbDevice, attached_devices
 
 RULES_FILE = "/etc/udev/rules.d/70-sonod.rules"
 
 
 def devices(as_json: JsonOption = False) -> None:
-    """List the USB devices that are attached, the driver for each, and the permission that is missing."""
+    """List the USB devices that are attached and the emulated boards: driver, serial, firmware, state, and the
+    permission that is missing. Nothing fires."""
     found = attached_devices()
+    boards = [recognise(device) for device in found]
+    emulated = emulated_boards()
     if as_json:
-        put_json([{"usb_id": device.usb_id, **asdict(device)} for device in found])
+        rows = [{**asdict(device), **asdict(board)} for device, board in zip(found, boards, strict=True)]
+        put_json(rows + [asdict(board) for board in emulated])
         return
-    if not found:
-        put("No USB device is attached. `sonod drivers` lists the drivers that need none.")
-        return
+    if found:
+        _put_attached(found, boards)
+    else:
+        put("No USB device is attached.")
+    put("\nEmulated boards, always there (sonod run --driver URI):")
     put_table(
-        ("USB id", "bus", "device", "serial", "driver", "access"),
+        ("URI", "what it is", "serial", "firmware", "state"),
+        [(board.uri, board.product, board.serial, board.firmware or "-", board.state) for board in emulated],
+    )
+
+
+def _put_attached(found: Sequence[UsbDevice], boards: Sequence[Board]) -> None:
+    put_table(
+        ("USB id", "bus", "device", "serial", "driver", "firmware", "state"),
         [
             (
-                device.usb_id,
-                f"{device.bus}:{device.address}",
-                f"{device.manufacturer} {device.product}".strip(),
-                device.serial,
-                ", ".join(device.drivers) or "none",
-                _access(device),
+                board.usb_id,
+                board.place,
+                board.product,
+                board.serial,
+                board.driver or "none",
+                board.firmware or "-",
+                board.state,
             )
-            for device in found
+            for board in boards
         ],
     )
     rules = {device.permission for device in found if device.permission and device.drivers}
@@ -39,9 +55,3 @@ def devices(as_json: JsonOption = False) -> None:
         put(f"\nFor the missing permission, put into {RULES_FILE}, then plug in again:")
         for rule in sorted(rules):
             put(f"    {rule}")
-
-
-def _access(device: UsbDevice) -> str:
-    if device.permission:
-        return "permission missing"
-    return "in use by another program" if device.busy else "good"

@@ -61,6 +61,7 @@ class IntersonDriver(Driver):
     uri_form = "interson:SERIAL?probe=FILE&sector_rad=R&radius_m=M&range_m=M&emulated=0|1"
     needs = "an Interson probe on USB (1921:0090); high voltage and motor run while running"
     usb_ids = ((protocol.VENDOR_ID, protocol.PRODUCT_ID),)
+    opens_harmlessly = True
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None, backend: object | None = None) -> None:
         super().__init__(uri)

@@ -18,6 +18,7 @@ import pytest
 from picture_recording import write_picture_recording
 
 from sonod.daemon.cli import main
+from sonod.drivers.attached import Board, recognise
 from sonod.drivers.transports.usb_bus import UsbDevice
 
 COMMAND_TIMEOUT_S = 60
@@ -234,22 +235,24 @@ def device(**changes: object) -> UsbDevice:
 def test_devices_are_listed_with_driver_and_missing_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     attached = (device(), device(product_id=1, permission="the rule"), device(product_id=2, busy=True, drivers=()))
     monkeypatch.setattr(DEVICES, "attached_devices", lambda: attached)
+    ready = Board("bulk", "bulk:1", "0403:601e", "2:20", "FTDI Bridge", "1", "1.2", "ready")
+    monkeypatch.setattr(DEVICES, "recognise", lambda one: ready if one is attached[0] else recognise(one))
     listed = sonod("devices")
     assert listed.returncode == 0
-    assert re.search(r"0403:601e +2:20 +FTDI Bridge +1 +bulk +good", listed.stdout)
+    assert re.search(r"0403:601e +2:20 +FTDI Bridge +1 +bulk +1.2 +ready", listed.stdout)
     assert re.search(r"0403:0001 .* permission missing", listed.stdout)
-    assert re.search(r"0403:0002 .* none +in use by another program", listed.stdout)
+    assert re.search(r"0403:0002 .* none +- +in use by another program", listed.stdout)
     assert "    the rule" in listed.stdout
-    assert [row["usb_id"] for row in json.loads(sonod("devices", "--json").stdout)] == [
-        "0403:601e",
-        "0403:0001",
-        "0403:0002",
-    ]
+    rows = json.loads(sonod("devices", "--json").stdout)
+    assert [row["usb_id"] for row in rows if not row["emulated"]] == ["0403:601e", "0403:0001", "0403:0002"]
+    assert "un0rick:?emulated=1" in {row["uri"] for row in rows if row["emulated"]}
 
 
 def test_devices_says_when_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DEVICES, "attached_devices", tuple)
-    assert sonod("devices").stdout.startswith("No USB device is attached")
+    listed = sonod("devices").stdout
+    assert listed.startswith("No USB device is attached")
+    assert re.search(r"interson:\?emulated=1 .* FPGA 7 +ready", listed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

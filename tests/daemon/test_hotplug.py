@@ -27,8 +27,8 @@ from sonod.drivers.un0rick.driver import Un0rickDriver
 
 MakeDaemon = Callable[..., Daemon]
 # Promised to users: plugged in again, frames flow within two seconds. No test measures time on a busy machine; what
-# keeps the promise is that a device that is away is looked for so often. (Measured: 0.1 to 0.5 s for the un0rick, 0.4 to
-# 0.8 s for the Interson probe.)
+# keeps the promise is that a device that is away is looked for so often. (Measured: 0.1 to 0.5 s for the un0rick,
+# 0.4 to 0.8 s for the Interson probe.)
 LOOKED_FOR_EVERY_S = 0.5
 # As shipped, so that it is the shipped pauses that keep the promise.
 ACQUIRE = {"waiting_frames": 2, "read_timeout_s": 0.5, "retry_first_s": 0.5, "retry_longest_s": 10.0}
