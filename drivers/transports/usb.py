@@ -22,7 +22,7 @@ import usb.core
 import usb.util
 
 from sonod.drivers.errors import AccessDenied, DeviceNotFound, Disconnected, DriverError, DriverTimeout
-from sonod.drivers.transports.usb_bus import udev_rule
+from sonod.drivers.transports.udev import udev_rule
 
 # libusb's error numbers.
 IO, ACCESS, NO_DEVICE, BUSY, TIMEOUT, OVERFLOW, PIPE, NO_MEMORY = -1, -3, -4, -6, -7, -8, -9, -11
