@@ -140,6 +140,8 @@ def main(arguments: list[str]) -> None:
     board, folder = arguments[0], Path(arguments[1])
     options = json.loads(arguments[2]) if len(arguments) > 2 else {}
     sleep_exactly()
+    # The thread that answers the program must not wait 5 ms for the one that makes the data.
+    sys.setswitchinterval(1e-4)
 
     def answer(line: str) -> None:
         sys.stdout.write(line + "\n")
