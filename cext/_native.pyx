@@ -1,6 +1,6 @@
 """The only compiled module: checks shapes and dtypes, drops the GIL, calls C. No arithmetic."""
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 # -- instruction sets and threads ---------------------------------------------------------------------------------------
@@ -276,7 +276,11 @@ cdef extern from "kernels.h":
         const double *elements_m
         const double *normals
         const float *lateral
-        double per_half, least_half
+        const float *lateral_of_lines
+        const int32_t *half_of_line
+        const float *per_half_of_points
+        const float *per_half_of_blocks
+        const uint64_t *bit_lists
         int window
         const int32_t *receive
         size_t maps, padded_channels
@@ -288,7 +292,7 @@ cdef extern from "kernels.h":
         const float *list_z
         size_t step, width, row
         float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine
-        float radians_per_fine
+        float radians_per_fine, largest_drift
         size_t taps
         const float *coefficients
         const int32_t *starts
@@ -368,7 +372,9 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
 def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] directions not None, double first,
                double spacing, Py_ssize_t count, const double[::1] feet not None,
                const double[:, ::1] elements not None, const double[:, ::1] normals not None, const float[::1] lateral,
-               double per_half, double least_half, int window, const int32_t[:, ::1] receive not None,
+               const float[:, :, ::1] lateral_of_lines, const int32_t[::1] half_of_line not None,
+               const float[:, :, ::1] per_half_of_points not None, const float[:, ::1] per_half_of_blocks not None,
+               const uint64_t[::1] bit_lists not None, int window, const int32_t[:, ::1] receive not None,
                const int32_t[::1] map_of not None, const int32_t[:, ::1] lists not None,
                const int32_t[:, ::1] list_elements not None, const float[:, :, ::1] list_positions not None,
                Py_ssize_t step, Py_ssize_t width, Py_ssize_t row, const float[::1] constants not None,
@@ -383,7 +389,7 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     """Delay and sum in blocks of sixteen points; see sonod.cext.blocks, which makes every argument.
 
     `constants`: fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine,
-    radians_per_fine, spacing.
+    radians_per_fine, spacing, largest_drift.
     """
     cdef sonod_das_blocks plan
     cdef Py_ssize_t lines = origins.shape[0]
@@ -394,12 +400,19 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     _require((blocks - 1) * 16 < count <= blocks * 16, "time_kind must have a block for each 16 points")
     _require(normals.shape[0] == elements.shape[0] and (lateral is None or lateral.shape[0] == elements.shape[0]),
              "normals or lateral: wrong shape")
+    _require(lateral_of_lines is None or (lateral_of_lines.shape[0] == lines and
+             lateral_of_lines.shape[1] == lists.shape[0] and lateral_of_lines.shape[2] == lists.shape[1]),
+             "lateral_of_lines must be (lines, maps, channels)")
+    _require(half_of_line.shape[0] == lines and per_half_of_points.shape[1] == blocks
+             and per_half_of_points.shape[2] == 16 and per_half_of_blocks.shape[1] == blocks
+             and per_half_of_blocks.shape[0] == per_half_of_points.shape[0], "half apertures: wrong shape")
+    _require(bit_lists.shape[0] == 256, "bit_lists must be (256,)")
     _require(lists.shape[1] % 8 == 0 and lists.shape[0] == list_elements.shape[0]
              and lists.shape[1] == list_elements.shape[1], "lists must be (maps, 8 n)")
     _require(list_positions.shape[0] == 3 and list_positions.shape[1] == lists.shape[0]
              and list_positions.shape[2] == lists.shape[1], "list_positions must be (3, maps, 8 n)")
     _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
-    _require(constants.shape[0] == 9, "constants must be (9,)")
+    _require(constants.shape[0] == 10, "constants must be (10,)")
     _require(coefficients.shape[1] % 8 == 0, "coefficients must be (phases, 2 taps), taps a multiple of 4")
     _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
              and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
@@ -430,8 +443,11 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     plan.elements_m = &elements[0, 0]
     plan.normals = &normals[0, 0]
     plan.lateral = &lateral[0] if lateral is not None else NULL
-    plan.per_half = per_half
-    plan.least_half = least_half
+    plan.lateral_of_lines = &lateral_of_lines[0, 0, 0] if lateral_of_lines is not None else NULL
+    plan.half_of_line = &half_of_line[0]
+    plan.per_half_of_points = &per_half_of_points[0, 0, 0]
+    plan.per_half_of_blocks = &per_half_of_blocks[0, 0]
+    plan.bit_lists = &bit_lists[0]
     plan.window = window
     plan.receive = &receive[0, 0]
     plan.maps = lists.shape[0]
@@ -454,6 +470,7 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     plan.turns_per_fine = constants[6]
     plan.radians_per_fine = constants[7]
     plan.spacing_float = constants[8]
+    plan.largest_drift = constants[9]
     plan.taps = coefficients.shape[1] // 2
     plan.coefficients = &coefficients[0, 0]
     plan.starts = &starts[0, 0]

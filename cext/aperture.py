@@ -123,6 +123,15 @@ class Aperture:
         span = np.maximum(high - near, far - low)
         return float(np.linalg.norm(gap)), float(np.linalg.norm(span))
 
+    def lateral_of_lines(self) -> FloatArray:
+        """Distance of every element from the middle of each line's aperture (lines, elements); infinite if unused."""
+        if self.lateral_m is not None:
+            return np.tile(self.lateral_m.astype(np.float64), (self.lines, 1))
+        foot = self.origins_m + self.feet_m[:, None] * self.directions
+        lateral = np.linalg.norm(foot[:, None] - self.element_positions_m, axis=-1)
+        lateral[self.directions @ self.element_normals.T <= 0] = np.inf
+        return np.asarray(lateral)
+
     def receive_cosines(self, lines: NDArray[np.intp], places: NDArray[np.intp]) -> FloatArray:
         """Cosine between the line and the way to each active element, for some points of some lines (n,)."""
         distances = self.first_m + places * self.spacing_m

@@ -10,13 +10,6 @@
 #define TILE_LINES 8
 /* Zeros before and behind every plane: a block may begin this much outside. */
 #define PLANE_MARGIN 24
-/* Largest drift of the delay from the middle of a block to its end, in fine samples, that the block kernel follows. */
-#define LARGEST_DRIFT 0.7f
-/* The same for the phase, in radians: the third-order term left out is then below -38 dB at the end of the block. */
-#define LARGEST_TURN 0.7f
-/* Phase error in radians of the second-order delay, from the third-order term, that is accepted. */
-#define LARGEST_BEND 0.03f
-
 /* -- windows of eight channels -- */
 
 /* cos(pi x), 0 <= x <= 1. */
@@ -167,19 +160,20 @@ static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, si
 typedef struct {
     float x, y, z;            /* middle of the block */
     float dx, dy, dz;         /* direction of the line */
-    float per_half[BLOCK];    /* 1 / half aperture at each point */
+    const float *per_half;    /* 1 / half aperture at each point */
     float first, middle, last; /* the same at the ends and in the middle of the block */
     float widest;
 } block_place;
 
 /* Channels that are prepared together for one block: their samples and these tables stay in the first cache. */
-#define PARTY 32
+#define PARTY 64
 
 /* Delay and weight of channels at a block: what the inner loop needs of each. */
 typedef struct {
+    float middle[PARTY], bend[PARTY]; /* kept between the stages of preparation */
     float delta[PARTY], drift[PARTY], c0[PARTY], c1[PARTY], c2[PARTY], s0[PARTY], s1[PARTY], s2[PARTY];
     int32_t offset[PARTY], next[PARTY]; /* of the sample before the delay, and from there to the one behind it */
-    int32_t trace[PARTY];               /* the channel's number */
+    const int32_t *trace;               /* the channel's number */
 } party;
 
 static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f,
@@ -187,7 +181,7 @@ static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5
 
 /* How each of eight channels takes part, as bits. */
 typedef struct {
-    int plain, edge, bent;
+    uint8_t plain, edge, bent;
 } eight_bits;
 
 /* Fine sample number `begin` as plane and place in it: offset into the planes, and the way to the next fine sample. */
@@ -200,14 +194,17 @@ INLINE void locate(const sonod_das_blocks *plan, v8f begin, int32_t *restrict of
     const v8f at = fma8(plane, pair, bounded + splat8((float)PLANE_MARGIN));
     const v8f wrap = splat8(1.0f - 2.0f * (float)plan->row * (float)(plan->step - 1));
     const v8f way = select8(plane > splat8((float)plan->step - 1.5f), wrap, pair);
-    for (int i = 0; i < 8; i++) {
-        offset[i] = (int32_t)at[i];
-        next[i] = (int32_t)way[i];
-    }
+    const v8i whole = __builtin_convertvector(at, v8i), step = __builtin_convertvector(way, v8i);
+    memcpy(offset, &whole, sizeof whole);
+    memcpy(next, &step, sizeof step);
 }
 
-INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
-                                float wave_turn, size_t at, v8f lateral, party *restrict out, size_t to) {
+/* Preparation goes in three stages, each over all channels of the party, for every one alone is a long chain of
+   operations that wait for each other; the processor works on the chains of several channels side by side. */
+
+/* First stage: how far, how fast, and how the channel takes part. */
+INLINE eight_bits prepare_delays(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
+                                 size_t at, v8f lateral, party *restrict out, size_t to) {
     const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
     const v8f one = splat8(1.0f);
     const v8f dx = splat8(place->x) - load8(x), dy = splat8(place->y) - load8(y), dz = splat8(place->z) - load8(z);
@@ -216,67 +213,78 @@ INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place 
     const v8f along = fma8(dx, splat8(place->dx), fma8(dy, splat8(place->dy), dz * splat8(place->dz)));
     const v8f slope = along * inverse;
     /* Delay in fine samples: middle, per point, per point squared. */
-    const v8f middle = fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0]));
     const v8f drift = fma8(slope, splat8(plan->fine_per_point), splat8(transmit[1]));
-    const v8f receive_bend = (one - slope * slope) * inverse * splat8(plan->bend);
-    const v8f bend = receive_bend + splat8(transmit[2]);
-    const v8f begin = floor8(middle);
-    const v8f delta = middle - begin;
-    /* Phase of the middle of the block; that of its points against the middle, were there no drift, is left out here. */
-    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), splat8(plan->turns_per_fine),
-                      fma8(delta, splat8(plan->turns_per_fine), splat8(wave_turn)));
-    cycles = cycles - round8(cycles);
-    v8f s, c;
-    turn8(cycles, &s, &c);
-    const v8f turning = drift * splat8(plan->radians_per_fine), bending = bend * splat8(plan->radians_per_fine);
-    const v8f reach = splat8(7.5f) * turning, reach_square = reach * reach;
-    /* sin and cos to second order, fitted over the block (the cubic term by its share of the linear one). */
-    const v8f linear = turning * fma8(reach_square, splat8(-0.1f), one);
-    const v8f half_square = splat8(-0.5f) * turning * turning;
-    v8f c1 = -(s * linear), s1 = c * linear;
-    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
-    /* Window: constant, or followed to second order, or point by point. */
-    const v8f u0 = lateral * splat8(place->first), u1 = lateral * splat8(place->middle), u2 = lateral * splat8(place->last);
+    const v8f receive_bend = fma8(-slope, slope, one) * inverse * splat8(plan->bend);
+    store8(out->middle + to, fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0])));
+    store8(out->drift + to, drift);
+    store8(out->bend + to, receive_bend + splat8(transmit[2]));
+    /* The phase turns with the delay, so one limit serves both. */
+    const v8i steep = (max8(drift, -drift) > splat8(plan->largest_drift)) |
+                      (receive_bend * inverse * splat8(plan->bent_limit) > one);
+    const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
     const v8f outer = max8(u0, u2), inner = min8(u0, u2);
     const v8i active = inner <= splat8(APERTURE_EDGE);
-    v8i edge = active & (outer > splat8(APERTURE_EDGE));
+    v8i edge = outer > splat8(APERTURE_EDGE);
     if (plan->window != SONOD_RECTANGULAR) {
         const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
         const v8f fastest = splat8(plan->window == SONOD_TUKEY ? 0.04f : 0.2f);
-        edge |= active & (outer > knee) & (outer - inner > fastest);
-        if (any8(active & (outer > knee) & ~edge)) {
-            const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
-            const v8i smooth = ~edge;
-            const v8f level = select8(smooth, w1, one);
-            const v8f rise = select8(smooth, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
-            const v8f curve = select8(smooth, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
-            c2 = fma8(c2, level, fma8(c1, rise, c * curve));
-            s2 = fma8(s2, level, fma8(s1, rise, s * curve));
-            c1 = fma8(c1, level, c * rise);
-            s1 = fma8(s1, level, s * rise);
-            c = c * level;
-            s = s * level;
-        }
+        edge |= (outer > knee) & (outer - inner > fastest);
     }
-    const v8f negative_drift = -drift, negative_turn = -turning;
-    const v8f bent = receive_bend * inverse * splat8(plan->bent_limit);
-    const v8i steep = (max8(drift, negative_drift) > splat8(LARGEST_DRIFT / 7.5f)) |
-                      (max8(turning, negative_turn) > splat8(LARGEST_TURN / 7.5f)) | (bent > one);
+    eight_bits bits;
+    const int taking = any8(active), bent = any8(steep) & taking, edged = any8(edge) & taking & ~bent;
+    bits.bent = (uint8_t)bent;
+    bits.edge = (uint8_t)edged;
+    bits.plain = (uint8_t)(taking & ~bent & ~edged);
+    return bits;
+}
+
+/* Second stage: the fine sample before the delay, and the phase of the middle of the block. That of its points against
+   the middle, were there no drift, is the same for all channels and comes last. */
+INLINE void prepare_phases(const sonod_das_blocks *plan, float wave_turn, party *restrict out, size_t to) {
+    const v8f middle = load8(out->middle + to), begin = floor8(middle), delta = middle - begin;
+    const v8f turns = splat8(plan->turns_per_fine);
+    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), turns, fma8(delta, turns, splat8(wave_turn)));
+    cycles = cycles - round8(cycles);
+    v8f s, c;
+    turn8(cycles, &s, &c);
     store8(out->delta + to, delta);
-    store8(out->drift + to, drift);
     store8(out->c0 + to, c);
+    store8(out->s0 + to, s);
+    locate(plan, begin, out->offset + to, out->next + to);
+}
+
+/* Third stage: sin and cos over the block to second order (the cubic term by its share of the linear one), times the
+   window where that is smooth over the block: for the channels of the bits `smooth`; others get theirs point by point. */
+INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *place, v8f lateral, uint8_t smooth,
+                            party *restrict out, size_t to) {
+    v8f c = load8(out->c0 + to), s = load8(out->s0 + to);
+    const v8f radians = splat8(plan->radians_per_fine), turning = load8(out->drift + to) * radians;
+    const v8f bending = load8(out->bend + to) * radians, square = turning * turning;
+    const v8f linear = turning * fma8(square, splat8(-5.625f), splat8(1.0f)), half_square = splat8(-0.5f) * square;
+    v8f c1 = -(s * linear), s1 = c * linear;
+    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
+    const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
+    const v8i lanes = {1, 2, 4, 8, 16, 32, 64, 128}, of_smooth = (lanes & (int32_t)smooth) != 0;
+    const v8i use = of_smooth & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
+    if (plan->window != SONOD_RECTANGULAR && any8(use)) {
+        const v8f u1 = lateral * splat8(place->middle);
+        const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
+        const v8f level = select8(use, w1, splat8(1.0f));
+        const v8f rise = select8(use, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
+        const v8f curve = select8(use, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
+        c2 = fma8(c2, level, fma8(c1, rise, c * curve));
+        s2 = fma8(s2, level, fma8(s1, rise, s * curve));
+        c1 = fma8(c1, level, c * rise);
+        s1 = fma8(s1, level, s * rise);
+        c = c * level;
+        s = s * level;
+        store8(out->c0 + to, c);
+        store8(out->s0 + to, s);
+    }
     store8(out->c1 + to, c1);
     store8(out->c2 + to, c2);
-    store8(out->s0 + to, s);
     store8(out->s1 + to, s1);
     store8(out->s2 + to, s2);
-    locate(plan, begin, out->offset + to, out->next + to);
-    memcpy(out->trace + to, plan->lists + at, 8 * sizeof(int32_t));
-    eight_bits bits;
-    bits.bent = any8(active & steep);
-    bits.edge = any8(edge) & ~bits.bent;
-    bits.plain = any8(active) & ~bits.bent & ~bits.edge;
-    return bits;
 }
 
 /* The two halves of a block: offsets of their points from its middle, and the squares. */
@@ -302,9 +310,14 @@ INLINE v8f between(const float *restrict before, const float *restrict after, v8
     return fma8(share, load8(after) - first, first);
 }
 
+/* Sums of a block: real and imaginary part of its two halves. */
+typedef struct {
+    v8f re_low, im_low, re_high, im_high;
+} block_sum;
+
 /* Adds one channel to a block; `weight` is NULL or one for each point. */
-INLINE void add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
-                      block_ramp ramp, const float *restrict weight, v8f sum[4]) {
+INLINE block_sum add_block(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
+                      block_ramp ramp, const float *restrict weight, block_sum sum) {
     const float *restrict before = planes + (size_t)channels->trace[own] * trace_floats + channels->offset[own];
     const float *restrict after = before + channels->next[own];
     v8f c_low, c_high, s_low, s_high;
@@ -328,45 +341,53 @@ INLINE void add_block(const float *restrict planes, size_t row, size_t trace_flo
     const v8f delta = splat8(channels->delta[own]), drift = splat8(channels->drift[own]);
     const v8f share_low = fma8(ramp.ramp0, drift, delta), share_high = fma8(ramp.ramp1, drift, delta);
     const v8f re_low = between(before, after, share_low), im_low = between(before + row, after + row, share_low);
-    sum[0] = fma8(-im_low, s_low, fma8(re_low, c_low, sum[0]));
-    sum[1] = fma8(im_low, c_low, fma8(re_low, s_low, sum[1]));
+    sum.re_low = fma8(-im_low, s_low, fma8(re_low, c_low, sum.re_low));
+    sum.im_low = fma8(im_low, c_low, fma8(re_low, s_low, sum.im_low));
     const v8f re_high = between(before + 8, after + 8, share_high);
     const v8f im_high = between(before + row + 8, after + row + 8, share_high);
-    sum[2] = fma8(-im_high, s_high, fma8(re_high, c_high, sum[2]));
-    sum[3] = fma8(im_high, c_high, fma8(re_high, s_high, sum[3]));
+    sum.re_high = fma8(-im_high, s_high, fma8(re_high, c_high, sum.re_high));
+    sum.im_high = fma8(im_high, c_high, fma8(re_high, s_high, sum.im_high));
+    return sum;
 }
 
 /* Adds listed channels to a block. */
 static __attribute__((noinline)) void add_plain(const float *restrict planes, size_t row, size_t trace_floats,
                                                 const party *channels, const uint8_t *restrict list, size_t count,
-                                                v8f total[4]) {
+                                                block_sum *total) {
     const block_ramp ramp = ramp_of_block();
-    v8f sum[4] = {total[0], total[1], total[2], total[3]};
+    block_sum sum = *total;
     for (size_t i = 0; i < count; i++)
-        add_block(planes, row, trace_floats, channels, list[i], ramp, NULL, sum);
-    for (int i = 0; i < 4; i++)
-        total[i] = sum[i];
+        sum = add_block(planes, row, trace_floats, channels, list[i], ramp, NULL, sum);
+    *total = sum;
 }
 
 /* Adds listed channels whose window is taken point by point. */
 static __attribute__((noinline)) void add_edges(const float *restrict planes, size_t row, size_t trace_floats,
                                                 const party *channels, const uint8_t *restrict list, size_t count,
                                                 int window, const float *restrict per_half,
-                                                const float *restrict lateral, v8f total[4]) {
+                                                const float *restrict lateral, block_sum *total) {
     const block_ramp ramp = ramp_of_block();
+    block_sum sum = *total;
     for (size_t i = 0; i < count; i++) {
         float weight[BLOCK];
         const v8f own = splat8(lateral[list[i]]);
         store8(weight, window8(window, own * load8(per_half)));
         store8(weight + 8, window8(window, own * load8(per_half + 8)));
-        add_block(planes, row, trace_floats, channels, list[i], ramp, weight, total);
+        sum = add_block(planes, row, trace_floats, channels, list[i], ramp, weight, sum);
     }
+    *total = sum;
+}
+
+/* Eight scattered floats, put together in registers: through memory a wide load would wait for the narrow stores. */
+INLINE v8f gather8(const float *const from[8], size_t offset) {
+    return (v8f){from[0][offset], from[1][offset], from[2][offset], from[3][offset],
+                 from[4][offset], from[5][offset], from[6][offset], from[7][offset]};
 }
 
 /* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
 static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
                                                  const block_place *place, const float *restrict transmit,
-                                                 float wave_turn, size_t at, float lateral, v8f sum[4]) {
+                                                 float wave_turn, size_t at, float lateral, block_sum *total) {
     const float x = plan->list_x[at], y = plan->list_y[at], z = plan->list_z[at];
     for (int half = 0; half < 2; half++) {
         const v8f k = load8(RAMP + 8 * half) * splat8(plan->spacing_float);
@@ -378,14 +399,13 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         const v8f begin = floor8(fine), share = fine - begin;
         int32_t offset[8], next[8];
         locate(plan, begin, offset, next);
-        float part[4][8];
+        const float *before[8], *after[8];
         for (int i = 0; i < 8; i++) {
-            const float *before = data + offset[i], *after = before + next[i];
-            part[0][i] = before[0];
-            part[1][i] = after[0];
-            part[2][i] = before[plan->row];
-            part[3][i] = after[plan->row];
+            before[i] = data + offset[i];
+            after[i] = before[i] + next[i];
         }
+        const v8f re0 = gather8(before, 0), im0 = gather8(before, plan->row);
+        const v8f re1 = gather8(after, 0), im1 = gather8(after, plan->row);
         /* The common turning of the points is added later to all, so it is taken off here. */
         v8f cycles = fma8(begin, splat8(plan->turns_per_fine), fma8(share, splat8(plan->turns_per_fine), splat8(wave_turn)));
         cycles = cycles - load8(plan->point_turns + 8 * half);
@@ -393,10 +413,10 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         v8f s, c;
         turn8(cycles, &s, &c);
         const v8f w = window8(plan->window, splat8(lateral) * load8(place->per_half + 8 * half));
-        const v8f re = fma8(share, load8(part[1]) - load8(part[0]), load8(part[0])) * w;
-        const v8f im = fma8(share, load8(part[3]) - load8(part[2]), load8(part[2])) * w;
-        sum[2 * half] = fma8(-im, s, fma8(re, c, sum[2 * half]));
-        sum[2 * half + 1] = fma8(im, c, fma8(re, s, sum[2 * half + 1]));
+        const v8f re = fma8(share, re1 - re0, re0) * w, im = fma8(share, im1 - im0, im0) * w;
+        v8f *sum_re = half ? &total->re_high : &total->re_low, *sum_im = half ? &total->im_high : &total->im_low;
+        *sum_re = fma8(-im, s, fma8(re, c, *sum_re));
+        *sum_im = fma8(im, c, fma8(re, s, *sum_im));
     }
 }
 
@@ -421,29 +441,21 @@ static void lateral_of_channels(const sonod_das_blocks *plan, size_t line, size_
     }
 }
 
-static float per_half_aperture(const sonod_das_blocks *plan, double height) {
-    double half = height * plan->per_half;
-    half = half > plan->least_half ? half : plan->least_half;
-    return half > 0 ? (float)(1.0 / half) : 1e30f;
-}
-
-static void place_block(const sonod_das_blocks *plan, size_t line, size_t block, block_place *place) {
+INLINE void place_block(const sonod_das_blocks *plan, size_t line, size_t block, block_place *place) {
     const double *o = plan->origins + 3 * line, *d = plan->directions + 3 * line;
     const double middle = plan->first + ((double)(block * BLOCK) + 7.5) * plan->spacing;
+    const size_t blocks = (plan->count + BLOCK - 1) / BLOCK, own = (size_t)plan->half_of_line[line] * blocks + block;
     place->x = (float)(o[0] + d[0] * middle);
     place->y = (float)(o[1] + d[1] * middle);
     place->z = (float)(o[2] + d[2] * middle);
     place->dx = (float)d[0];
     place->dy = (float)d[1];
     place->dz = (float)d[2];
-    for (int k = 0; k < BLOCK; k++)
-        place->per_half[k] =
-            per_half_aperture(plan, plan->first + (double)(block * BLOCK + (size_t)k) * plan->spacing - plan->feet[line]);
-    place->middle = per_half_aperture(plan, middle - plan->feet[line]);
+    place->per_half = plan->per_half_of_points + own * BLOCK;
+    place->middle = plan->per_half_of_blocks[own];
     place->first = place->per_half[0];
     place->last = place->per_half[BLOCK - 1];
-    const float least = place->first < place->last ? place->first : place->last;
-    place->widest = 1.0001f / least;
+    place->widest = 1.0001f / (place->first < place->last ? place->first : place->last);
 }
 
 /* Delay of the wave at the points of a block, from its second-order form. */
@@ -452,34 +464,43 @@ static void points_of_quadratic(const sonod_das_blocks *plan, const float *restr
         points[k] = quadratic[0] + (float)plan->step * (RAMP[k] + 7.5f) + RAMP[k] * (quadratic[1] + RAMP[k] * quadratic[2]);
 }
 
+/* Appends the numbers of the bits set, plus `first`, to a list; returns its new length. */
+INLINE size_t list_bits(const uint64_t *restrict bit_lists, uint8_t bits, uint8_t first, uint8_t *restrict list,
+                        size_t count) {
+    const uint64_t numbers = bit_lists[bits] + first * UINT64_C(0x0101010101010101);
+    memcpy(list + count, &numbers, sizeof numbers);
+    return count + (size_t)__builtin_popcount(bits);
+}
+
 /* Adds up to PARTY channels, from place `at` of the lists on, to a block of one line. */
 INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
                       const float *restrict points, float wave_turn, const float *planes, size_t at, size_t count,
-                      const float *restrict lateral, v8f total[4]) {
+                      const float *restrict lateral, block_sum *total) {
     const size_t row = plan->row, trace_floats = plan->step * 2 * row;
     party channels;
-    uint8_t plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
-    size_t plain_count = 0, edge_count = 0, bent_count = 0;
+    eight_bits bits[PARTY / 8];
+    uint8_t chunks[PARTY / 8 + 1], plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
+    size_t chunk_count = 0, plain_count = 0, edge_count = 0, bent_count = 0;
+    channels.trace = plan->lists + at;
+    /* Without branches that depend on the data, so that the processor can work ahead. */
     for (size_t chunk = 0; chunk < count; chunk += 8) {
-        const v8f own = load8(lateral + chunk);
-        if (!any8(own <= splat8(place->widest)))
-            continue;
-        eight_bits bits = prepare_eight(plan, place, quadratic, wave_turn, at + chunk, own, &channels, chunk);
+        chunks[chunk_count] = (uint8_t)chunk;
+        chunk_count += any8(load8(lateral + chunk) <= splat8(place->widest)) != 0;
+    }
+    for (size_t i = 0; i < chunk_count; i++)
+        bits[i] = prepare_delays(plan, place, quadratic, at + chunks[i], load8(lateral + chunks[i]), &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++)
+        prepare_phases(plan, wave_turn, &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++)
+        prepare_turning(plan, place, load8(lateral + chunks[i]), bits[i].plain, &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++) {
         if (points) {
-            bits.bent |= bits.plain | bits.edge;
-            bits.plain = bits.edge = 0;
+            bits[i].bent |= bits[i].plain | bits[i].edge;
+            bits[i].plain = bits[i].edge = 0;
         }
-        for (int lane = 0; lane < 8; lane++) {
-            plain[plain_count] = (uint8_t)(chunk + (size_t)lane);
-            plain_count += (size_t)(bits.plain >> lane & 1);
-        }
-        if (bits.edge | bits.bent) {
-            for (int lane = 0; lane < 8; lane++) {
-                edge[edge_count] = bent[bent_count] = (uint8_t)(chunk + (size_t)lane);
-                edge_count += (size_t)(bits.edge >> lane & 1);
-                bent_count += (size_t)(bits.bent >> lane & 1);
-            }
-        }
+        plain_count = list_bits(plan->bit_lists, bits[i].plain, chunks[i], plain, plain_count);
+        edge_count = list_bits(plan->bit_lists, bits[i].edge, chunks[i], edge, edge_count);
+        bent_count = list_bits(plan->bit_lists, bits[i].bent, chunks[i], bent, bent_count);
     }
     if (plain_count)
         add_plain(planes, row, trace_floats, &channels, plain, plain_count, total);
@@ -500,10 +521,12 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
                            size_t lines, size_t block, const float *restrict lateral) {
     const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
     block_place places[TILE_LINES];
-    v8f sum[TILE_LINES][4], part[TILE_LINES][4];
-    memset(sum, 0, sizeof sum);
-    for (size_t i = 0; i < lines; i++)
+    block_sum sum[TILE_LINES], part[TILE_LINES];
+    const block_sum nothing = {splat8(0), splat8(0), splat8(0), splat8(0)};
+    for (size_t i = 0; i < lines; i++) {
+        sum[i] = nothing;
         place_block(plan, begin + i, block, &places[i]);
+    }
     for (size_t t = 0; t < transmits; t++) {
         const size_t transmit = first_transmit + t, map = (size_t)plan->map_of[transmit];
         const float *planes = plan->planes + t * plan->channels * plan->step * 2 * plan->row;
@@ -516,7 +539,7 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
             continue;
         for (size_t i = 0; i < lines; i++)
             if (plan->weight_kind[at + i * blocks] >= 0)
-                memset(part[i], 0, sizeof part[i]);
+                part[i] = nothing;
         for (size_t first = 0; first < padded; first += PARTY) {
             const size_t count = padded - first < PARTY ? padded - first : PARTY;
             for (size_t i = 0; i < lines; i++) {
@@ -527,18 +550,19 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
                 add_party(plan, &places[i], plan->time_quadratic + 3 * own,
                           kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL, wave_turn, planes,
                           map * padded + first, count, lateral + (i * maps + map) * padded + first,
-                          plan->weight_kind[own] >= 0 ? part[i] : sum[i]);
+                          plan->weight_kind[own] >= 0 ? &part[i] : &sum[i]);
             }
         }
         for (size_t i = 0; i < lines; i++) {
             const int32_t kind = plan->weight_kind[at + i * blocks];
             if (kind < 0 || plan->time_kind[at + i * blocks] == SONOD_UNSEEN)
                 continue;
-            for (int half = 0; half < 2; half++) {
-                const v8f w = load8(plan->weight_points + (size_t)kind * BLOCK + 8 * half);
-                sum[i][2 * half] = fma8(part[i][2 * half], w, sum[i][2 * half]);
-                sum[i][2 * half + 1] = fma8(part[i][2 * half + 1], w, sum[i][2 * half + 1]);
-            }
+            const v8f low = load8(plan->weight_points + (size_t)kind * BLOCK);
+            const v8f high = load8(plan->weight_points + (size_t)kind * BLOCK + 8);
+            sum[i].re_low = fma8(part[i].re_low, low, sum[i].re_low);
+            sum[i].im_low = fma8(part[i].im_low, low, sum[i].im_low);
+            sum[i].re_high = fma8(part[i].re_high, high, sum[i].re_high);
+            sum[i].im_high = fma8(part[i].im_high, high, sum[i].im_high);
         }
     }
     const v8f factor = splat8(plan->factor);
@@ -550,8 +574,8 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
             /* The turning that all channels share from point to point. */
             const v8f c = load8(plan->point_turning + 8 * half) * factor;
             const v8f s = load8(plan->point_turning + BLOCK + 8 * half) * factor;
-            const v8f re = fma8(sum[i][2 * half], c, -(sum[i][2 * half + 1] * s));
-            const v8f im = fma8(sum[i][2 * half], s, sum[i][2 * half + 1] * c);
+            const v8f own_re = half ? sum[i].re_high : sum[i].re_low, own_im = half ? sum[i].im_high : sum[i].im_low;
+            const v8f re = fma8(own_re, c, -(own_im * s)), im = fma8(own_re, s, own_im * c);
             v8f low = __builtin_shuffle(re, im, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
             v8f high = __builtin_shuffle(re, im, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
             if (first_transmit && points == BLOCK) {
@@ -571,12 +595,16 @@ static void block_of_lines(const sonod_das_blocks *plan, size_t first_transmit, 
    that the samples of that depth are still in the second cache when the next lines need them. */
 static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
     const size_t padded = plan->padded_channels, maps = plan->maps, blocks = (plan->count + BLOCK - 1) / BLOCK;
-    float *lateral = sonod_scratch((end - begin) * maps * padded * sizeof(float));
-    if (!lateral)
-        return;
-    for (size_t i = begin; i < end; i++)
-        for (size_t map = 0; map < maps; map++)
-            lateral_of_channels(plan, i, map, lateral + ((i - begin) * maps + map) * padded);
+    const float *lateral = plan->lateral_of_lines ? plan->lateral_of_lines + begin * maps * padded : NULL;
+    if (!lateral) {
+        float *own = sonod_scratch((end - begin) * maps * padded * sizeof(float));
+        if (!own)
+            return;
+        for (size_t i = begin; i < end; i++)
+            for (size_t map = 0; map < maps; map++)
+                lateral_of_channels(plan, i, map, own + ((i - begin) * maps + map) * padded);
+        lateral = own;
+    }
     for (size_t block = 0; block < blocks; block++)
         for (size_t line = begin; line < end; line += TILE_LINES)
             block_of_lines(plan, first_transmit, transmits, line, end - line < TILE_LINES ? end - line : TILE_LINES,

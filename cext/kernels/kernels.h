@@ -125,7 +125,10 @@ typedef struct {
     const double *feet;                 /* (lines) */
     const double *elements_m, *normals; /* (elements, 3) */
     const float *lateral;               /* (elements) or NULL, as for the exact kernel */
-    double per_half, least_half;
+    const float *lateral_of_lines; /* (lines, maps, padded_channels), or NULL: computed in passing */
+    const int32_t *half_of_line;   /* (lines) which apertures the line has */
+    const float *per_half_of_points, *per_half_of_blocks; /* (apertures, blocks, 16), (apertures, blocks) 1 / half */
+    const uint64_t *bit_lists; /* (256) numbers of the bits set, as eight bytes */
     int window;
     /* Channels that hear a transmission: lists of them, equal for many transmissions. */
     const int32_t *receive; /* (transmits, channels) */
@@ -139,6 +142,7 @@ typedef struct {
     size_t width; /* fine samples of a plane, a multiple of 8 */
     size_t row;   /* floats from one row of a plane to the next */
     float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine, radians_per_fine;
+    float largest_drift; /* from point to point, beyond the common pace, of a channel taken as a block */
     /* The resampling filter, plane by plane; starts count from the first input sample used. */
     size_t taps;                   /* a multiple of 4 */
     const float *coefficients;     /* (phases, 2 taps), each twice */
