@@ -121,6 +121,16 @@ class BulkDriver(Driver):
         """What the front-end says of its own firmware; '' before open."""
         return self._device.capabilities.firmware if self._device is not None else ""
 
+    @property
+    def front_end(self) -> FrontEnd:
+        """The conversation itself, for the conformance checker; only after `open`."""
+        return self._opened
+
+    @property
+    def clock(self) -> Clock:
+        """What times are measured with."""
+        return self._clock
+
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:

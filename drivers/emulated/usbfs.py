@@ -89,6 +89,7 @@ class _Urb:
     received: list[bytes] = field(default_factory=list)
     filled: int = 0
     status: int = 0
+    asked_ns: int = 0
 
     def result(self) -> bytes:
         return URB.pack(
@@ -396,6 +397,7 @@ class _Session:
             self._memory(argument, URB_BYTES)
         )
         urb = _Urb(argument, kind, endpoint, flags, buffer, length, context, stream)
+        urb.asked_ns = self._device.clock.now_ns()
         faults = self._device.faults
         if self._held_bytes + length > BUDGET_BYTES or (faults.open_fault is OpenFault.MEMORY and kind != CONTROL):
             return -1, errno.ENOMEM
@@ -518,7 +520,7 @@ class _Session:
                 return 0
             packet = device.description.endpoint(urb.endpoint).packet_bytes
             while urb.filled < urb.length:
-                data: Data | None = device.host_in(urb.endpoint, urb.length - urb.filled)
+                data: Data | None = device.host_in(urb.endpoint, urb.length - urb.filled, urb.asked_ns)
                 if data is None:
                     return None
                 part = bytes(data)

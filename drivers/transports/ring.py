@@ -16,8 +16,8 @@ from sonod.drivers.transports import _ring
 from sonod.drivers.transports.stream import ByteStream, TransferCounters
 from sonod.drivers.transports.usb import NO_MEMORY, UsbDevice, usbfs_budget
 
-# Eight hide the gaps of a loaded machine at 300 MB/s; sixteen leave room.
-DEPTH = 12
+# Sixteen of 256 KiB hide 14 ms at 300 MB/s, in which a loaded machine may do something else.
+DEPTH = 16
 # Linux lets all transfers of the system together hold 16 MiB; some of it belongs to others.
 MOST_IN_FLIGHT_BYTES = 12 << 20
 # Slots that wait for a reader whose GIL a busy Python thread holds: 48 of 256 KiB are 40 ms at 300 MB/s.
