@@ -292,7 +292,7 @@ cdef extern from "kernels.h":
         const float *list_z
         size_t step, width, row
         float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine
-        float radians_per_fine, largest_drift, largest_turning
+        float radians_per_fine, largest_drift
         size_t taps
         const float *coefficients
         const int32_t *starts
@@ -389,7 +389,7 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     """Delay and sum in blocks of sixteen points; see sonod.cext.blocks, which makes every argument.
 
     `constants`: fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine,
-    radians_per_fine, spacing, largest_drift, largest_turning.
+    radians_per_fine, spacing, largest_drift.
     """
     cdef sonod_das_blocks plan
     cdef Py_ssize_t lines = origins.shape[0]
@@ -412,7 +412,7 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     _require(list_positions.shape[0] == 3 and list_positions.shape[1] == lists.shape[0]
              and list_positions.shape[2] == lists.shape[1], "list_positions must be (3, maps, 8 n)")
     _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
-    _require(constants.shape[0] == 11, "constants must be (11,)")
+    _require(constants.shape[0] == 10, "constants must be (10,)")
     _require(coefficients.shape[1] % 8 == 0, "coefficients must be (phases, 2 taps), taps a multiple of 4")
     _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
              and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
@@ -471,7 +471,6 @@ def das_blocks(const double[:, ::1] origins not None, const double[:, ::1] direc
     plan.radians_per_fine = constants[7]
     plan.spacing_float = constants[8]
     plan.largest_drift = constants[9]
-    plan.largest_turning = constants[10]
     plan.taps = coefficients.shape[1] // 2
     plan.coefficients = &coefficients[0, 0]
     plan.starts = &starts[0, 0]

@@ -27,9 +27,9 @@ FINE_RATE = {"default": 9.0, "fast": 6.0}
 HALF_BLOCK = (BLOCK - 1) / 2
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples,
 # and by how much its phase may turn beyond it; channels that move faster are added point by point. With these the
-# error stays below -42 dB (default) and -37 dB (fast) for all waves and arrays of the tests.
-LARGEST_DRIFT = {"default": 0.4, "fast": 0.45}
-LARGEST_TURN_RAD = {"default": 0.45, "fast": 0.5}
+# error stays below -40 dB (default) and -37 dB (fast) for all waves and arrays of the tests.
+LARGEST_DRIFT = {"default": 0.5, "fast": 0.5}
+LARGEST_TURN_RAD = {"default": 0.5, "fast": 0.5}
 # Half the bandwidth of a pulse over its centre frequency, when nobody says; wider than medical pulses.
 USUAL_HALF_BAND = 0.6
 # Half the bandwidth that baseband samples can hold, over their rate, leaving room for the filter's slope.
@@ -127,8 +127,7 @@ class BlockPlan:
                 demodulation_hz / self.fine_hz,
                 radians,
                 spacing,
-                LARGEST_DRIFT[quality] / HALF_BLOCK,
-                LARGEST_TURN_RAD[quality] / HALF_BLOCK,
+                min(LARGEST_DRIFT[quality], LARGEST_TURN_RAD[quality] / radians) / HALF_BLOCK,
             ],
             np.float32,
         )
@@ -221,8 +220,8 @@ class BlockPlan:
         """Resampling filter at `ratio` input samples per fine sample, for each fine sample plane by plane."""
         fine_rate = 1 / float(ratio)
         if ratio == 1:
-            x = np.arange(4, dtype=np.float64) - 1.0
-            weights = _sharpened(lambda place: np.where(np.abs(place) < 0.5, 1.0, 0.0), x[None], 1.0)
+            unit = np.arange(4, dtype=np.float64)[None] - 1
+            weights = _sharpened(lambda place: np.where(np.abs(place) < 0.5, 1.0, 0.0), unit, 1.0)
             left = 1
         else:
             stop = max(min(1 - half, fine_rate - half), 1.1 * half)
@@ -233,8 +232,8 @@ class BlockPlan:
             left = taps // 2 - 1 + reach
             count = -(-(taps + 2 * reach) // 4) * 4
             fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
-            x = np.arange(count) - left - fractions[:, None]
-            weights = _sharpened(response, np.asarray(x, dtype=np.float64), 1 / fine_rate)
+            x: FloatArray = np.arange(count, dtype=np.float64) - left - fractions[:, None]
+            weights = _sharpened(response, x, 1 / fine_rate)
             weights /= weights.sum(axis=1, keepdims=True)
         self._coefficients = np.ascontiguousarray(np.repeat(weights, 2, axis=1), dtype=np.float32)
         # Fine sample step * j + p is number j of plane p.

@@ -31,8 +31,17 @@ class DelayAndSum:
     Elements of -1 were not measured; a transmit time of NaN means the transmission does not see the point; samples
     outside the record count as 0. `receive_time_s (E, L, N)` replaces |p - e| / c, for layered media.
 
-    The receive aperture and its window are those of `aperture.Aperture`. `quality`: `exact` computes every delay in
-    double and interpolates linearly between the samples given (`reference.delay_and_sum` to -80 dB).
+    The receive aperture and its window are those of `aperture.Aperture`. `quality`:
+
+    - `exact` computes every delay in double and interpolates linearly between the samples given; it agrees with
+      `reference.delay_and_sum` to -80 dB. Linear interpolation itself is about -38 dB from the band-limited signal for
+      baseband at four times the centre frequency. Single points, RF and explicit receive times are always done so.
+    - `default` resamples baseband to a rate that fits the points (`blocks.BlockPlan`): better than -45 dB from the
+      band-limited signal for usual apertures and waves, -40 dB for the worst of the tests.
+    - `fast` is the same with fewer samples, never worse than -37 dB.
+
+    `half_bandwidth_hz` is half the band of the echoes, for `default` and `fast`; 0.6 f0 when not given. Samples that
+    are NaN or infinite count as 0.
     """
 
     def __init__(
@@ -131,6 +140,11 @@ class DelayAndSum:
         self.input_shape = (transmits, channels, samples, *pairs)
         self.output_shape = (lines, points, *pairs)
         self._output = OutputBuffer(self.output_shape, np.float32)
+
+    @property
+    def table_bytes(self) -> int:
+        """Memory of the plan of the block kernel, its resampled data included; 0 when it is not used."""
+        return 0 if self._blocks is None else self._blocks.table_bytes
 
     def run(self, data: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Beamformed `data`, into `out` or an array that the next call overwrites."""

@@ -170,6 +170,7 @@ typedef struct {
 
 /* Delay and weight of channels at a block: what the inner loop needs of each. */
 typedef struct {
+    float middle[PARTY], bend[PARTY]; /* kept between the stages of preparation */
     float delta[PARTY], drift[PARTY], c0[PARTY], c1[PARTY], c2[PARTY], s0[PARTY], s1[PARTY], s2[PARTY];
     int32_t offset[PARTY], next[PARTY]; /* of the sample before the delay, and from there to the one behind it */
     const int32_t *trace;               /* the channel's number */
@@ -198,8 +199,12 @@ INLINE void locate(const sonod_das_blocks *plan, v8f begin, int32_t *restrict of
     memcpy(next, &step, sizeof step);
 }
 
-INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
-                                float wave_turn, size_t at, v8f lateral, party *restrict out, size_t to) {
+/* Preparation goes in three stages, each over all channels of the party, for every one alone is a long chain of
+   operations that wait for each other; the processor works on the chains of several channels side by side. */
+
+/* First stage: how far, how fast, and how the channel takes part. */
+INLINE eight_bits prepare_delays(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
+                                 size_t at, v8f lateral, party *restrict out, size_t to) {
     const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
     const v8f one = splat8(1.0f);
     const v8f dx = splat8(place->x) - load8(x), dy = splat8(place->y) - load8(y), dz = splat8(place->z) - load8(z);
@@ -208,66 +213,78 @@ INLINE eight_bits prepare_eight(const sonod_das_blocks *plan, const block_place 
     const v8f along = fma8(dx, splat8(place->dx), fma8(dy, splat8(place->dy), dz * splat8(place->dz)));
     const v8f slope = along * inverse;
     /* Delay in fine samples: middle, per point, per point squared. */
-    const v8f middle = fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0]));
     const v8f drift = fma8(slope, splat8(plan->fine_per_point), splat8(transmit[1]));
-    const v8f receive_bend = (one - slope * slope) * inverse * splat8(plan->bend);
-    const v8f bend = receive_bend + splat8(transmit[2]);
-    const v8f begin = floor8(middle);
-    const v8f delta = middle - begin;
-    /* Phase of the middle of the block; that of its points against the middle, were there no drift, is left out here. */
-    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), splat8(plan->turns_per_fine),
-                      fma8(delta, splat8(plan->turns_per_fine), splat8(wave_turn)));
-    cycles = cycles - round8(cycles);
-    v8f s, c;
-    turn8(cycles, &s, &c);
-    const v8f turning = drift * splat8(plan->radians_per_fine), bending = bend * splat8(plan->radians_per_fine);
-    const v8f reach = splat8(7.5f) * turning, reach_square = reach * reach;
-    /* sin and cos to second order, fitted over the block (the cubic term by its share of the linear one). */
-    const v8f linear = turning * fma8(reach_square, splat8(-0.1f), one);
-    const v8f half_square = splat8(-0.5f) * turning * turning;
-    v8f c1 = -(s * linear), s1 = c * linear;
-    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
-    /* Window: constant, or followed to second order, or point by point. */
-    const v8f u0 = lateral * splat8(place->first), u1 = lateral * splat8(place->middle), u2 = lateral * splat8(place->last);
+    const v8f receive_bend = fma8(-slope, slope, one) * inverse * splat8(plan->bend);
+    store8(out->middle + to, fma8(distance, splat8(plan->fine_per_metre), splat8(transmit[0])));
+    store8(out->drift + to, drift);
+    store8(out->bend + to, receive_bend + splat8(transmit[2]));
+    /* The phase turns with the delay, so one limit serves both. */
+    const v8i steep = (max8(drift, -drift) > splat8(plan->largest_drift)) |
+                      (receive_bend * inverse * splat8(plan->bent_limit) > one);
+    const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
     const v8f outer = max8(u0, u2), inner = min8(u0, u2);
     const v8i active = inner <= splat8(APERTURE_EDGE);
-    v8i edge = active & (outer > splat8(APERTURE_EDGE));
+    v8i edge = outer > splat8(APERTURE_EDGE);
     if (plan->window != SONOD_RECTANGULAR) {
         const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
         const v8f fastest = splat8(plan->window == SONOD_TUKEY ? 0.04f : 0.2f);
-        edge |= active & (outer > knee) & (outer - inner > fastest);
-        if (any8(active & (outer > knee) & ~edge)) {
-            const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
-            const v8i smooth = ~edge;
-            const v8f level = select8(smooth, w1, one);
-            const v8f rise = select8(smooth, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
-            const v8f curve = select8(smooth, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
-            c2 = fma8(c2, level, fma8(c1, rise, c * curve));
-            s2 = fma8(s2, level, fma8(s1, rise, s * curve));
-            c1 = fma8(c1, level, c * rise);
-            s1 = fma8(s1, level, s * rise);
-            c = c * level;
-            s = s * level;
-        }
+        edge |= (outer > knee) & (outer - inner > fastest);
     }
-    const v8f negative_drift = -drift, negative_turn = -turning;
-    const v8f bent = receive_bend * inverse * splat8(plan->bent_limit);
-    const v8i steep = (max8(drift, negative_drift) > splat8(plan->largest_drift)) |
-                      (max8(turning, negative_turn) > splat8(plan->largest_turning)) | (bent > one);
+    eight_bits bits;
+    const int taking = any8(active), bent = any8(steep) & taking, edged = any8(edge) & taking & ~bent;
+    bits.bent = (uint8_t)bent;
+    bits.edge = (uint8_t)edged;
+    bits.plain = (uint8_t)(taking & ~bent & ~edged);
+    return bits;
+}
+
+/* Second stage: the fine sample before the delay, and the phase of the middle of the block. That of its points against
+   the middle, were there no drift, is the same for all channels and comes last. */
+INLINE void prepare_phases(const sonod_das_blocks *plan, float wave_turn, party *restrict out, size_t to) {
+    const v8f middle = load8(out->middle + to), begin = floor8(middle), delta = middle - begin;
+    const v8f turns = splat8(plan->turns_per_fine);
+    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), turns, fma8(delta, turns, splat8(wave_turn)));
+    cycles = cycles - round8(cycles);
+    v8f s, c;
+    turn8(cycles, &s, &c);
     store8(out->delta + to, delta);
-    store8(out->drift + to, drift);
     store8(out->c0 + to, c);
+    store8(out->s0 + to, s);
+    locate(plan, begin, out->offset + to, out->next + to);
+}
+
+/* Third stage: sin and cos over the block to second order (the cubic term by its share of the linear one), times the
+   window where that is smooth over the block: for the channels of the bits `smooth`; others get theirs point by point. */
+INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *place, v8f lateral, uint8_t smooth,
+                            party *restrict out, size_t to) {
+    v8f c = load8(out->c0 + to), s = load8(out->s0 + to);
+    const v8f radians = splat8(plan->radians_per_fine), turning = load8(out->drift + to) * radians;
+    const v8f bending = load8(out->bend + to) * radians, square = turning * turning;
+    const v8f linear = turning * fma8(square, splat8(-5.625f), splat8(1.0f)), half_square = splat8(-0.5f) * square;
+    v8f c1 = -(s * linear), s1 = c * linear;
+    v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
+    const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
+    const v8i lanes = {1, 2, 4, 8, 16, 32, 64, 128}, of_smooth = (lanes & (int32_t)smooth) != 0;
+    const v8i use = of_smooth & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
+    if (plan->window != SONOD_RECTANGULAR && any8(use)) {
+        const v8f u1 = lateral * splat8(place->middle);
+        const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
+        const v8f level = select8(use, w1, splat8(1.0f));
+        const v8f rise = select8(use, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
+        const v8f curve = select8(use, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
+        c2 = fma8(c2, level, fma8(c1, rise, c * curve));
+        s2 = fma8(s2, level, fma8(s1, rise, s * curve));
+        c1 = fma8(c1, level, c * rise);
+        s1 = fma8(s1, level, s * rise);
+        c = c * level;
+        s = s * level;
+        store8(out->c0 + to, c);
+        store8(out->s0 + to, s);
+    }
     store8(out->c1 + to, c1);
     store8(out->c2 + to, c2);
-    store8(out->s0 + to, s);
     store8(out->s1 + to, s1);
     store8(out->s2 + to, s2);
-    locate(plan, begin, out->offset + to, out->next + to);
-    eight_bits bits;
-    bits.bent = (uint8_t)any8(active & steep);
-    bits.edge = (uint8_t)(any8(edge) & ~bits.bent);
-    bits.plain = (uint8_t)(any8(active) & ~bits.bent & ~bits.edge);
-    return bits;
 }
 
 /* The two halves of a block: offsets of their points from its middle, and the squares. */
@@ -361,6 +378,12 @@ static __attribute__((noinline)) void add_edges(const float *restrict planes, si
     *total = sum;
 }
 
+/* Eight scattered floats, put together in registers: through memory a wide load would wait for the narrow stores. */
+INLINE v8f gather8(const float *const from[8], size_t offset) {
+    return (v8f){from[0][offset], from[1][offset], from[2][offset], from[3][offset],
+                 from[4][offset], from[5][offset], from[6][offset], from[7][offset]};
+}
+
 /* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
 static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
                                                  const block_place *place, const float *restrict transmit,
@@ -376,14 +399,13 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         const v8f begin = floor8(fine), share = fine - begin;
         int32_t offset[8], next[8];
         locate(plan, begin, offset, next);
-        float part[4][8];
+        const float *before[8], *after[8];
         for (int i = 0; i < 8; i++) {
-            const float *before = data + offset[i], *after = before + next[i];
-            part[0][i] = before[0];
-            part[1][i] = after[0];
-            part[2][i] = before[plan->row];
-            part[3][i] = after[plan->row];
+            before[i] = data + offset[i];
+            after[i] = before[i] + next[i];
         }
+        const v8f re0 = gather8(before, 0), im0 = gather8(before, plan->row);
+        const v8f re1 = gather8(after, 0), im1 = gather8(after, plan->row);
         /* The common turning of the points is added later to all, so it is taken off here. */
         v8f cycles = fma8(begin, splat8(plan->turns_per_fine), fma8(share, splat8(plan->turns_per_fine), splat8(wave_turn)));
         cycles = cycles - load8(plan->point_turns + 8 * half);
@@ -391,8 +413,7 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         v8f s, c;
         turn8(cycles, &s, &c);
         const v8f w = window8(plan->window, splat8(lateral) * load8(place->per_half + 8 * half));
-        const v8f re = fma8(share, load8(part[1]) - load8(part[0]), load8(part[0])) * w;
-        const v8f im = fma8(share, load8(part[3]) - load8(part[2]), load8(part[2])) * w;
+        const v8f re = fma8(share, re1 - re0, re0) * w, im = fma8(share, im1 - im0, im0) * w;
         v8f *sum_re = half ? &total->re_high : &total->re_low, *sum_im = half ? &total->im_high : &total->im_low;
         *sum_re = fma8(-im, s, fma8(re, c, *sum_re));
         *sum_im = fma8(im, c, fma8(re, s, *sum_im));
@@ -461,14 +482,17 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
     uint8_t chunks[PARTY / 8 + 1], plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
     size_t chunk_count = 0, plain_count = 0, edge_count = 0, bent_count = 0;
     channels.trace = plan->lists + at;
-    /* Three passes without branches that depend on the data, so that the processor can work ahead. */
+    /* Without branches that depend on the data, so that the processor can work ahead. */
     for (size_t chunk = 0; chunk < count; chunk += 8) {
         chunks[chunk_count] = (uint8_t)chunk;
         chunk_count += any8(load8(lateral + chunk) <= splat8(place->widest)) != 0;
     }
     for (size_t i = 0; i < chunk_count; i++)
-        bits[i] = prepare_eight(plan, place, quadratic, wave_turn, at + chunks[i], load8(lateral + chunks[i]), &channels,
-                                chunks[i]);
+        bits[i] = prepare_delays(plan, place, quadratic, at + chunks[i], load8(lateral + chunks[i]), &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++)
+        prepare_phases(plan, wave_turn, &channels, chunks[i]);
+    for (size_t i = 0; i < chunk_count; i++)
+        prepare_turning(plan, place, load8(lateral + chunks[i]), bits[i].plain, &channels, chunks[i]);
     for (size_t i = 0; i < chunk_count; i++) {
         if (points) {
             bits[i].bent |= bits[i].plain | bits[i].edge;

@@ -142,8 +142,7 @@ typedef struct {
     size_t width; /* fine samples of a plane, a multiple of 8 */
     size_t row;   /* floats from one row of a plane to the next */
     float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine, radians_per_fine;
-    /* What a channel may drift and turn from point to point, beyond the common pace, in a block. */
-    float largest_drift, largest_turning;
+    float largest_drift; /* from point to point, beyond the common pace, of a channel taken as a block */
     /* The resampling filter, plane by plane; starts count from the first input sample used. */
     size_t taps;                   /* a multiple of 4 */
     const float *coefficients;     /* (phases, 2 taps), each twice */
