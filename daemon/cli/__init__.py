@@ -13,6 +13,7 @@ import typer
 from sonod import __version__
 from sonod.daemon.cli.bench import bench
 from sonod.daemon.cli.check_config import check_config
+from sonod.daemon.cli.conformance import conformance
 from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
@@ -50,6 +51,7 @@ app.command()(record)
 app.command()(process)
 app.command()(view)
 app.command()(bench)
+app.command()(conformance)
 
 
 def _version(asked: bool) -> None:

@@ -28,6 +28,7 @@ BOARDS: dict[str, str] = {
     "interson": "sonod.drivers.emulated.interson:EmulatedInterson",
     "un0rick": "sonod.drivers.emulated.un0rick:EmulatedUn0rick",
     "bulk": "sonod.drivers.emulated.bulk:BulkFrontEnd",
+    "paced": "sonod.drivers.emulated.paced:PacedSource",
 }
 
 
