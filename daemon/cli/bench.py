@@ -11,6 +11,7 @@ from sonod.daemon.bench.common import PEERS, CommonResult, measure_common
 from sonod.daemon.bench.core import CoreResult, measure_core
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
+from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
 from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table
 from sonod.daemon.cli.values import parse_changes
@@ -29,7 +30,17 @@ CORE_CASES = {
 # Delay and sum alone, as other beamformers are measured: case -> plane waves.
 COMMON_CASES = {"common": 1, "common-11": 11}
 PATH_CASE = "path"
-CASES = (*CORE_CASES, *COMMON_CASES, PATH_CASE)
+USB_CASE = "usb"
+# Messages of one transfer of 256 KiB, and shots of 128 channels.
+ONE_TRANSFER, SHOT = (120, 1092), (128, 1536)
+# (reader, MB/s, busy Python threads beside it, message): what a USB 3 front-end sends, and without transfers in flight.
+USB_RUNS = (
+    ("ring", 100.0, 1, ONE_TRANSFER),
+    ("ring", 300.0, 1, ONE_TRANSFER),
+    ("polled", 300.0, 1, ONE_TRANSFER),
+    ("ring", 350.0, 0, SHOT),
+)
+CASES = (*CORE_CASES, *COMMON_CASES, PATH_CASE, USB_CASE)
 
 
 def bench(
@@ -76,12 +87,17 @@ def bench(
         if case in ("", name)
     ]
     path = [measure_path(driver or "sim:", changes, STANDARD, seconds)] if case in ("", PATH_CASE) else []
+    # Needs umockdev, so only when asked for by name.
+    streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
+    kernels = measure_kernels() if case == USB_CASE else []
     machine = this_machine()
     if as_json:
         results: dict[str, Any] = {"machine": asdict(machine)}
         results["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
         results["common"] = [asdict(result) for result in common]
         results["path"] = [asdict(result) for result in path]
+        results["usb"] = [asdict(result) for result in streams]
+        results["kernels"] = [asdict(result) for result in kernels]
         put_json(results)
         return
     put(f"{machine.processor}, {machine.cores} cores, {machine.instruction_set}, {machine.threads} threads")
@@ -91,6 +107,8 @@ def bench(
         _core_table(core)
     for result in path:
         _path_lines(result)
+    if streams:
+        _usb_tables(streams, kernels)
 
 
 def _common_table(results: list[CommonResult]) -> None:
@@ -130,6 +148,33 @@ def _core_table(results: list[CoreResult]) -> None:
         )
     put_table(
         ("case", "raw frame", "pixels", "plan ms", "hot ms", "paced ms", "p99 ms", "cpu ms", "stages, hot, ms"), rows
+    )
+
+
+def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> None:
+    put_table(
+        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "counted",
+         "out of order", "process ns/byte", "reader ns/byte"),
+        (
+            (
+                result.reader,
+                f"{result.rate_mb_s:g}",
+                f"{result.shot[0]} x {result.shot[1]}",
+                str(result.busy_threads),
+                f"{result.received_mb_s:.1f}",
+                str(result.made),
+                f"{result.lost} = {100 * result.lost / max(result.made, 1):.2f} %",
+                str(result.counted),
+                str(result.out_of_order),
+                f"{result.cpu_ns_byte:.2f}",
+                f"{result.reader_ns_byte:.2f}",
+            )
+            for result in streams
+        ),
+    )  # fmt: skip
+    put_table(
+        ("kernel", "GB/s", "x copy"),
+        ((result.kernel, f"{result.gb_s:.1f}", f"{result.ratio:.2f}") for result in kernels),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,8 @@ PULSE_PERIODS = 4
 HALF_CYCLES = 4
 # A pulse of two cycles has its peak about so many periods after it began.
 PULSE_DELAY_PERIODS = 1.5
-# What an emulated board is asked for with `?emulated=1`; a real one with its own identity.
-EMULATED_ID = (0x1209, 0x0001)
+# The identity that pid.codes keeps for tests, which the emulated front-end has; a product has its own.
+TEST_ID = (0x1209, 0x0001)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,9 @@ class BulkDriver(Driver):
     summary = "an array front-end that speaks the bulk RF protocol (tried on an emulated one only)"
     uri_form = "bulk:VID:PID[:SERIAL]?emulated=1&probe=NAME&sequence=KIND&format=FORMAT&layout=ORDER"
     needs = "a front-end with docs/bulk-rf-protocol.md in its firmware and a udev rule; with emulated=1 nothing"
-    usb_ids = (EMULATED_ID,)
+    usb_ids = (TEST_ID,)
+    # Asks for the capabilities first, and goes no further when there are none.
+    opens_harmlessly = True
 
     def __init__(self, uri: Uri | str, backend: Any = None, clock: Clock | None = None) -> None:
         super().__init__(uri)
@@ -84,7 +86,7 @@ class BulkDriver(Driver):
         self._format = Format[choice_option(self.uri, "format", "i16", [form.name.lower() for form in Format]).upper()]
         self._layout = Layout[choice_option(self.uri, "layout", "channels", ("channels", "samples")).upper()]
         self._probe_name = choice_option(self.uri, "probe", "linear", ("linear", "curvilinear", "phased"))
-        self._selector = _selector(self.uri, self._emulated)
+        self._selector = _selector(self.uri)
         self._backend = backend
         self._clock = clock or MonotonicClock()
         self._device: FrontEnd | None = None
@@ -119,6 +121,16 @@ class BulkDriver(Driver):
         """What the front-end says of its own firmware; '' before open."""
         return self._device.capabilities.firmware if self._device is not None else ""
 
+    @property
+    def front_end(self) -> FrontEnd:
+        """The conversation itself, for the conformance checker; only after `open`."""
+        return self._opened
+
+    @property
+    def clock(self) -> Clock:
+        """What times are measured with."""
+        return self._clock
+
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
@@ -128,6 +140,8 @@ class BulkDriver(Driver):
         device = FrontEnd.open(self._selector, backend, self._clock)
         try:
             self._probe = _probe(device.capabilities)
+            if self._emulated:
+                self._probe = replace(self._probe, name=f"EMULATED {self._probe.name.removeprefix('emulated ')}")
             if self._format not in device.capabilities.formats:
                 raise DeviceNotFound(
                     f"driver URI {self.uri.text!r}: the front-end has no format {self._format.name.lower()}; it has "
@@ -138,7 +152,8 @@ class BulkDriver(Driver):
             device.close()
             raise
         self._device = device
-        self.stream_counters.__init__()  # type: ignore[misc]
+        self.stream_counters = StreamCounters()
+        self._sequence = SequenceCheck(self.stream_counters, 1 << 32)
         self._plan = None
 
     def _close(self) -> None:
@@ -359,17 +374,20 @@ class BulkDriver(Driver):
         self._parked = np.zeros((*shape, 2) if table.format is Format.IQ16 else shape, np.int16)
 
 
-def _selector(uri: Uri, emulated: bool) -> Selector:
-    if not uri.rest and emulated:
-        return Selector(*EMULATED_ID)
+def _selector(uri: Uri) -> Selector:
+    """VID:PID, VID:PID:SERIAL, or a serial or nothing with the test identity."""
     parts = uri.rest.split(":", 2)
+    if len(parts) == 1:
+        return Selector(*TEST_ID, serial=uri.rest)
     try:
         vendor, product = int(parts[0], 16), int(parts[1], 16)
-    except (ValueError, IndexError):
+    except ValueError:
+        vendor = product = -1
+    if not (0 <= vendor <= 0xFFFF and 0 <= product <= 0xFFFF):
         raise DeviceNotFound(
             f"driver URI {uri.text!r}: must be bulk:VID:PID with hexadecimal numbers, for example bulk:1209:0001, "
             "or bulk:?emulated=1"
-        ) from None
+        )
     return Selector(vendor, product, parts[2] if len(parts) > 2 else "")
 
 

@@ -82,6 +82,8 @@ class EmulatedDevice(ABC):
         # Counts the lives between two unpluggings.
         self.generation = 0
         self.configuration_value = 1
+        # When the host submitted the IN transfer that is being served, where the front knows; else now.
+        self.asked_ns = 0
         self._noise = random.Random(seed)
 
     # -- what a board implements -------------------------------------------------------------------------------------
@@ -155,13 +157,14 @@ class EmulatedDevice(ABC):
             self._require_running(endpoint)
             self.bulk_out(endpoint, data)
 
-    def host_in(self, endpoint: int, length: int) -> Data | None:
+    def host_in(self, endpoint: int, length: int, asked_ns: int = 0) -> Data | None:
         """Part of a bulk or interrupt IN transfer of which `length` bytes are still wanted; as `bulk_in`.
 
         May be longer than asked when the `oversize` fault is set: an overflow.
         """
         with self.lock:
             faults = self.faults
+            self.asked_ns = asked_ns or self.clock.now_ns()
             self._require_plugged()
             self._require_running(endpoint)
             if faults.unplug_after_bytes == 0:

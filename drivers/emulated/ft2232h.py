@@ -118,8 +118,8 @@ class Ft2232h(EmulatedDevice):
     # -- what hangs on the pins ----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def pins_changed(self, channel: int, levels: int, at_ns: int) -> None:
-        """The low byte of a channel; pins that the chip does not drive read as pulled up."""
+    def pins_changed(self, channel: int, levels: int, driven: int, at_ns: int) -> None:
+        """The low byte of a channel, and which of its pins the chip drives; the others are for the board to decide."""
 
     @abstractmethod
     def spi(self, data: bytes, at_ns: int) -> bytes:
@@ -169,7 +169,7 @@ class Ft2232h(EmulatedDevice):
             if channel.mode == BIT_MODE_RESET:
                 channel.direction = 0
             channel.commands.clear()
-            self.pins_changed(channel.number, _levels(channel), self.clock.now_ns())
+            self.pins_changed(channel.number, _levels(channel), channel.direction, self.clock.now_ns())
         elif setup.request not in (0x01, 0x02, 0x03, 0x04, 0x06, 0x07):
             raise Stall
 
@@ -179,7 +179,7 @@ class Ft2232h(EmulatedDevice):
         if channel.mode == BIT_BANG:
             for levels in data:
                 channel.pins = levels
-                self.pins_changed(channel.number, _levels(channel), channel.free_ns)
+                self.pins_changed(channel.number, _levels(channel), channel.direction, channel.free_ns)
         elif channel.mode == MPSSE:
             channel.commands += data
             while self._command(channel):
@@ -236,7 +236,7 @@ class Ft2232h(EmulatedDevice):
     def _execute(self, channel: Channel, code: int, command: bytes) -> None:
         if code == 0x80:
             channel.pins, channel.direction = command[1], command[2]
-            self.pins_changed(channel.number, _levels(channel), channel.free_ns)
+            self.pins_changed(channel.number, _levels(channel), channel.direction, channel.free_ns)
         elif code == 0x81:
             self._answer(channel, bytes((_levels(channel),)))
         elif code == 0x82:
@@ -276,7 +276,8 @@ class Ft2232h(EmulatedDevice):
 
 
 def _levels(channel: Channel) -> int:
-    return channel.pins & channel.direction | ~channel.direction & 0xFF
+    """What the pins read: those that are not driven are low."""
+    return channel.pins & channel.direction
 
 
 def _ready(start_ns: int, each_ns: float, data: bytes, now_ns: int) -> int:

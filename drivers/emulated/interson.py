@@ -7,13 +7,15 @@ since nobody has published them.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonod.drivers.emulated.description import Description, Endpoint, Interface, Speed
 from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
-from sonod.drivers.emulated.scene import EchoPulse, add_echoes, echo_pulse, phantom
+from sonod.drivers.emulated.scene import Scene, add_echoes, echo_pulse, phantom
 from sonod.drivers.interson import protocol
 from sonod.drivers.interson.protocol import FRAME_BYTES, VECTOR_BYTES, VECTORS, Register
 from sonod.drivers.pacing import Clock
@@ -29,7 +31,12 @@ WHITE_DB = -6.0
 NOISE = 3e-4
 # The probe compensates the usual attenuation at its usual frequency by itself.
 COMPENSATION_DB_PER_M = 300.0
+# A glitch: so many bytes are lost at this place in a frame.
+GLITCH_PLACE = FRAME_BYTES // 2 + 300
 GLITCH_BYTES = 100
+APERTURE_M = 0.012
+# Lines this near to the moving reflector hear it.
+REACH_RAD = 0.15
 
 
 class EmulatedInterson(EmulatedDevice):
@@ -58,15 +65,18 @@ class EmulatedInterson(EmulatedDevice):
             clock,
             seed,
         )
-        self._angles = np.linspace(-0.5, 0.5, VECTORS) * sector_rad
-        self._radius_m = radius_m
-        self._spacing_m = range_m / VECTOR_BYTES
-        self.scene = phantom(sector_rad / 2, -radius_m, seed)
-        self._still: dict[int, NDArray[np.complex64]] = {}
+        self._geometry = _Geometry(sector_rad, radius_m, range_m / VECTOR_BYTES, seed)
         self._random = np.random.default_rng(seed)
         self._tile = self._random.standard_normal(FRAME_BYTES * 2, np.float32)
         self._born_ns = self.clock.now_ns()
+        # The frame that has a glitch, or -1.
+        self._glitch = -1
         self._power_on()
+
+    @property
+    def scene(self) -> Scene:
+        """What is in front of the probe."""
+        return self._geometry.scene
 
     @property
     def transmitting(self) -> bool:
@@ -82,8 +92,8 @@ class EmulatedInterson(EmulatedDevice):
 
     def _power_on(self) -> None:
         self._registers: dict[int, int] = {int(register): 0 for register in Register}
-        self._number = 0
-        self._skipped = 0
+        # By how much the frame numbers are ahead of the frames made since the start.
+        self._ahead = 0
         self._stop_stream()
 
     # -- USB -----------------------------------------------------------------------------------------------------------
@@ -116,10 +126,18 @@ class EmulatedInterson(EmulatedDevice):
         parts = []
         while count:
             index, offset = divmod(self._sent, FRAME_BYTES)
-            part = self._frame(index)[offset : offset + count]
+            frame = self._frame(index)
+            end = FRAME_BYTES
+            if offset <= GLITCH_PLACE and self._glitch == index:
+                end = GLITCH_PLACE
+            part = frame[offset : min(end, offset + count)]
             parts.append(part)
             self._sent += len(part)
             count -= len(part)
+            if self._glitch == index and self._sent - index * FRAME_BYTES == GLITCH_PLACE:
+                # Bytes inside a vector get lost, and those behind them come too early.
+                self._sent += GLITCH_BYTES
+                self._glitch = -1
         return b"".join(parts)
 
     def due_ns(self, endpoint: int) -> int | None:
@@ -146,6 +164,7 @@ class EmulatedInterson(EmulatedDevice):
         self._begun_ns = 0
         self._sent = 0
         self._frames: dict[int, bytes] = {}
+        self._glitch = -1
 
     def _write(self, address: int, value: int) -> None:
         before = self._running
@@ -160,37 +179,27 @@ class EmulatedInterson(EmulatedDevice):
         if data is None:
             faults = self.faults
             if faults.take("drop_frames"):
-                self._number += 1
+                self._ahead += 1
             elif faults.take("duplicate_frames"):
-                self._number -= 1
-            data = self._draw(self._number % protocol.FRAME_NUMBERS, index)
-            self._number += 1
+                self._ahead -= 1
             if faults.take("corrupt_frames"):
-                # A glitch inside a vector: some bytes are missing, and those behind it come too early.
-                middle = FRAME_BYTES // 2 + 300
-                data = data[:middle] + data[middle + GLITCH_BYTES :] + data[-GLITCH_BYTES:]
+                self._glitch = index
+            data = self._draw((index + self._ahead) % protocol.FRAME_NUMBERS, index)
             self._frames = {index: data}
         return data
 
     def _draw(self, number: int, index: int) -> bytes:
         time_s = (self._begun_ns - self._born_ns) / 1e9 + index * FRAME_BYTES / self._byte_rate_hz
-        frequency = self._registers[Register.FREQUENCY]
-        pulse = echo_pulse(protocol.frequency_hz(frequency), protocol.frequency_hz(14), 0.7)
-        still = self._still.get(frequency)
-        if still is None:
-            still = np.zeros((VECTORS, VECTOR_BYTES), np.complex64)
-            for line in range(VECTORS):
-                self._add(still[line], line, pulse, None)
-            self._still = {frequency: still}
-        echoes = still.copy()
-        x, z = self.scene.moving_at(time_s)
-        toward = math.atan2(x, z + self._radius_m)
-        for line in np.flatnonzero(np.abs(self._angles - toward) < 0.15).tolist():
-            self._add(echoes[line], line, pulse, time_s)
+        geometry, frequency = self._geometry, self._registers[Register.FREQUENCY]
+        echoes = _still(geometry, frequency).copy()
+        x, z = geometry.scene.moving_at(time_s)
+        toward = math.atan2(x, z + geometry.radius_m)
+        for line in np.flatnonzero(np.abs(geometry.angles - toward) < REACH_RAD).tolist():
+            _add(echoes[line], geometry, line, frequency, time_s)
         level = self._registers[Register.VOLTAGE] / protocol.USUAL_VOLTAGE * self._registers[Register.HIGH_VOLTAGE]
         begin = int(self._random.integers(FRAME_BYTES))
         noise = self._tile[begin : begin + FRAME_BYTES].reshape(VECTORS, VECTOR_BYTES) * np.float32(NOISE)
-        depths = np.arange(VECTOR_BYTES) * self._spacing_m
+        depths = np.arange(VECTOR_BYTES) * geometry.spacing_m
         decibels = 20 * np.log10(np.abs(echoes * np.float32(level) + noise) + np.float32(1e-9))
         decibels += (COMPENSATION_DB_PER_M * depths).astype(np.float32)
         grey = (decibels - WHITE_DB) / DYNAMIC_RANGE_DB + 1
@@ -198,13 +207,43 @@ class EmulatedInterson(EmulatedDevice):
         vectors[:, 0] = number
         return vectors.tobytes()
 
-    def _add(self, vector: NDArray[np.complex64], line: int, pulse: EchoPulse, time_s: float | None) -> None:
-        angle = float(self._angles[line])
-        origin = np.array([self._radius_m * math.sin(angle), self._radius_m * (math.cos(angle) - 1)])
-        width = SOUND_SPEED_M_S / pulse.frequency_hz / 0.012
-        heard = (
-            self.scene.still_heard(origin, angle, width)
-            if time_s is None
-            else self.scene.moving_heard(time_s, origin, angle, width)
-        )
-        add_echoes(vector, *heard, pulse, SOUND_SPEED_M_S / 2 / self._spacing_m, SOUND_SPEED_M_S, 0.0)
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Where the vectors lie, and what is in front of them."""
+
+    sector_rad: float
+    radius_m: float
+    spacing_m: float
+    seed: int
+
+    @cached_property
+    def angles(self) -> NDArray[np.float64]:
+        return np.linspace(-0.5, 0.5, VECTORS) * self.sector_rad
+
+    @cached_property
+    def scene(self) -> Scene:
+        return phantom(self.sector_rad / 2, -self.radius_m, self.seed)
+
+
+@lru_cache(maxsize=4)
+def _still(geometry: _Geometry, frequency: int) -> NDArray[np.complex64]:
+    """Echoes (vectors, samples) of what does not move; slow, and the same for every probe of the same geometry."""
+    echoes = np.zeros((VECTORS, VECTOR_BYTES), np.complex64)
+    for line in range(VECTORS):
+        _add(echoes[line], geometry, line, frequency, None)
+    echoes.flags.writeable = False
+    return echoes
+
+
+def _add(vector: NDArray[np.complex64], geometry: _Geometry, line: int, frequency: int, time_s: float | None) -> None:
+    """Add to a vector the echoes of what does not move, or at a time those of what does."""
+    pulse = echo_pulse(protocol.frequency_hz(frequency), protocol.frequency_hz(protocol.USUAL_FREQUENCY_INDEX), 0.7)
+    angle = float(geometry.angles[line])
+    origin = np.array([geometry.radius_m * math.sin(angle), geometry.radius_m * (math.cos(angle) - 1)])
+    width = SOUND_SPEED_M_S / pulse.frequency_hz / APERTURE_M
+    scene = geometry.scene
+    heard = (
+        scene.still_heard(origin, angle, width) if time_s is None else scene.moving_heard(time_s, origin, angle, width)
+    )
+    add_echoes(vector, *heard, pulse, SOUND_SPEED_M_S / 2 / geometry.spacing_m, SOUND_SPEED_M_S, 0.0)

@@ -297,6 +297,7 @@ class P0rkBoard(CdcBoard):
         """Capture and queue one frame of the stream; False when the stream has ended."""
         if self._waiting >= OUTPUT_SLOTS:
             # The host is late: a capture that is refused takes no number.
+            self.front_end.skip()
             self._drops += 1
             self._sticky |= Flag.USB_DROPS
             return True

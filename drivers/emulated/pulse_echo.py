@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.drivers.emulated.reflectors import SINGLE_ELEMENT_SCENE, EchoScene, excitation
+from sonod.drivers.emulated.reflectors import SINGLE_ELEMENT_SCENE, SWEPT_SCENE, EchoScene, excitation
+from sonod.drivers.probe import FloatArray
+from sonod.drivers.sweep import Sweep
 
 SAMPLING_HZ = 60e6
 MIDDLE, LARGEST_CODE = 512, 1023
@@ -21,6 +23,8 @@ DB_PER_CODE, LAST_CODE = 0.096, 500
 # The transducer rings this long after the pulse when it is damped, and this much longer when it is not.
 RINGING_S, UNDAMPED = 0.5e-6, 4.0
 DAMPED_NS = 2000
+# Of the element that is moved.
+WIDTH_M = 6e-3
 
 
 @dataclass
@@ -34,11 +38,34 @@ class PulseEcho:
     def __post_init__(self) -> None:
         self._noise = np.random.default_rng(self.seed)
         self._place = np.zeros((1, 3))
+        self._direction: FloatArray | None = None
+        self._sweep: Sweep | None = None
+        self._shots = 0
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """How the transducer is moved; setting it begins the movement anew, in front of pins."""
+        return self._sweep
+
+    @sweep.setter
+    def sweep(self, sweep: Sweep | None) -> None:
+        self._sweep = sweep
+        self._shots = 0
+        if sweep is not None:
+            self.scene = replace(self.scene, reflectors=SWEPT_SCENE)
+
+    def skip(self) -> None:
+        """A shot that is not captured: the transducer moves on all the same."""
+        self._shots += 1
 
     def shot(
         self, time_s: float, samples: int, first_ns: int, second_ns: int, damping_ns: int, *, fire: bool = True
     ) -> NDArray[np.uint16]:
         """Codes (samples,) of one shot at a time, with pulses of these lengths; noise alone when it does not fire."""
+        if self._sweep is not None:
+            line = self._sweep.line_of(self._shots)
+            self._place, self._direction = self._sweep.origins_m[line : line + 1], self._sweep.directions[line]
+        self._shots += 1
         gain = 10 ** (DB_PER_CODE * min(self.gain_code, LAST_CODE) / 20)
         signal = self._noise.normal(0, NOISE_COUNTS * gain + 0.4, samples)
         if fire and first_ns + second_ns > 0:
@@ -52,6 +79,8 @@ class PulseEcho:
                 sampling_hz=SAMPLING_HZ,
                 samples=samples,
                 t0_s=t0_s,
+                direction=self._direction,
+                width_m=WIDTH_M,
             )
             ringing = RINGING_S * (1 if damping_ns >= DAMPED_NS else UNDAMPED)
             pulse = excitation(frequency, SAMPLING_HZ, samples, t0_s, ringing)

@@ -42,6 +42,14 @@ SINGLE_ELEMENT_SCENE = (
     Reflector((0.0, 0.0, 0.026), 1.0, (0.0, 0.0, 0.004), 0.4),
     Reflector((0.0, 0.0, 0.043), 0.6),
 )
+# In front of a single element that is moved: pins, one of which swings.
+SWEPT_SCENE = (
+    Reflector((0.0, 0.0, 0.025), 1.0, (0.004, 0.0, 0.0), 0.05),
+    Reflector((-0.008, 0.0, 0.018), 0.7),
+    Reflector((0.008, 0.0, 0.018), 0.7),
+    Reflector((-0.006, 0.0, 0.036), 0.9),
+    Reflector((0.006, 0.0, 0.036), 0.9),
+)
 # In front of a small array: one that moves across, three that stay.
 ARRAY_SCENE = (
     Reflector((0.0, 0.0, 0.018), 1.0, (0.003, 0.0, 0.002), 0.25),
@@ -90,10 +98,13 @@ class EchoScene:
         sampling_hz: float,
         samples: int,
         t0_s: float = 0.0,
+        direction: FloatArray | None = None,
+        width_m: float = 0.0,
     ) -> FloatArray:
         """The sum (samples,) of what `receivers_m (n, 3)` hear when `transmitters_m (m, 3)` fire together at t = 0.
 
-        The first sample is at `t0_s`.
+        The first sample is at `t0_s`. With a `direction (3,)`, one element of `width_m` looks that way and hears less
+        of what is beside its beam.
         """
         out = np.zeros(samples)
         amplitude = self.drive_gain(frequency_hz)
@@ -103,6 +114,12 @@ class EchoScene:
             place = np.array(reflector.at(time_s))
             forth = np.linalg.norm(transmitters_m - place, axis=1)
             back = np.linalg.norm(receivers_m - place, axis=1)
+            beam = 1.0
+            if direction is not None:
+                cosine = float((place - receivers_m[0]) @ direction) / max(float(back[0]), 1e-6)
+                sine = math.sqrt(max(1 - cosine**2, 0.0))
+                there = float(np.sinc(width_m * frequency_hz / self.sound_speed_m_s * sine)) if cosine > 0 else 0.0
+                beam = there**2
             for way in (forth[:, None] + back[None, :]).ravel():
                 center_s = way / self.sound_speed_m_s + self.pulse_delay_s - t0_s
                 first = max(math.ceil((center_s - reach) * sampling_hz), 0)
@@ -113,7 +130,7 @@ class EchoScene:
                 # The path there and back, each with its own spreading, is taken as twice its middle.
                 fall = REFERENCE_DISTANCE_M / max(way / 2, NEAREST_M)
                 loss = 10 ** (-self.attenuation_db_cm_mhz * way * 100 * frequency_hz / 1e6 / 20)
-                strength = amplitude * reflector.strength * fall * loss
+                strength = amplitude * beam * reflector.strength * fall * loss
                 out[first : last + 1] += (
                     strength * np.exp(-(t**2) / (2 * deviation**2)) * np.cos(2 * np.pi * frequency_hz * t)
                 )

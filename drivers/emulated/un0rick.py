@@ -110,18 +110,18 @@ class EmulatedUn0rick(Ft2232h):
         super().reset()
         self._power_on()
 
-    def pins_changed(self, channel: int, levels: int, at_ns: int) -> None:
+    def pins_changed(self, channel: int, levels: int, driven: int, at_ns: int) -> None:
+        # Pins that nobody drives are held at rest by the board.
         if channel == 1:
-            if not levels & CONFIG_RESET:
+            if driven & CONFIG_RESET and not levels & CONFIG_RESET:
                 self._power_on()
                 self._configured_ns = at_ns + CONFIGURE_NS
             return
-        # An undriven reset line is held inactive on the board.
-        driven = self.channels[2].direction & LOGIC_RESET
-        if driven and levels & LOGIC_RESET:
+        if driven & levels & LOGIC_RESET:
             self._logic_reset()
-        if bool(levels & CHIP_SELECT) == self._selected:
-            self._selected = not levels & CHIP_SELECT
+        selected = bool(driven & CHIP_SELECT) and not levels & CHIP_SELECT
+        if selected != self._selected:
+            self._selected = selected
             self._shifted = bytearray()
             self._reply = bytearray()
             self._header = None

@@ -218,9 +218,11 @@ class IntersonDriver(Driver):
             return False
         if self._last_number < 0 or number == (self._last_number + 1) % FRAME_NUMBERS:
             return True
-        # Frames are missing, or bytes are and echoes only look like a number; the next frame's number tells.
+        # Frames are missing, or bytes are and dark echoes only look like a number: then it would not change with the
+        # next frame.
         self._wait(1, deadline_ns)
-        return self._opened_stream.peek(1)[0] == (number + 1) % FRAME_NUMBERS
+        following = self._opened_stream.peek(1)[0]
+        return following < FRAME_NUMBERS and following != number
 
     def _search(self) -> None:
         stream = self._opened_stream

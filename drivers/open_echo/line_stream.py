@@ -17,13 +17,16 @@ class LineFraming(Framing):
         self.least_bytes = protocol.frame_bytes(samples)
         self._samples = samples
         self.in_step = False
+        # Lines that were in step and wrong.
+        self.spoilt = 0
 
     def look(self, head: bytes) -> Verdict:
         length = self.least_bytes
         view = memoryview(head)
         if not protocol.is_frame(view, 0, self._samples):
-            spoilt, self.in_step = self.in_step, False
-            return Verdict(skip=_to_start(head), crc_error=spoilt)
+            self.spoilt += self.in_step
+            self.in_step = False
+            return Verdict(skip=_to_start(head))
         if not self.in_step:
             if len(head) < 2 * length:
                 return Verdict(need=2 * length)
@@ -45,7 +48,8 @@ class LineStream:
         self._resync = Resynchroniser(self._stream, self._framing, self.counters, port.clock.now_ns)
         self._line = memoryview(bytearray(length))
         self._fresh = True
-        self._errors = 0
+        # Of the spoilt lines, those that have been told.
+        self._known = 0
         self.samples = self._line[protocol.HEADER_BYTES : protocol.HEADER_BYTES + samples]
         self.first_byte_ns = 0
 
@@ -54,7 +58,7 @@ class LineStream:
         self._stream.clear()
         self._framing.in_step = False
         self._fresh = True
-        self._errors = self.counters.crc_errors
+        self._known = self._framing.spoilt
 
     def next(self, deadline_ns: int) -> tuple[protocol.FrameHeader, int] | None:
         """The next line's header and how many lines were lost before it; its samples stay in `samples` until the next
@@ -66,8 +70,8 @@ class LineStream:
             self._fresh = False
             if not self._take(deadline_ns):
                 return None
-        lost = self.counters.crc_errors - self._errors
-        self._errors = self.counters.crc_errors
+        lost = self._framing.spoilt - self._known
+        self._known = self._framing.spoilt
         self.counters.lost += lost
         return protocol.parse_header(self._line), lost
 
@@ -76,6 +80,8 @@ class LineStream:
             self._resync.next((deadline_ns - self._clock.now_ns()) / 1e9)
         except DriverTimeout:
             return False
+        finally:
+            self.counters.crc_errors = self._framing.spoilt
         self.first_byte_ns = self._stream.first_byte_ns
         self._stream.read_into(self._line)
         return True

@@ -70,7 +70,7 @@ def reply_lines(reply: bytes, command: bytes) -> list[str]:
         raise ProtocolError(f"pic0rick: a reply must end with {PROMPT!r}, got {reply[-20:]!r}")
     body = reply[: -len(PROMPT)]
     echo = command.rstrip(b"\r\n")
-    place = body.rfind(echo) if echo else 0
+    place = body.find(echo)
     if place < 0:
         raise ProtocolError(f"pic0rick: the echo of {echo.decode()!r} is missing from {body[:60]!r}")
     lines = [line.decode("ascii", "replace") for line in _ESCAPES.split(body[place + len(echo) :]) if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonod.drivers.base import Uri
@@ -16,10 +17,13 @@ from sonod.drivers.pic0rick.console_firmware import ConsoleFirmware
 from sonod.drivers.pic0rick.frame_stream import FrameStream
 from sonod.drivers.serial_board import COMMON_OPTIONS, SerialBoard
 from sonod.drivers.settings import Knob, Settings
+from sonod.drivers.sweep import PassCollector, Sweep
 from sonod.drivers.transports.byte_port import ByteBuffer, BytePort, Identity
 
 if TYPE_CHECKING:
     from sonod.drivers.emulated.device import EmulatedDevice
+    from sonod.drivers.emulated.p0rk import P0rkBoard
+    from sonod.drivers.emulated.pic0rick import Pic0rick
 
 # Any Pico project has the first two; the last is an example id that ultr4rick uses too.
 TEXT_IDS = ((0x2E8A, 0x000A), (0x2E8A, 0x0009))
@@ -34,7 +38,9 @@ class Pic0rickDriver(SerialBoard):
     """One pulse-echo channel at 60 million samples a second, under either firmware."""
 
     summary = "pic0rick pulse-echo board, text or P0RK firmware: A-mode and M-mode of one element"
-    uri_form = "pic0rick:SERIAL|/dev/ttyACMn?data=raw|envelope|alaw&damping_ns=NS&listen=1&probe=FILE&emulated=1"
+    uri_form = (
+        "pic0rick:SERIAL|/dev/ttyACMn?data=raw|envelope|alaw&damping_ns=NS&listen=1&sweep=SWEEP&probe=FILE&emulated=1"
+    )
     needs = "the board on USB; only tried on emulated boards"
     usb_ids: tuple[tuple[int, int], ...] = (*TEXT_IDS, *BINARY_IDS)
     # The name that a binary firmware calls itself by, and that its product string begins with.
@@ -42,9 +48,13 @@ class Pic0rickDriver(SerialBoard):
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None, backend: Any = None) -> None:
         super().__init__(uri, clock, backend)
-        self.uri.reject_unknown((*COMMON_OPTIONS, "data", "damping_ns", "listen", "scale", "firmware"))
+        self.uri.reject_unknown((*COMMON_OPTIONS, "data", "damping_ns", "listen", "scale", "firmware", "sweep"))
         self._emulated_firmware = choice_option(self.uri, "firmware", "", ("", "text", "binary"))
         self._firmware: ConsoleFirmware | BinaryFirmware | None = None
+        # With a sweep, shots are read one by one and delivered as the lines of a pass.
+        self._sweep = Sweep.from_uri(self.uri)
+        self._collector: PassCollector | None = None
+        self._shot = Slot(0)
 
     @property
     def firmware(self) -> str:
@@ -61,7 +71,13 @@ class Pic0rickDriver(SerialBoard):
         from sonod.drivers.emulated.p0rk import P0rkBoard
         from sonod.drivers.emulated.pic0rick import Pic0rick
 
-        return P0rkBoard(clock=self._clock) if self._emulated_firmware == "binary" else Pic0rick(clock=self._clock)
+        binary = self._emulated_firmware == "binary"
+        return self._moved(P0rkBoard(clock=self._clock) if binary else Pic0rick(clock=self._clock))
+
+    def _moved(self, board: P0rkBoard | Pic0rick) -> EmulatedDevice:
+        """The emulated transducer moves as the sweep says."""
+        board.front_end.sweep = self._sweep
+        return board
 
     def _open(self) -> None:
         self._open_board(self.board_name, self.usb_ids, self.board_name, self._is_ours)
@@ -112,22 +128,64 @@ class Pic0rickDriver(SerialBoard):
         super()._close()
 
     def _knobs(self) -> Mapping[str, Knob]:
-        return self.running_firmware.knobs()
+        knobs = dict(self.running_firmware.knobs())
+        if self._sweep is not None:
+            lines, rate = self._sweep.line_count, knobs["frame_rate_hz"]
+            assert isinstance(rate.default, float)
+            knobs["frame_rate_hz"] = rate.narrowed(
+                minimum=rate.minimum / lines, maximum=rate.maximum / lines, default=rate.default / lines, step=0.01
+            )
+        return knobs
 
     def _prepare(self, settings: Settings) -> Configuration:
-        return self.running_firmware.prepare(settings)
+        if self._sweep is None:
+            return self.running_firmware.prepare(settings)
+        faster = replace(settings, frame_rate_hz=settings.frame_rate_hz * self._sweep.line_count)
+        single = self.running_firmware.prepare(faster)
+        return Configuration(settings, self._sweep.acquisition(single.acquisition), single)
 
     def _apply(self, configuration: Configuration) -> None:
-        self.running_firmware.apply(configuration)
+        if self._sweep is None:
+            self.running_firmware.apply(configuration)
+            return
+        single = configuration.detail
+        assert isinstance(single, Configuration)
+        self.running_firmware.apply(single)
+        self._shot.prepare(single)
+        self._begin_pass(single)
 
     def _start(self) -> None:
+        if self._shot.configuration is not None:
+            self._begin_pass(self._shot.configuration)
         self.running_firmware.start()
 
     def _stop(self) -> None:
         self.running_firmware.stop()
 
     def _read_into(self, slot: Slot, timeout_s: float) -> None:
-        self.running_firmware.read_into(slot, timeout_s)
+        if self._collector is None:
+            self.running_firmware.read_into(slot, timeout_s)
+            return
+        clock, shot = self._clock, self._shot
+        deadline_ns = clock.now_ns() + int(timeout_s * 1e9)
+        while True:
+            shot.lost = 0
+            self.running_firmware.read_into(shot, max((deadline_ns - clock.now_ns()) / 1e9, 0.0))
+            first_ns = self._collector.first_byte_ns or shot.first_byte_ns
+            lost = self._collector.add(shot.data[0, 0], shot.lost, shot.first_byte_ns, slot.data[0])
+            if lost >= 0:
+                slot.lost = lost
+                slot.device_ticks = shot.device_ticks
+                slot.first_byte_ns = first_ns
+                slot.last_byte_ns = shot.last_byte_ns
+                return
+
+    def _begin_pass(self, single: Configuration) -> None:
+        """The movement is taken to begin a pass now."""
+        assert self._sweep is not None
+        self._collector = PassCollector(self._sweep, single.acquisition)
+        if self.board is not None:
+            self._moved(self.board)  # type: ignore[arg-type]
 
 
 class Ultr4rickDriver(Pic0rickDriver):
@@ -141,4 +199,4 @@ class Ultr4rickDriver(Pic0rickDriver):
     def _make_emulated(self) -> EmulatedDevice:
         from sonod.drivers.emulated.p0rk import Ultr4rickBoard
 
-        return Ultr4rickBoard(clock=self._clock)
+        return self._moved(Ultr4rickBoard(clock=self._clock))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sonod.drivers.transports.ring import SLOTS, Policy, RingStream, has_native_handles
 from sonod.drivers.transports.stream import ByteStream, PolledStream
 from sonod.drivers.transports.usb import UsbDevice
 
@@ -18,7 +19,11 @@ def open_stream(
     endpoint: int,
     message_bytes: int,
     now_ns: Callable[[], int] = time.monotonic_ns,
+    policy: Policy = Policy.DROP_OLDEST,
 ) -> ByteStream:
     """The endpoint's bytes, room for several messages of `message_bytes`; transfers are kept in flight where the
     device was opened through libusb, else made one by one."""
+    if has_native_handles(device):
+        # Two whole messages on top of what may wait: the ring keeps what a reader has been promised.
+        return RingStream(device, endpoint, slots=SLOTS + -(-2 * message_bytes // TRANSFER_BYTES), policy=policy)
     return PolledStream(device, endpoint, TRANSFER_BYTES, 4 * message_bytes + 2 * TRANSFER_BYTES, now_ns)

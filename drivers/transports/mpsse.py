@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sonod.drivers.errors import DriverTimeout, ProtocolError
 from sonod.drivers.pacing import Clock
+from sonod.drivers.transports.usb import TransferFailed
 
 PACKET_BYTES = 512
 # Modem and line status in front of each packet; they are not data.
@@ -57,6 +58,8 @@ class UsbLink(Protocol):
 
     def read_into(self, endpoint: int, buffer: array[int], timeout_s: float) -> int: ...
 
+    def clear_halt(self, endpoint: int) -> None: ...
+
 
 class FtdiChannel:
     """One half of the chip; `number` is 1 for A and 2 for B. Any call may raise what the link raises."""
@@ -77,7 +80,10 @@ class FtdiChannel:
         return self._link.control_in(DEVICE_TO_HOST, READ_PINS, 0, self.number, 1)[0]
 
     def purge(self) -> None:
-        """Drop what is under way in both directions; the makers of drivers disagree about which number is which."""
+        """Drop what is under way in both directions, and let halted endpoints go on. The makers of drivers disagree
+        about which number is which direction; both are sent."""
+        self._link.clear_halt(self._in)
+        self._link.clear_halt(self._out)
         self.request(RESET, 1)
         self.request(RESET, 2)
 
@@ -88,7 +94,7 @@ class FtdiChannel:
         self._link.write(self._out, data)
 
     def read_into(self, target: NDArray[np.uint8], timeout_s: float) -> None:
-        """Fill `target` with payload; DriverTimeout when it does not come in time, ProtocolError when more comes."""
+        """Fill `target` with payload; DriverTimeout when it does not come in time, TransferFailed when more comes."""
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1e9)
         filled = 0
         while filled < len(target):
@@ -106,7 +112,7 @@ class FtdiChannel:
         full, rest = divmod(got, PACKET_BYTES)
         payload = full * PAYLOAD_BYTES + max(rest - STATUS_BYTES, 0)
         if payload > len(target):
-            raise ProtocolError(f"FT2232H channel {self.number}: {payload} bytes came where {len(target)} were due")
+            raise TransferFailed(f"FT2232H channel {self.number}: {payload} bytes came where {len(target)} were due")
         for start in range(0, got - 1, PACKET_BYTES):
             self.line_errors += bool(self._memory[start + 1] & LINE_ERRORS)
         if full:

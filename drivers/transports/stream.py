@@ -33,6 +33,8 @@ class TransferCounters:
     halts: int = 0
     overrun_bytes: int = 0
     overruns: int = 0
+    # Times that no more was asked for because nobody had read.
+    parks: int = 0
 
 
 class ByteStream(ABC):

@@ -14,15 +14,15 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import libusb_package
+import usb.backend.libusb1
 import usb.core
 import usb.util
 
 from sonod.drivers.errors import AccessDenied, DeviceNotFound, Disconnected, DriverError, DriverTimeout
-from sonod.drivers.transports.usb_bus import udev_rule
+from sonod.drivers.transports.udev import udev_rule
 
 # libusb's error numbers.
 IO, ACCESS, NO_DEVICE, BUSY, TIMEOUT, OVERFLOW, PIPE, NO_MEMORY = -1, -3, -4, -6, -7, -8, -9, -11
@@ -73,13 +73,16 @@ class Identity:
         return self.vendor_id, self.product_id
 
 
-@lru_cache(maxsize=1)
 def default_backend() -> Any:
-    """pyusb over the libusb of `libusb-package`; DriverError when it cannot be loaded."""
-    backend = libusb_package.get_libusb1_backend()
-    if backend is None:
+    """pyusb over the libusb of `libusb-package`, with a context of its own; DriverError when it cannot be loaded.
+
+    libusb's list of devices changes only through messages that not every container lets through, and pyusb keeps one
+    context for ever. A new context looks at what is there now.
+    """
+    if libusb_package.get_libusb1_backend() is None:
         raise DriverError("libusb: could not be loaded; install the package libusb-package again")
-    return backend
+    library = usb.backend.libusb1._lib
+    return usb.backend.libusb1._LibUSB(library)
 
 
 def attached(backend: Any = None, accept: Callable[[int, int], bool] | None = None) -> Iterator[Identity]:

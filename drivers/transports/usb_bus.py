@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import libusb_package
 import usb.core
 import usb.util
 
 from sonod.drivers import driver_class, driver_names
 from sonod.drivers.errors import DriverError
+from sonod.drivers.transports.udev import udev_rule
+from sonod.drivers.transports.usb import default_backend
 
 HUB_CLASS = 9
 
@@ -51,9 +52,7 @@ def attached_devices(
     drivers that may take them, by default those of all drivers.
     """
     if backend is None:
-        backend = libusb_package.get_libusb1_backend()
-        if backend is None:
-            raise DriverError("USB: libusb cannot be loaded; reinstall the package libusb-package")
+        backend = default_backend()
     known = claimed_ids() if claims is None else claims
     try:
         found: Iterable[Any] = list(usb.core.find(find_all=True, backend=backend) or ())
@@ -74,14 +73,6 @@ def claimed_ids() -> dict[tuple[int, int], tuple[str, ...]]:
         for pair in pairs:
             claims[pair] = (*claims.get(pair, ()), name)
     return claims
-
-
-def udev_rule(vendor_id: int, product_id: int) -> str:
-    """The line for /etc/udev/rules.d/ that lets the user at the seat and the group `sonod` open such a device."""
-    return (
-        f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vendor_id:04x}", ATTR{{idProduct}}=="{product_id:04x}", '
-        'MODE="0660", GROUP="sonod", TAG+="uaccess"'
-    )
 
 
 def _look_at(device: Any, claims: Mapping[tuple[int, int], tuple[str, ...]]) -> UsbDevice:

@@ -20,7 +20,7 @@ from sonod.drivers.probe import Probe
 from sonod.drivers.probe_file import ProbeFile, load_board
 from sonod.drivers.serial_board import EMULATED, device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
-from sonod.drivers.transports.usb import Selector, UsbDevice, open_device
+from sonod.drivers.transports.usb import Selector, Stalled, TransferFailed, UsbDevice, open_device
 from sonod.drivers.un0rick import protocol
 from sonod.drivers.un0rick.board import POLL_S, Un0rickBoard
 from sonod.drivers.un0rick.plan import MOST_GAIN_DB, Options, Plan, deepest_m, make_acquisition, make_plan
@@ -42,8 +42,8 @@ OPTIONS = (
 )
 # An acquisition that is not done after twice its duration and this is not coming.
 LATE_S = 0.1
-# Reads that slip one after the other: a disturbance slips one, a bad cable or the wrong bitstream all.
-MOST_SLIPS = 3
+# Acquisitions spoilt one after the other: a disturbance spoils one, a bad cable or the wrong bitstream all.
+MOST_SPOILT = 4
 # From the USB packet's arrival to the first tick of the sequencer: a few bytes at 7.5 MHz, and the chip's own time.
 START_UNCERTAINTY_NS = 200_000
 LONGEST_PULSE_S = 256 * TICK_S
@@ -85,7 +85,9 @@ class Un0rickDriver(Driver):
         self._next_line = 0
         self._first_byte_ns = 0
         self._out_of_step = False
-        self._slips = 0
+        # Acquisitions that were fired and could not be read, since the last frame; and how many of them in a row.
+        self._lost = 0
+        self._spoilt_in_a_row = 0
 
     @property
     def serial(self) -> str:
@@ -154,8 +156,7 @@ class Un0rickDriver(Driver):
         board.reset_logic()
         board.load(self._plan.registers, self._plan.gains)
         board.arm()
-        self._fired_ns = 0
-        self._slips = 0
+        self._fired_ns = self._lost = self._spoilt_in_a_row = 0
         self._pacer.start(self._configuration.settings.frame_rate_hz)
 
     def _stop(self) -> None:
@@ -181,36 +182,39 @@ class Un0rickDriver(Driver):
 
     def _read_into(self, slot: Slot, timeout_s: float) -> None:
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1e9)
-        try:
-            if self._out_of_step:
-                self._recover()
-            self._acquire(slot, timeout_s, deadline_ns)
-        except _Waiting as waiting:
-            raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s") from waiting
-        except (DriverTimeout, ProtocolError):
-            # What the chip still holds must not be taken for the answer to the next question.
-            self._out_of_step = True
-            self._fired_ns = 0
-            raise
+        while True:
+            try:
+                if self._out_of_step:
+                    self._recover()
+                self._acquire(slot, timeout_s, deadline_ns)
+                return
+            except _Waiting as waiting:
+                raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s") from waiting
+            except (Stalled, TransferFailed) as error:
+                self._spoilt(error)
+            except (DriverTimeout, ProtocolError):
+                # What the chip still holds must not be taken for the answer to the next question.
+                self._lost += bool(self._fired_ns)
+                self._out_of_step = True
+                self._fired_ns = 0
+                raise
 
     def _acquire(self, slot: Slot, timeout_s: float, deadline_ns: int) -> None:
         assert self._plan is not None
-        while True:
-            if not self._fired_ns:
-                self._pacer.postpone()
-                if not self._pacer.wait(self._pacer.due_ns, timeout_s):
-                    raise _Waiting
-                self._fire()
-            self._wait_until_done(deadline_ns)
-            if self._read_lines(slot, deadline_ns):
-                break
-            slot.lost += 1
+        if not self._fired_ns:
+            self._pacer.postpone()
+            if not self._pacer.wait(self._pacer.due_ns, timeout_s):
+                raise _Waiting
+            self._fire()
+        self._wait_until_done(deadline_ns)
+        self._read_lines(slot, deadline_ns)
+        slot.lost = self._lost
         slot.transmit_ns = self._fired_ns
         slot.transmit_uncertainty_ns = self._fired_uncertainty_ns
         slot.first_byte_ns = self._first_byte_ns
         slot.last_byte_ns = self._clock.now_ns()
         self._fired_ns = 0
-        self._slips = 0
+        self._lost = self._spoilt_in_a_row = 0
 
     def _fire(self) -> None:
         before_ns = self._clock.now_ns()
@@ -243,8 +247,8 @@ class Un0rickDriver(Driver):
             else:
                 self._clock.sleep_until(now_ns + int(POLL_S * 1e9))
 
-    def _read_lines(self, slot: Slot, deadline_ns: int) -> bool:
-        """Read what is left of the acquisition; False when it has slipped and must be fired again."""
+    def _read_lines(self, slot: Slot, deadline_ns: int) -> None:
+        """Read what is left of the acquisition; TransferFailed when a line is not what it should be."""
         plan = self._plan
         assert plan is not None
         options = plan.options
@@ -256,14 +260,15 @@ class Un0rickDriver(Driver):
                 self._first_byte_ns = self._clock.now_ns()
             self._opened.read_memory(words)
             if not self._decode(plan, line, slot.data):
-                self._slipped()
-                return False
+                raise TransferFailed(
+                    f"{self.uri.text}: line {line} carries another number: bits have slipped between the FPGA and the "
+                    "FTDI chip, or the bitstream is another one"
+                )
             self._next_line += 1
             if self._clock.now_ns() > deadline_ns and self._next_line < options.lines:
                 raise _Waiting
         if options.double:
             interleave(self._sums[1], self._sums[0], slot.data[0, 0])
-        return True
 
     def _decode(self, plan: Plan, line: int, data: NDArray[np.int16]) -> bool:
         """One line to where it belongs: into the frame, or added to the others of its kind."""
@@ -280,14 +285,14 @@ class Un0rickDriver(Driver):
         np.add(total, self._line, out=total)
         return sound
 
-    def _slipped(self) -> None:
-        self._slips += 1
-        if self._slips >= MOST_SLIPS:
-            raise ProtocolError(
-                f"{self.uri.text}: {self._slips} reads in a row carry wrong line numbers: bits slip between the FPGA "
-                "and the FTDI chip, or the bitstream is another one"
-            )
-        self._recover()
+    def _spoilt(self, error: DriverError) -> None:
+        """The acquisition under way is lost; try another, but not for ever."""
+        self._lost += bool(self._fired_ns)
+        self._out_of_step = True
+        self._fired_ns = 0
+        self._spoilt_in_a_row += 1
+        if self._spoilt_in_a_row >= MOST_SPOILT:
+            raise ProtocolError(f"{self._spoilt_in_a_row} acquisitions in a row were spoilt: {error}") from error
 
     def _recover(self) -> None:
         """In step again, and armed with what is in force; DriverTimeout when the chip stays silent."""

@@ -238,7 +238,7 @@ def decode_package(data: bytes, board: Board) -> Package:
             board=board,
             pulse_hz=pulse,
             pulses=pulses,
-            period_s=max((period + 0.5) / TICKS_PER_SECOND, SHORTEST_PERIOD_S),
+            period_s=min(max((period + 0.5) / TICKS_PER_SECOND, SHORTEST_PERIOD_S), LONGEST_PERIOD_S),
             gain_register=gain,
             oversampling=oversampling,
             samples=doubled // 2,

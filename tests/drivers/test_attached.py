@@ -13,7 +13,8 @@ from sonod.drivers.emulated.faults import OpenFault
 from sonod.drivers.emulated.interson import EmulatedInterson
 from sonod.drivers.emulated.memory import Bus, MemoryBackend
 from sonod.drivers.emulated.un0rick import EmulatedUn0rick
-from sonod.drivers.transports.usb_bus import UsbDevice, attached_devices, udev_rule
+from sonod.drivers.transports.udev import udev_rule
+from sonod.drivers.transports.usb_bus import UsbDevice, attached_devices
 
 
 def on_bus(*boards: EmulatedDevice) -> tuple[MemoryBackend, tuple[UsbDevice, ...]]:
@@ -81,4 +82,4 @@ def test_every_emulated_board_is_listed_ready_and_says_that_it_is_emulated(name:
     board = next(board for board in emulated_boards() if board.driver == name)
     assert board.state == READY
     assert board.serial
-    assert "emulated" in board.product
+    assert "emulated" in board.product.lower()

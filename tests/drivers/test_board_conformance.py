@@ -50,6 +50,19 @@ class TestPic0rickBinary(BoardConformance):
         return Pic0rickDriver(f"pic0rick:?emulated=1&firmware=binary&data={self.data}", ManualClock())
 
 
+@pytest.mark.parametrize("_firmware", ["text", "binary"])
+class TestPic0rickSwept(BoardConformance):
+    frame_timeout_s = 10.0
+    frame_count = 3
+
+    @pytest.fixture(autouse=True)
+    def _uri(self, _firmware: str) -> None:
+        self.uri = f"pic0rick:?emulated=1&firmware={_firmware}&sweep=sector:60:8:10:back"
+
+    def make_driver(self) -> Driver:
+        return Pic0rickDriver(self.uri, ManualClock())
+
+
 class TestUltr4rick(BoardConformance):
     def make_driver(self) -> Driver:
         return Ultr4rickDriver("ultr4rick:?emulated=1", ManualClock())

@@ -9,7 +9,7 @@ import pytest
 
 from sonod.drivers.errors import ProbeFileError
 from sonod.drivers.probe import ArrayKind
-from sonod.drivers.probe_file import load_probe, probe_names
+from sonod.drivers.probe_file import load_board, load_probe, probe_names
 
 SMALL = """
 [probe]
@@ -95,3 +95,22 @@ def test_what_does_not_fit_together_is_refused(old: str, new: str, says: str, tm
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ProbeFileError, match="cannot be read"):
         load_probe(str(tmp_path / "none.toml"))
+
+
+def test_a_single_element_needs_neither_count_nor_pitch(tmp_path: Path) -> None:
+    path = tmp_path / "element.toml"
+    path.write_text(
+        '[probe]\nname = "x"\nkind = "single"\nelement_width_m = 6e-3\nband_hz = [3e6, 7e6]\nsampling_hz = 60e6\n'
+    )
+    file = load_probe(str(path))
+    assert file.probe.kind is ArrayKind.SINGLE
+    assert file.probe.element_width_m == 6e-3
+    path.write_text(path.read_text() + "pitch_m = 1e-3\n")
+    with pytest.raises(ProbeFileError, match="not to a single element"):
+        load_probe(str(path))
+
+
+@pytest.mark.parametrize("name", ["pic0rick", "ultr4rick", "wulpus", "wulpus-pro", "open-echo"])
+def test_shipped_boards_are_found_by_name_and_are_no_simulated_probes(name: str) -> None:
+    assert load_board(name).probe.name
+    assert name not in probe_names()

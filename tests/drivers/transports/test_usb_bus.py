@@ -9,7 +9,8 @@ import usb.core
 from usb_emulator import EmulatedBus, EmulatedDevice
 
 from sonod.drivers.errors import DriverError
-from sonod.drivers.transports.usb_bus import attached_devices, claimed_ids, udev_rule
+from sonod.drivers.transports.udev import udev_rule
+from sonod.drivers.transports.usb_bus import attached_devices, claimed_ids
 
 BRIDGE = (0x0403, 0x601E)
 

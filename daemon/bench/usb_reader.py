@@ -1,0 +1,102 @@
+"""The reading half of the streaming measurement, in a process under umockdev's preload library: prints one JSON line.
+
+python -m sonod.daemon.bench.usb_reader ring|polled SECONDS BUSY_THREADS
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import threading
+import time
+from dataclasses import asdict
+
+from sonod.cext.wire import crc32c
+from sonod.drivers.bulk.protocol import BULK_IN, HEADER_BYTES, Header, message_bytes
+from sonod.drivers.emulated.paced import COUNTS, PRODUCT_ID, START, VENDOR_ID
+from sonod.drivers.errors import DriverTimeout
+from sonod.drivers.frame import Slot
+from sonod.drivers.transports.resync import MagicLengthCrc, Resynchroniser, SequenceCheck, StreamCounters
+from sonod.drivers.transports.ring import RingStream
+from sonod.drivers.transports.stream import ByteStream, PolledStream
+from sonod.drivers.transports.usb import Selector, open_device
+
+TRANSFER_BYTES = 256 * 1024
+SLOTS = 8
+
+
+def main(arguments: list[str]) -> None:
+    mode, seconds, busy = arguments[0], float(arguments[1]), int(arguments[2])
+    device = open_device(Selector(VENDOR_ID, PRODUCT_ID))
+    device.claim(0)
+    stream: ByteStream
+    if mode == "ring":
+        stream = RingStream(device, BULK_IN, TRANSFER_BYTES)
+    else:
+        stream = PolledStream(device, BULK_IN, TRANSFER_BYTES, 4 * TRANSFER_BYTES)
+    counters = StreamCounters()
+    framing = MagicLengthCrc(b"SRF1", HEADER_BYTES, message_bytes, 1 << 30)
+    resync = Resynchroniser(stream, framing, counters)
+    sequence = SequenceCheck(counters, 1 << 32)
+    # Numbers begin at 0: what is lost before the first message counts too.
+    sequence.follow(0xFFFFFFFF)
+    slots = [Slot(TRANSFER_BYTES * 2) for _ in range(SLOTS)]
+    views = [memoryview(slot.memory) for slot in slots]
+    leaving = threading.Event()
+    hogs = [threading.Thread(target=_burn, args=(leaving,), daemon=True) for _ in range(busy)]
+    for hog in hogs:
+        hog.start()
+    device.control_out(0x40, START, 0, 0)
+    begun, cpu, own_cpu = time.monotonic(), time.process_time(), time.thread_time()
+    taken = 0
+    while time.monotonic() - begun < seconds:
+        try:
+            length = resync.next(0.2)
+        except DriverTimeout:
+            continue
+        header = Header.from_bytes(stream.peek(HEADER_BYTES))
+        place = views[taken % SLOTS][: header.payload_bytes]
+        stream.copy_into(place, HEADER_BYTES)
+        if crc32c(place) != header.payload_crc:
+            resync.damaged(length)
+            continue
+        stream.skip(length)
+        sequence.follow(header.sequence)
+        taken += 1
+    cpu, own_cpu = time.process_time() - cpu, time.thread_time() - own_cpu
+    elapsed = time.monotonic() - begun
+    made, lost = struct.unpack("<QQ", device.control_in(0xC0, COUNTS, 0, 0, 16))
+    leaving.set()
+    for hog in hogs:
+        hog.join()
+    transfers = asdict(stream.counters)
+    stream.close()
+    device.close()
+    print(  # noqa: T201  the answer to the parent process
+        json.dumps(
+            {
+                "seconds": elapsed,
+                "messages": taken,
+                "bytes": taken * (HEADER_BYTES + header.payload_bytes) if taken else 0,
+                "made": made,
+                "lost_by_source": lost,
+                "missing": counters.lost,
+                "out_of_order": counters.duplicates,
+                "crc_errors": counters.crc_errors,
+                "skipped_bytes": counters.bytes_skipped,
+                "overruns": transfers["overruns"],
+                "process_cpu_s": cpu,
+                "reader_cpu_s": own_cpu,
+            }
+        )
+    )
+
+
+def _burn(leaving: threading.Event) -> None:
+    while not leaving.is_set():
+        sum(range(2000))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

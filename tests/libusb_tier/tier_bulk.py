@@ -1,0 +1,195 @@
+"""The bulk driver on the real libusb with transfers in flight: the suite for every driver, and the faults of a link."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sonod.drivers.base import Driver
+from sonod.drivers.bulk.driver import BulkDriver
+from sonod.drivers.conformance import DriverConformance
+from sonod.drivers.emulated.server import RemoteBoard
+from sonod.drivers.errors import AccessDenied, Disconnected, DriverError, DriverTimeout
+from sonod.drivers.frame import Slot
+from sonod.drivers.settings import default_settings
+from sonod.drivers.transports.ring import RingStream
+from sonod.drivers.transports.usb import Selector, open_device
+
+BULK = Selector(0x1209, 0x0001)
+
+
+class TestBulkOverLibusb(DriverConformance):
+    """The same suite as over the in-memory bus."""
+
+    @pytest.fixture(autouse=True)
+    def _with_board(self, board: RemoteBoard) -> None:
+        self.board = board
+
+    def make_driver(self) -> Driver:
+        return BulkDriver("bulk:1209:0001")
+
+    def unplug(self, driver: Driver) -> bool:
+        self.board.unplug()
+        return True
+
+    def silence(self, driver: Driver) -> bool:
+        self.board.set(silent=True)
+        return True
+
+
+@contextmanager
+def running() -> Iterator[tuple[BulkDriver, Slot]]:
+    driver = BulkDriver("bulk:1209:0001")
+    driver.open()
+    try:
+        driver.apply(driver.prepare(default_settings(driver.knobs())))
+        driver.start()
+        assert driver.configuration is not None
+        yield driver, Slot(driver.configuration.acquisition.nbytes)
+    finally:
+        driver.close()
+
+
+def read_until_gone(driver: BulkDriver, slot: Slot) -> None:
+    """What has come before the cable was pulled may still be read."""
+    for _ in range(100):
+        driver.read_into(slot, 2.0)
+
+
+def test_transfers_are_kept_in_flight_and_control_requests_pass_meanwhile(board: RemoteBoard) -> None:
+    with running() as (driver, slot):
+        driver.read_into(slot, 2.0)
+        stream = driver._stream
+        assert isinstance(stream, RingStream)
+        assert stream.in_flight > 8
+        for _ in range(3):
+            assert driver._opened.status().state.name == "RUNNING"
+        driver.read_into(slot, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "what"),
+    [
+        ({"corrupt_frames": 1}, "crc_errors"),
+        ({"drop_frames": 2}, "lost"),
+        ({"duplicate_frames": 1}, "duplicates"),
+        ({"garbage_bytes": 1000}, "bytes_skipped"),
+        ({"short_packets": 1}, "lost"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
+)
+def test_what_is_lost_is_counted_and_frames_go_on(board: RemoteBoard, fault: dict[str, int], what: str) -> None:
+    with running() as (driver, slot):
+        driver.read_into(slot, 2.0)
+        board.set(**fault)
+        for _ in range(12):
+            driver.read_into(slot, 2.0)
+        counted = getattr(driver.stream_counters, what)
+        expected = {"drop_frames": 2, "duplicate_frames": 1, "garbage_bytes": 1000, "corrupt_frames": 1}
+        if "short_packets" in fault:
+            assert counted == 1
+        else:
+            assert counted == next(expected[name] for name in fault)
+        counters = driver.stream_counters
+        assert counters.device_drops == 0
+        # Every number is a message that came, or counted as missing.
+        assert driver.counters.lost == (counters.lost > 0) + (counters.lost > 3)
+
+
+def test_halt_is_cleared_and_bus_errors_are_survived(board: RemoteBoard) -> None:
+    with running() as (driver, slot):
+        driver.read_into(slot, 2.0)
+        stream = driver._stream
+        assert stream is not None
+        board.set(halt=[0x81])
+        driver.read_into(slot, 2.0)
+        driver.read_into(slot, 2.0)
+        assert stream.counters.halts >= 1
+        board.set(bus_errors=2)
+        for _ in range(12):
+            driver.read_into(slot, 2.0)
+        assert stream.counters.errors == 2
+
+
+def test_unplugged_in_mid_frame_and_streaming_again_under_a_new_address(board: RemoteBoard) -> None:
+    for _ in range(3):
+        with running() as (driver, slot):
+            driver.read_into(slot, 2.0)
+            address = driver._opened.identity.address
+            board.set(unplug_after_bytes=50_000)
+            with pytest.raises(Disconnected):
+                read_until_gone(driver, slot)
+        board.plug()
+        begun = time.monotonic()
+        with running() as (driver, slot):
+            driver.read_into(slot, 2.0)
+            assert time.monotonic() - begun < 2.0
+            assert driver._opened.identity.address != address
+
+
+def test_busy_and_out_of_memory_are_told_apart(board: RemoteBoard) -> None:
+    board.set(open_fault="busy")
+    with pytest.raises(AccessDenied, match="another program"), running():
+        pass
+    board.set(open_fault=None)
+    device = open_device(BULK)
+    device.claim(0)
+    board.set(open_fault="memory")
+    try:
+        with pytest.raises(DriverError, match="usbfs_memory_mb"):
+            RingStream(device, 0x81)
+    finally:
+        device.close()
+
+
+def test_more_in_flight_than_the_budget_is_refused_before_it_is_tried(board: RemoteBoard) -> None:
+    device = open_device(BULK)
+    device.claim(0)
+    try:
+        with pytest.raises(DriverError, match="usbfs_memory_mb"):
+            RingStream(device, 0x81, 1 << 20, depth=16)
+        with pytest.raises(DriverError, match="whole packets"):
+            RingStream(device, 0x81, 1000)
+    finally:
+        device.close()
+
+
+def test_a_ring_can_be_closed_while_transfers_wait_and_has_nothing_left(board: RemoteBoard) -> None:
+    board.set(silent=True)
+    device = open_device(BULK)
+    device.claim(0)
+    try:
+        before = len(os.listdir("/proc/self/task"))
+        for _ in range(5):
+            stream = RingStream(device, 0x81)
+            with pytest.raises(DriverTimeout):
+                stream.wait(1, 0.02)
+            stream.close()
+            stream.close()
+            assert stream.in_flight == 0
+        assert len(os.listdir("/proc/self/task")) == before
+    finally:
+        device.close()
+
+
+def test_no_descriptor_or_thread_is_left_after_many_cycles(board: RemoteBoard) -> None:
+    """A short form of the campaign; tests/bench/usb_cycles.py runs 200."""
+
+    def cycle() -> None:
+        with running() as (driver, slot):
+            driver.read_into(slot, 2.0)
+            board.unplug()
+            with pytest.raises(Disconnected):
+                read_until_gone(driver, slot)
+        board.plug()
+
+    cycle()
+    descriptors, threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+    for _ in range(4):
+        cycle()
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert len(os.listdir("/proc/self/task")) == threads
