@@ -16,6 +16,7 @@ from sonod.daemon.cli.check_config import check_config
 from sonod.daemon.cli.conformance import conformance
 from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
+from sonod.daemon.cli.emulate import emulate
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
@@ -52,6 +53,7 @@ app.command()(process)
 app.command()(view)
 app.command()(bench)
 app.command()(conformance)
+app.command()(emulate)
 
 
 def _version(asked: bool) -> None:

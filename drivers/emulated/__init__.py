@@ -13,6 +13,7 @@ The table maps a board's name to its class, imported on use; each takes (serial,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 from sonod.drivers.emulated.device import EmulatedDevice
@@ -32,10 +33,10 @@ BOARDS: dict[str, str] = {
 }
 
 
-def board_class(name: str) -> type[EmulatedDevice]:
-    """The model of the named board; DeviceNotFound when there is none."""
+def board_class(name: str) -> Callable[..., EmulatedDevice]:
+    """The model of the named board, called with its own options; DeviceNotFound when there is none."""
     if name not in BOARDS:
         raise DeviceNotFound(f"emulated board {name!r}: there is none; there are {', '.join(BOARDS)}")
     module, _, attribute = BOARDS[name].partition(":")
-    loaded: type[EmulatedDevice] = getattr(import_module(module), attribute)
+    loaded: Callable[..., EmulatedDevice] = getattr(import_module(module), attribute)
     return loaded

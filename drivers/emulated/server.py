@@ -24,16 +24,14 @@ from sonod.drivers.emulated.faults import Faults, OpenFault
 from sonod.drivers.emulated.usbfs import UsbfsFront, sleep_exactly
 
 
-def obey(device: EmulatedDevice, front: UsbfsFront, command: dict[str, Any]) -> dict[str, Any]:
+def change(device: EmulatedDevice, command: dict[str, Any]) -> dict[str, Any]:
     """Do what a command says; the answer has `error` when it cannot be done."""
     try:
         match command.get("do"):
             case "unplug":
                 device.unplug()
-                front.refresh()
             case "plug":
                 device.plug()
-                front.refresh()
             case "set":
                 set_faults(device, command.get("faults", {}))
             case "clear":
@@ -42,11 +40,23 @@ def obey(device: EmulatedDevice, front: UsbfsFront, command: dict[str, Any]) -> 
             case "faults":
                 pass
             case other:
-                return {"error": f"do: must be unplug, plug, set, clear or faults, got {other!r}"}
+                return {"error": f"must be unplug, plug, clear, faults or NAME=VALUE, got {other!r}"}
     except (AttributeError, TypeError, ValueError) as error:
         return {"error": str(error)}
     left = asdict(device.faults)
     return {"plugged": device.plugged, "faults": {**left, "halt": sorted(left["halt"])}}
+
+
+def short_as(line: str) -> dict[str, Any]:
+    """A command as a person types it: one word, or fault=value."""
+    name, equals, text = line.partition("=")
+    if not equals:
+        return {"do": line}
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text.strip()
+    return {"do": "set", "faults": {name.strip(): value}}
 
 
 def set_faults(device: EmulatedDevice, wanted: dict[str, Any]) -> None:
@@ -72,8 +82,10 @@ def serve(device: EmulatedDevice, folder: Path, lines: Iterable[str], answer: Ca
             try:
                 command = json.loads(line)
             except ValueError:
-                command = {"do": line.strip()}
-            answer(json.dumps(obey(device, front, command if isinstance(command, dict) else {})))
+                command = {}
+            told = change(device, command if isinstance(command, dict) else {})
+            front.refresh()
+            answer(json.dumps(told))
 
 
 class RemoteBoard:
