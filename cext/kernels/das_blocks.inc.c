@@ -3,7 +3,8 @@
    Every trace is first resampled to a fine rate at which the delay grows by almost exactly `step` fine samples from one
    point of a line to the next. A block of sixteen points then reads sixteen consecutive samples of one of `step` planes;
    what is left of the delay, its drift within the block, is followed to second order. Where it moves too fast for
-   that, the channel is added point by point. Delays and phases of eight channels are computed together. */
+   that, the channel is added to each half of the block by itself, and point by point where that is too much as well.
+   Delays and phases of eight channels are computed together. */
 
 #define BLOCK 16
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
@@ -202,9 +203,19 @@ INLINE void locate(const sonod_das_blocks *plan, v8f begin, int32_t *restrict of
 /* Preparation goes in three stages, each over all channels of the party, for every one alone is a long chain of
    operations that wait for each other; the processor works on the chains of several channels side by side. */
 
+/* What differs between a block and one of its halves, all known to the compiler: how far its last point is from its
+   middle (`reach`), and by how many points the first point of the block lies before that middle (`lead`). */
+typedef struct {
+    float reach, lead;
+} block_shape;
+
+#define WHOLE ((block_shape){7.5f, 7.5f})
+#define LOW_HALF ((block_shape){3.5f, 7.5f})
+#define HIGH_HALF ((block_shape){3.5f, -0.5f})
+
 /* First stage: how far, how fast, and how the channel takes part. */
 INLINE eight_bits prepare_delays(const sonod_das_blocks *plan, const block_place *place, const float *restrict transmit,
-                                 size_t at, v8f lateral, party *restrict out, size_t to) {
+                                 block_shape shape, size_t at, v8f lateral, party *restrict out, size_t to) {
     const float *x = plan->list_x + at, *y = plan->list_y + at, *z = plan->list_z + at;
     const v8f one = splat8(1.0f);
     const v8f dx = splat8(place->x) - load8(x), dy = splat8(place->y) - load8(y), dz = splat8(place->z) - load8(z);
@@ -219,8 +230,9 @@ INLINE eight_bits prepare_delays(const sonod_das_blocks *plan, const block_place
     store8(out->drift + to, drift);
     store8(out->bend + to, receive_bend + splat8(transmit[2]));
     /* The phase turns with the delay, so one limit serves both. */
-    const v8i steep = (max8(drift, -drift) > splat8(plan->largest_drift)) |
-                      (receive_bend * inverse * splat8(plan->bent_limit) > one);
+    const float share = shape.reach / 7.5f;
+    const v8i steep = (max8(drift, -drift) * splat8(share) > splat8(plan->largest_drift)) |
+                      (receive_bend * inverse * splat8(plan->bent_limit * (share * share * share)) > one);
     const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
     const v8f outer = max8(u0, u2), inner = min8(u0, u2);
     const v8i active = inner <= splat8(APERTURE_EDGE);
@@ -240,10 +252,11 @@ INLINE eight_bits prepare_delays(const sonod_das_blocks *plan, const block_place
 
 /* Second stage: the fine sample before the delay, and the phase of the middle of the block. That of its points against
    the middle, were there no drift, is the same for all channels and comes last. */
-INLINE void prepare_phases(const sonod_das_blocks *plan, float wave_turn, party *restrict out, size_t to) {
+INLINE void prepare_phases(const sonod_das_blocks *plan, block_shape shape, float wave_turn, party *restrict out,
+                           size_t to) {
     const v8f middle = load8(out->middle + to), begin = floor8(middle), delta = middle - begin;
     const v8f turns = splat8(plan->turns_per_fine);
-    v8f cycles = fma8(begin + splat8(7.5f * (float)plan->step), turns, fma8(delta, turns, splat8(wave_turn)));
+    v8f cycles = fma8(begin + splat8(shape.lead * (float)plan->step), turns, fma8(delta, turns, splat8(wave_turn)));
     cycles = cycles - round8(cycles);
     v8f s, c;
     turn8(cycles, &s, &c);
@@ -255,12 +268,12 @@ INLINE void prepare_phases(const sonod_das_blocks *plan, float wave_turn, party 
 
 /* Third stage: sin and cos over the block to second order (the cubic term by its share of the linear one), times the
    window where that is smooth over the block: for the channels of the bits `smooth`; others get theirs point by point. */
-INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *place, v8f lateral, uint8_t smooth,
-                            party *restrict out, size_t to) {
+INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *place, block_shape shape, v8f lateral,
+                            uint8_t smooth, party *restrict out, size_t to) {
     v8f c = load8(out->c0 + to), s = load8(out->s0 + to);
     const v8f radians = splat8(plan->radians_per_fine), turning = load8(out->drift + to) * radians;
     const v8f bending = load8(out->bend + to) * radians, square = turning * turning;
-    const v8f linear = turning * fma8(square, splat8(-5.625f), splat8(1.0f)), half_square = splat8(-0.5f) * square;
+    const v8f linear = turning * fma8(square, splat8(-0.1f * shape.reach * shape.reach), splat8(1.0f)), half_square = splat8(-0.5f) * square;
     v8f c1 = -(s * linear), s1 = c * linear;
     v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
     const v8f u0 = lateral * splat8(place->first), u2 = lateral * splat8(place->last);
@@ -270,8 +283,8 @@ INLINE void prepare_turning(const sonod_das_blocks *plan, const block_place *pla
         const v8f u1 = lateral * splat8(place->middle);
         const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, u1), w2 = window8(plan->window, u2);
         const v8f level = select8(use, w1, splat8(1.0f));
-        const v8f rise = select8(use, (w2 - w0) * splat8(1.0f / 15.0f), splat8(0));
-        const v8f curve = select8(use, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / 56.25f), splat8(0));
+        const v8f rise = select8(use, (w2 - w0) * splat8(0.5f / shape.reach), splat8(0));
+        const v8f curve = select8(use, ((w0 + w2) * splat8(0.5f) - w1) * splat8(1.0f / (shape.reach * shape.reach)), splat8(0));
         c2 = fma8(c2, level, fma8(c1, rise, c * curve));
         s2 = fma8(s2, level, fma8(s1, rise, s * curve));
         c1 = fma8(c1, level, c * rise);
@@ -384,12 +397,16 @@ INLINE v8f gather8(const float *const from[8], size_t offset) {
                  from[4][offset], from[5][offset], from[6][offset], from[7][offset]};
 }
 
-/* Adds one channel point by point, every delay computed; `transmit` holds the delay of the wave at each point. */
+/* Adds one channel point by point, every delay computed, to the halves of the bits `halves`; `transmit` holds the delay
+   of the wave at each point. */
 static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, const float *restrict data,
                                                  const block_place *place, const float *restrict transmit,
-                                                 float wave_turn, size_t at, float lateral, block_sum *total) {
+                                                 float wave_turn, size_t at, float lateral, int halves,
+                                                 block_sum *total) {
     const float x = plan->list_x[at], y = plan->list_y[at], z = plan->list_z[at];
     for (int half = 0; half < 2; half++) {
+        if (!(halves >> half & 1))
+            continue;
         const v8f k = load8(RAMP + 8 * half) * splat8(plan->spacing_float);
         const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - x));
         const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - y));
@@ -418,6 +435,23 @@ static __attribute__((noinline)) void add_points(const sonod_das_blocks *plan, c
         *sum_re = fma8(-im, s, fma8(re, c, *sum_re));
         *sum_im = fma8(im, c, fma8(re, s, *sum_im));
     }
+}
+
+/* Adds one channel to half a block; `weight` is NULL or one for each of the eight points. */
+INLINE void add_half(const float *restrict planes, size_t row, size_t trace_floats, const party *channels, size_t own,
+                     v8f ramp, v8f square, const float *restrict weight, v8f *sum_re, v8f *sum_im) {
+    const float *restrict before = planes + (size_t)channels->trace[own] * trace_floats + channels->offset[own];
+    const float *restrict after = before + channels->next[own];
+    v8f c = fma8(square, splat8(channels->c2[own]), fma8(ramp, splat8(channels->c1[own]), splat8(channels->c0[own])));
+    v8f s = fma8(square, splat8(channels->s2[own]), fma8(ramp, splat8(channels->s1[own]), splat8(channels->s0[own])));
+    if (weight) {
+        c = c * load8(weight);
+        s = s * load8(weight);
+    }
+    const v8f share = fma8(ramp, splat8(channels->drift[own]), splat8(channels->delta[own]));
+    const v8f re = between(before, after, share), im = between(before + row, after + row, share);
+    *sum_re = fma8(-im, s, fma8(re, c, *sum_re));
+    *sum_im = fma8(im, c, fma8(re, s, *sum_im));
 }
 
 /* Distance of every listed channel from the foot of a line, or from the middle of the array; infinity where it looks away
@@ -472,6 +506,54 @@ INLINE size_t list_bits(const uint64_t *restrict bit_lists, uint8_t bits, uint8_
     return count + (size_t)__builtin_popcount(bits);
 }
 
+/* Adds the channels of the bits `bent`, which turn too fast for a whole block, to one half of it; sets those bits in
+   `left` for which even that is too much. `channels` is overwritten. */
+INLINE void add_steep(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
+                      block_shape shape, int half, float wave_turn, const float *planes, size_t at,
+                      const uint8_t *restrict chunks, size_t chunk_count, const uint8_t *restrict bent,
+                      uint8_t *restrict left, const float *restrict lateral, party *restrict channels,
+                      block_sum *total) {
+    const size_t row = plan->row, trace_floats = plan->step * 2 * row;
+    const float way = half ? 4.0f : -4.0f, metres = way * plan->spacing_float;
+    block_place own = *place;
+    own.x += metres * place->dx;
+    own.y += metres * place->dy;
+    own.z += metres * place->dz;
+    own.per_half += 8 * half;
+    own.first = own.per_half[0];
+    own.last = own.per_half[7];
+    /* The aperture grows evenly, so its inverse in the middle is the harmonic mean of its neighbours'. */
+    own.middle = 2.0f * own.per_half[3] * own.per_half[4] / (own.per_half[3] + own.per_half[4]);
+    /* Delay of the half's first point, in the form in which the block's is given. */
+    const float moved[3] = {quadratic[0] + (half ? 8.0f * (float)plan->step : 0.0f) +
+                                way * (quadratic[1] + way * quadratic[2]),
+                            quadratic[1] + 2.0f * way * quadratic[2], quadratic[2]};
+    const v8f ramp = load8(RAMP + 4), square = ramp * ramp;
+    uint8_t plain[PARTY + 8], edge[PARTY + 8];
+    size_t plain_count = 0, edge_count = 0;
+    for (size_t i = 0; i < chunk_count; i++) {
+        if (!bent[i])
+            continue;
+        const v8f from_foot = load8(lateral + chunks[i]);
+        const eight_bits bits = prepare_delays(plan, &own, moved, shape, at + chunks[i], from_foot, channels, chunks[i]);
+        prepare_phases(plan, shape, wave_turn, channels, chunks[i]);
+        prepare_turning(plan, &own, shape, from_foot, bits.plain, channels, chunks[i]);
+        plain_count = list_bits(plan->bit_lists, bits.plain & bent[i], chunks[i], plain, plain_count);
+        edge_count = list_bits(plan->bit_lists, bits.edge & bent[i], chunks[i], edge, edge_count);
+        left[i] = bits.bent & bent[i];
+    }
+    v8f re = half ? total->re_high : total->re_low, im = half ? total->im_high : total->im_low;
+    for (size_t i = 0; i < plain_count; i++)
+        add_half(planes, row, trace_floats, channels, plain[i], ramp, square, NULL, &re, &im);
+    for (size_t i = 0; i < edge_count; i++) {
+        float weight[8];
+        store8(weight, window8(plan->window, splat8(lateral[edge[i]]) * load8(own.per_half)));
+        add_half(planes, row, trace_floats, channels, edge[i], ramp, square, weight, &re, &im);
+    }
+    *(half ? &total->re_high : &total->re_low) = re;
+    *(half ? &total->im_high : &total->im_low) = im;
+}
+
 /* Adds up to PARTY channels, from place `at` of the lists on, to a block of one line. */
 INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, const float *restrict quadratic,
                       const float *restrict points, float wave_turn, const float *planes, size_t at, size_t count,
@@ -479,7 +561,7 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
     const size_t row = plan->row, trace_floats = plan->step * 2 * row;
     party channels;
     eight_bits bits[PARTY / 8];
-    uint8_t chunks[PARTY / 8 + 1], plain[PARTY + 8], edge[PARTY + 8], bent[PARTY + 8];
+    uint8_t chunks[PARTY / 8 + 1], plain[PARTY + 8], edge[PARTY + 8];
     size_t chunk_count = 0, plain_count = 0, edge_count = 0, bent_count = 0;
     channels.trace = plan->lists + at;
     /* Without branches that depend on the data, so that the processor can work ahead. */
@@ -488,11 +570,11 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
         chunk_count += any8(load8(lateral + chunk) <= splat8(place->widest)) != 0;
     }
     for (size_t i = 0; i < chunk_count; i++)
-        bits[i] = prepare_delays(plan, place, quadratic, at + chunks[i], load8(lateral + chunks[i]), &channels, chunks[i]);
+        bits[i] = prepare_delays(plan, place, quadratic, WHOLE, at + chunks[i], load8(lateral + chunks[i]), &channels, chunks[i]);
     for (size_t i = 0; i < chunk_count; i++)
-        prepare_phases(plan, wave_turn, &channels, chunks[i]);
+        prepare_phases(plan, WHOLE, wave_turn, &channels, chunks[i]);
     for (size_t i = 0; i < chunk_count; i++)
-        prepare_turning(plan, place, load8(lateral + chunks[i]), bits[i].plain, &channels, chunks[i]);
+        prepare_turning(plan, place, WHOLE, load8(lateral + chunks[i]), bits[i].plain, &channels, chunks[i]);
     for (size_t i = 0; i < chunk_count; i++) {
         if (points) {
             bits[i].bent |= bits[i].plain | bits[i].edge;
@@ -500,7 +582,7 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
         }
         plain_count = list_bits(plan->bit_lists, bits[i].plain, chunks[i], plain, plain_count);
         edge_count = list_bits(plan->bit_lists, bits[i].edge, chunks[i], edge, edge_count);
-        bent_count = list_bits(plan->bit_lists, bits[i].bent, chunks[i], bent, bent_count);
+        bent_count += bits[i].bent != 0;
     }
     if (plain_count)
         add_plain(planes, row, trace_floats, &channels, plain, plain_count, total);
@@ -509,11 +591,24 @@ INLINE void add_party(const sonod_das_blocks *plan, const block_place *place, co
     if (!bent_count)
         return;
     float of_quadratic[BLOCK];
-    if (!points)
+    uint8_t steep[PARTY / 8], left[2][PARTY / 8];
+    for (size_t i = 0; i < chunk_count; i++)
+        steep[i] = left[0][i] = left[1][i] = bits[i].bent;
+    if (!points) {
         points_of_quadratic(plan, quadratic, of_quadratic);
-    for (size_t i = 0; i < bent_count; i++)
-        add_points(plan, planes + (size_t)channels.trace[bent[i]] * trace_floats, place, points ? points : of_quadratic,
-                   wave_turn, at + bent[i], lateral[bent[i]], total);
+        add_steep(plan, place, quadratic, LOW_HALF, 0, wave_turn, planes, at, chunks, chunk_count, steep, left[0], lateral,
+                  &channels, total);
+        add_steep(plan, place, quadratic, HIGH_HALF, 1, wave_turn, planes, at, chunks, chunk_count, steep, left[1],
+                  lateral, &channels, total);
+    }
+    for (size_t i = 0; i < chunk_count; i++)
+        for (int lane = 0; lane < 8; lane++) {
+            const int halves = (left[0][i] >> lane & 1) | (left[1][i] >> lane & 1) << 1;
+            const size_t own = chunks[i] + (size_t)lane;
+            if (halves)
+                add_points(plan, planes + (size_t)channels.trace[own] * trace_floats, place,
+                           points ? points : of_quadratic, wave_turn, at + own, lateral[own], halves, total);
+        }
 }
 
 /* One block of a few neighbouring lines, for a group of transmissions. */
