@@ -92,13 +92,12 @@ class DumpParser:
     def __init__(self, samples: int = SAMPLES) -> None:
         self._samples = samples
         length = 4 * samples + 256
-        table = np.full(256, _NOT_HEX, np.uint8)
+        table = bytearray([_NOT_HEX] * 256)
         for digits in (b"0123456789ABCDEF", b"0123456789abcdef"):
             for value, digit in enumerate(digits):
                 table[digit] = value
         table[_COMMA] = 0
-        self._table = table
-        self._digits = np.zeros(length, np.uint8)
+        self._table = bytes(table)
         self._is_comma = np.zeros(length, np.bool_)
         self._gap = np.zeros(samples, np.int64)
         self._index = np.zeros(samples, np.int64)
@@ -127,8 +126,9 @@ class DumpParser:
                 f"pic0rick: a dump has {2 * self._samples}..{4 * self._samples} characters, got {count}"
             )
         text = np.frombuffer(reply, np.uint8, count, first)
-        digits, is_comma = self._digits[:count], self._is_comma[:count]
-        np.take(self._table, text, out=digits, mode="clip")
+        # Looking digits up with NumPy would make an index of eight bytes for each.
+        digits = np.frombuffer(reply.translate(self._table), np.uint8, count, first)
+        is_comma = self._is_comma[:count]
         if digits.max() == _NOT_HEX:
             raise ProtocolError("pic0rick: a dump holds characters that are neither digits nor commas")
         np.equal(text, _COMMA, out=is_comma)
