@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -77,6 +78,8 @@ class Reader:
         self._leaving = False
         self._wish = Wish.RUN
         self._ended = False
+        # An open device takes offers only after its first configuration, which the planner makes on this thread.
+        self._configured = False
         self._askers: list[Future[State]] = []
         self._pending: Handover | None = None
         self._expected: Handover | None = None
@@ -113,7 +116,7 @@ class Reader:
         """Use the configuration from the next frame on; DriverError when the device is not open."""
         handover = Handover(configuration)
         with self._changed:
-            if self._driver.state is DriverState.CLOSED or self._leaving:
+            if not self._configured or self._leaving:
                 raise DriverError(f"{self._driver.uri.text}: not open (state {self._states.state})")
             if self._pending is not None:
                 self._pending.fail(DriverError("replaced by newer settings"))
@@ -212,6 +215,7 @@ class Reader:
         try:
             self._driver.open()
             self._driver.apply(self._configure(self._driver))
+            self._configured = True
         except (ConfigError, RecordingError, DeviceNotFound) as error:
             # What needs no device to be plugged in will not turn up by waiting.
             if first and not (isinstance(error, DeviceNotFound) and self._driver.usb_ids):
@@ -247,8 +251,12 @@ class Reader:
         self._pause_s = min(2 * pause_s, self._patience.retry_longest_s)
         self._release()
         reason = str(error) if isinstance(error, DriverError | ConfigError) else f"{type(error).__name__}: {error}"
+        before = self._states.situation
         self._states.enter(State.RECOVERING, reason)
-        self._log.warning(
+        # Once is enough to know; a device that stays away must not fill the log.
+        again = before.state is State.RECOVERING and before.reason == reason
+        self._log.log(
+            logging.DEBUG if again else logging.WARNING,
             "device_lost",
             reason=reason,
             retry_s=pause_s,
@@ -266,6 +274,7 @@ class Reader:
 
     def _release(self) -> None:
         """Close the device; whoever waits for a configuration to be applied learns that it was not."""
+        self._configured = False
         try:
             self._driver.close()
         except Exception as error:  # noqa: BLE001  a driver's bug must not end acquisition for good
