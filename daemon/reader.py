@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,15 @@ from sonod.daemon.rate import FrameRate
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.state import State, StateKeeper
 from sonod.drivers.base import Driver, DriverState
-from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, EndOfRecording, RecordingError
+from sonod.drivers.errors import (
+    AccessDenied,
+    DeviceNotFound,
+    Disconnected,
+    DriverError,
+    DriverTimeout,
+    EndOfRecording,
+    RecordingError,
+)
 from sonod.drivers.frame import Configuration, Slot
 
 
@@ -33,12 +40,16 @@ class Wish(StrEnum):
 @dataclass(frozen=True)
 class Patience:
     """How long to wait: for one frame, for any frame before the device counts as stalled (0 = for ever), and between
-    attempts to open a lost device, the pause doubling from the first to the longest."""
+    attempts to open a lost device, the pause doubling from the first to the longest. A USB device that is not there, or
+    may not be opened yet, is tried again after `absent_s` at the latest: looking costs next to nothing, and once
+    plugged in again it is soon used.
+    """
 
     read_timeout_s: float = 0.5
     stall_s: float = 30.0
     retry_first_s: float = 0.5
     retry_longest_s: float = 10.0
+    absent_s: float = 0.5
 
 
 class Reader:
@@ -249,14 +260,14 @@ class Reader:
         self.recoveries += 1
         pause_s = self._pause_s
         self._pause_s = min(2 * pause_s, self._patience.retry_longest_s)
+        if self._driver.usb_ids and isinstance(error, DeviceNotFound | AccessDenied | Disconnected):
+            pause_s = self._pause_s = min(pause_s, self._patience.absent_s)
         self._release()
         reason = str(error) if isinstance(error, DriverError | ConfigError) else f"{type(error).__name__}: {error}"
-        before = self._states.situation
+        # Said once for each reason, not at every look.
+        level = "debug" if self._states.situation.reason == reason else "warning"
         self._states.enter(State.RECOVERING, reason)
-        # Once is enough to know; a device that stays away must not fill the log.
-        again = before.state is State.RECOVERING and before.reason == reason
-        self._log.log(
-            logging.DEBUG if again else logging.WARNING,
+        getattr(self._log, level)(
             "device_lost",
             reason=reason,
             retry_s=pause_s,

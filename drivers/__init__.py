@@ -24,6 +24,7 @@ TABLE: dict[str, str] = {
     "open-echo": "sonod.drivers.open_echo.driver:OpenEchoDriver",
     "interson": "sonod.drivers.interson.driver:IntersonDriver",
     "un0rick": "sonod.drivers.un0rick.driver:Un0rickDriver",
+    "bulk": "sonod.drivers.bulk.driver:BulkDriver",
 }
 ENTRY_POINT_GROUP = "sonod.drivers"
 

@@ -118,6 +118,11 @@ class Driver(ABC):
         return ""
 
     @property
+    def firmware(self) -> str:
+        """What runs on the device, or '' when it does not say."""
+        return ""
+
+    @property
     @abstractmethod
     def probe(self) -> Probe:
         """The probe as the defaults see it; known after `open`."""

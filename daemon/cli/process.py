@@ -58,6 +58,8 @@ def process(
     configure_core(threads, instruction_set)
     if not recording.is_file():
         raise Failure(USAGE, f"{recording}: no such file; name a recording of format sonod-rf")
+    if not out.parent.is_dir():
+        raise Failure(USAGE, f"--out {out}: there is no folder {out.parent}; make it or name another")
     console = Console(stderr=True)
     try:
         with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:

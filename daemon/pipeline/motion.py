@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonod.cext.compress import Compressor
+from sonod.cext.compress import Compressor, grey_table
 from sonod.cext.detect import Envelope, HilbertEnvelope
 from sonod.client.wire.geometry import ImageGeometry, LinesGeometry, MotionGeometry
 from sonod.daemon.pipeline.base import Plan
@@ -50,7 +51,9 @@ class MotionPlan(Plan):
         self._count = max(1, min(samples, int((settings.depth_m - first_m) / spacing_m) + 1))
         depths = first_m + np.arange(samples, dtype=np.float64) * spacing_m
         applied = configuration.applied
-        gain = None if "tgc_db" in applied else time_gain(settings.tgc_db, depths, settings.depth_m)
+        # Samples that arrive compressed had their gain in the device.
+        untouched = "tgc_db" in applied or self._format is SampleFormat.LOG8
+        gain = None if untouched else time_gain(settings.tgc_db, depths, settings.depth_m)
         self._gain = None if self._format is SampleFormat.RF else gain
         self._hilbert = None
         if self._format is SampleFormat.RF:
@@ -80,7 +83,7 @@ class MotionPlan(Plan):
         self._motion = np.zeros((rows, MOTION_COLUMNS), np.uint8)
         self._a_scan = np.zeros((self._count, 1), np.uint8)
         self._reduced = np.zeros((rows, 1), np.uint8)
-        self._compressors: tuple[Compressor, Compressor] | None = None
+        self._compressors: tuple[Compressor | _Greys, Compressor | _Greys] | None = None
         self._lines_geometry = LinesGeometry((1, self._count), (origin,), (direction,), first_m, spacing_m)
         # The column is as wide as a row is high; it stands for one line of sight, not for a width.
         self._bmode_geometry = ImageGeometry((self._count, 1), (spacing_m, spacing_m), (origin[0], origin[1], first_m))
@@ -129,7 +132,10 @@ class MotionPlan(Plan):
         if self._gain is not None:
             self._magnitude *= self._gain
 
-    def _compress(self) -> tuple[Compressor, Compressor]:
+    def _compress(self) -> tuple[Compressor | _Greys, Compressor | _Greys]:
+        if self._compressors is None and self._format is SampleFormat.LOG8:
+            greys = _Greys(self._settings.grey_map)
+            self._compressors = (greys, greys)
         if self._compressors is None:
             if not self.level.known:
                 self.level.learn(self._magnitude)
@@ -146,3 +152,14 @@ class MotionPlan(Plan):
             )
             self._compressors = (fine, coarse)
         return self._compressors
+
+
+class _Greys:
+    """Samples that arrive compressed, 0..255, through the grey map alone."""
+
+    def __init__(self, grey_map: str) -> None:
+        self._table = grey_table(grey_map)
+
+    def run(self, levels: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+        np.clip(np.rint(levels), 0, 255, out=out, casting="unsafe")
+        np.take(self._table, out, out=out)

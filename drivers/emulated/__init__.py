@@ -27,6 +27,7 @@ BOARDS: dict[str, str] = {
     "open-echo": "sonod.drivers.emulated.open_echo:OpenEcho",
     "interson": "sonod.drivers.emulated.interson:EmulatedInterson",
     "un0rick": "sonod.drivers.emulated.un0rick:EmulatedUn0rick",
+    "bulk": "sonod.drivers.emulated.bulk:BulkFrontEnd",
 }
 
 

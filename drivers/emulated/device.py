@@ -31,6 +31,10 @@ ENDPOINT_RECIPIENT = 2
 SHORT_BY_BYTES = 37
 
 
+# What a board sends: a view must stay true until the next call.
+Data = bytes | memoryview
+
+
 class Stall(Exception):
     """The device does not understand the request: the endpoint stalls."""
 
@@ -90,7 +94,7 @@ class EmulatedDevice(ABC):
         """Take bytes from the host, split anywhere."""
         raise Stall
 
-    def bulk_in(self, endpoint: int, length: int) -> bytes | None:
+    def bulk_in(self, endpoint: int, length: int) -> Data | None:
         """The next bytes for the host, at most `length`; None = nothing yet.
 
         A result that is not a whole number of packets ends the host's transfer, b'' (an empty packet) too; a whole
@@ -98,7 +102,7 @@ class EmulatedDevice(ABC):
         """
         return None
 
-    def interrupt_in(self, endpoint: int, length: int) -> bytes | None:
+    def interrupt_in(self, endpoint: int, length: int) -> Data | None:
         """The same for an interrupt endpoint."""
         return None
 
@@ -151,7 +155,7 @@ class EmulatedDevice(ABC):
             self._require_running(endpoint)
             self.bulk_out(endpoint, data)
 
-    def host_in(self, endpoint: int, length: int) -> bytes | None:
+    def host_in(self, endpoint: int, length: int) -> Data | None:
         """Part of a bulk or interrupt IN transfer of which `length` bytes are still wanted; as `bulk_in`.
 
         May be longer than asked when the `oversize` fault is set: an overflow.
@@ -179,7 +183,7 @@ class EmulatedDevice(ABC):
             if faults.take("short_packets"):
                 data = data[: max(len(data) - SHORT_BY_BYTES, 0)]
             if faults.take("oversize"):
-                data += bytes(length + 1 - len(data))
+                data = bytes(data) + bytes(length + 1 - len(data))
             return self._limited(data)
 
     def clear_halt(self, endpoint: int) -> None:
@@ -189,12 +193,12 @@ class EmulatedDevice(ABC):
 
     # -- helpers -----------------------------------------------------------------------------------------------------
 
-    def _next(self, endpoint: int, length: int) -> bytes | None:
+    def _next(self, endpoint: int, length: int) -> Data | None:
         if self.description.endpoint(endpoint).transfer is Transfer.INTERRUPT:
             return self.interrupt_in(endpoint, length)
         return self.bulk_in(endpoint, length)
 
-    def _limited(self, data: bytes) -> bytes:
+    def _limited(self, data: Data) -> Data:
         """Only so much before the cable is pulled."""
         left = self.faults.unplug_after_bytes
         if left < 0:

@@ -1,127 +1,99 @@
-"""What an emulated board hears: a few reflectors, some of which move, through a short pulse; linear acoustics."""
+"""Echoes for emulated array front-ends: what the simulated probe would hear after the firings of a sequence table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonod.drivers.probe import FloatArray
+from sonod.drivers.bulk.protocol import TICK_S, Geometry
+from sonod.drivers.bulk.table import NOT_CONNECTED, SILENT, Shot, Table
+from sonod.drivers.probe import ArrayKind, FloatArray, Probe
+from sonod.drivers.probe_file import ProbeFile, load_probe
+from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
+from sonod.drivers.simulated.driver import SimulatedDriver
+from sonod.drivers.simulated.render import Renderer
 
-# Half width of a Gaussian at -6 dB in standard deviations.
-HALF_WIDTH_DEVIATIONS = math.sqrt(2 * math.log(2))
-# A pulse is computed this many standard deviations to each side.
-PULSE_REACH = 4.0
-# Distance at which a reflector of strength 1 returns an echo of amplitude 1.
-REFERENCE_DISTANCE_M = 0.02
-# Closer than this nothing gets louder: the near field.
-NEAREST_M = 0.004
-
-
-@dataclass(frozen=True)
-class Reflector:
-    """A point at `position_m` that swings by `swing_m` (amplitudes of x, y, z) `rate_hz` times a second."""
-
-    position_m: tuple[float, float, float]
-    strength: float = 1.0
-    swing_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    rate_hz: float = 0.0
-
-    def at(self, time_s: float) -> tuple[float, float, float]:
-        """Where it is at a time."""
-        turn = math.sin(2 * math.pi * self.rate_hz * time_s)
-        x, y, z = (place + swing * turn for place, swing in zip(self.position_m, self.swing_m, strict=True))
-        return x, y, z
+# Delays of a plane wave lie on a plane to within rounding.
+PLANE_TOLERANCE_S = 5e-9
+SOUND_SPEED_M_S = 1540.0
+# A front-end's own time gain makes up for the attenuation of tissue (0.5 dB/cm/MHz, both ways) up to this much.
+MOST_TIME_GAIN_DB = 60.0
+GEOMETRIES = {
+    ArrayKind.LINEAR: Geometry.LINEAR,
+    ArrayKind.CURVILINEAR: Geometry.CURVILINEAR,
+    ArrayKind.PHASED: Geometry.PHASED,
+}
 
 
-# In front of a single element: something that breathes, and a wall behind it.
-SINGLE_ELEMENT_SCENE = (
-    Reflector((0.0, 0.0, 0.012), 0.25),
-    Reflector((0.0, 0.0, 0.026), 1.0, (0.0, 0.0, 0.004), 0.4),
-    Reflector((0.0, 0.0, 0.043), 0.6),
-)
-# In front of a small array: one that moves across, three that stay.
-ARRAY_SCENE = (
-    Reflector((0.0, 0.0, 0.018), 1.0, (0.003, 0.0, 0.002), 0.25),
-    Reflector((-0.002, 0.0, 0.010), 0.5),
-    Reflector((0.002, 0.0, 0.026), 0.8),
-    Reflector((0.0, 0.0, 0.034), 0.9),
-)
+class SimulatedScene:
+    """A needle moving in tissue before one of the simulated probes."""
 
-
-@dataclass(frozen=True)
-class EchoScene:
-    """Reflectors in a medium, heard by a transducer whose best frequency is `center_hz`.
-
-    Echoes have a Gaussian envelope of `fractional_bandwidth`, fall with distance, are attenuated by
-    `attenuation_db_cm_mhz` both ways, and grow weaker when the drive is away from the transducer's frequency.
-    """
-
-    reflectors: Sequence[Reflector]
-    center_hz: float
-    fractional_bandwidth: float = 0.6
-    sound_speed_m_s: float = 1540.0
-    attenuation_db_cm_mhz: float = 0.3
+    def __init__(self, phantom: str = "needle", probe: str = "linear") -> None:
+        self._driver = SimulatedDriver(f"sim:{phantom}?probe={probe}")
+        self._driver.open()
+        self.file: ProbeFile = load_probe(probe)
 
     @property
-    def deviation_s(self) -> float:
-        """Standard deviation of the pulse's envelope."""
-        return HALF_WIDTH_DEVIATIONS / (math.pi * self.fractional_bandwidth * self.center_hz)
+    def probe(self) -> Probe:
+        return self.file.probe
 
-    @property
-    def pulse_delay_s(self) -> float:
-        """From firing to the peak of the envelope of an echo at no distance."""
-        return PULSE_REACH / 1.5 * self.deviation_s
+    def renderer(self, table: Table) -> Renderer:
+        """Frames of all shots of a table, `(shots, elements, samples)`; takes a fraction of a second."""
+        sequence = Sequence(tuple(self._event(shot) for shot in table.shots))
+        time_s = np.arange(table.samples) / table.sampling_hz
+        frequency = float(table.shots[0].frequency_hz)
+        own = 100 * time_s * SOUND_SPEED_M_S * frequency / 1e6 * 0.5
+        decibels = np.minimum(own, MOST_TIME_GAIN_DB)
+        if table.gain_centi_db:
+            points_s = np.arange(len(table.gain_centi_db)) * table.gain_spacing_ns * 1e-9
+            decibels = decibels + np.interp(time_s, points_s, np.array(table.gain_centi_db) / 100)
+        gain = np.asarray(10 ** (decibels / 20), dtype=np.float32)
+        level = float(np.mean([shot.amplitude for shot in table.shots])) / 0xFFFF
+        return self._driver.renderer_for(sequence, frequency, table.samples, gain, level, float(table.sampling_hz))
 
-    def drive_gain(self, frequency_hz: float) -> float:
-        """How much of a drive at this frequency the transducer passes, 1 at its own."""
-        deviation = self.fractional_bandwidth * self.center_hz / 2 / HALF_WIDTH_DEVIATIONS
-        return math.exp(-((frequency_hz - self.center_hz) ** 2) / (4 * deviation**2))
-
-    def receive(
-        self,
-        time_s: float,
-        transmitters_m: FloatArray,
-        receivers_m: FloatArray,
-        *,
-        frequency_hz: float,
-        sampling_hz: float,
-        samples: int,
-        t0_s: float = 0.0,
-    ) -> FloatArray:
-        """The sum (samples,) of what `receivers_m (n, 3)` hear when `transmitters_m (m, 3)` fire together at t = 0.
-
-        The first sample is at `t0_s`.
-        """
-        out = np.zeros(samples)
-        amplitude = self.drive_gain(frequency_hz)
-        deviation = self.deviation_s
-        reach = PULSE_REACH * deviation
-        for reflector in self.reflectors:
-            place = np.array(reflector.at(time_s))
-            forth = np.linalg.norm(transmitters_m - place, axis=1)
-            back = np.linalg.norm(receivers_m - place, axis=1)
-            for way in (forth[:, None] + back[None, :]).ravel():
-                center_s = way / self.sound_speed_m_s + self.pulse_delay_s - t0_s
-                first = max(math.ceil((center_s - reach) * sampling_hz), 0)
-                last = min(math.floor((center_s + reach) * sampling_hz), samples - 1)
-                if last < first:
-                    continue
-                t = np.arange(first, last + 1) / sampling_hz - center_s
-                # The path there and back, each with its own spreading, is taken as twice its middle.
-                fall = REFERENCE_DISTANCE_M / max(way / 2, NEAREST_M)
-                loss = 10 ** (-self.attenuation_db_cm_mhz * way * 100 * frequency_hz / 1e6 / 20)
-                strength = amplitude * reflector.strength * fall * loss
-                out[first : last + 1] += (
-                    strength * np.exp(-(t**2) / (2 * deviation**2)) * np.cos(2 * np.pi * frequency_hz * t)
-                )
-        return out
+    def _event(self, shot: Shot) -> TransmitEvent:
+        delays = np.where(shot.delay_ticks == SILENT, np.nan, shot.delay_ticks * TICK_S)
+        receive = np.arange(len(delays), dtype=np.int32)
+        kind, origin, angle = recognise(delays, self.probe)
+        return TransmitEvent(kind, delays, origin, receive, angle, shot.start_ticks * TICK_S)
 
 
-def excitation(frequency_hz: float, sampling_hz: float, samples: int, t0_s: float, decay_s: float) -> FloatArray:
-    """The transmit pulse as the receiver sees it, and the transducer's ringing after it (samples,), 1 at its peak."""
-    t = t0_s + np.arange(samples) / sampling_hz
-    after = np.where(t >= 0, np.exp(-np.clip(t, 0, 50 * decay_s) / decay_s), 0.0)
-    return np.asarray(after * np.sin(2 * np.pi * frequency_hz * t))
+def channels_of(frame: NDArray[np.int16], shot: Shot, index: int, out: NDArray[np.int16]) -> None:
+    """The channels that a shot keeps into `out (channels, samples)`; a channel that is not connected hears nothing."""
+    frame[index].take(shot.receive, axis=0, out=out, mode="clip")
+    out[shot.receive == NOT_CONNECTED] = 0
+
+
+def recognise(delays_s: FloatArray, probe: Probe) -> tuple[TransmitKind, FloatArray, float]:
+    """Kind, origin (3,) and angle of the wave that these delays (NaN = silent) make in a medium of 1540 m/s."""
+    c = SOUND_SPEED_M_S
+    firing = np.isfinite(delays_s)
+    places, delays = probe.element_positions_m[firing], delays_s[firing]
+    if len(places) == 1:
+        return TransmitKind.SINGLE_ELEMENT, places[0], 0.0
+    x, z = places[:, 0], places[:, 2]
+    slope = float(np.polyfit(x, delays, 1)[0])
+    angle = math.asin(max(-1.0, min(1.0, slope * c)))
+    plane = (x * math.sin(angle) + z * math.cos(angle)) / c
+    if firing.all() and np.abs(delays - plane).max() < PLANE_TOLERANCE_S:
+        return TransmitKind.PLANE, np.zeros(3), angle
+    # c (t - t0) = +-|e - o| squared is linear in t0, o and one more constant.
+    rows = np.stack([2 * c * c * delays, -2 * x, -2 * z, np.ones(len(x))], axis=1)
+    scale = np.abs(rows).max(axis=0)
+    scale[scale == 0] = 1.0
+    found = np.linalg.lstsq(rows / scale, (c * delays) ** 2 - x**2 - z**2, rcond=None)[0] / scale
+    t0, across, constant = float(found[0]), float(found[1]), float(found[3])
+    if np.ptp(z) > 1e-6:
+        depth = float(found[2])
+    else:
+        depth = math.sqrt(max(constant + (c * t0) ** 2 - across**2, 1e-12))
+        # Outer elements that fire later make a wave that spreads from behind the face.
+        depth = -depth if np.polyfit(x, delays, 2)[0] > 0 else depth
+    origin = np.array([across, 0.0, depth])
+    behind = float(np.mean(delays - np.linalg.norm(places - origin, axis=1) / c))
+    ahead = float(np.mean(delays + np.linalg.norm(places - origin, axis=1) / c))
+    spread_behind = np.abs(delays - np.linalg.norm(places - origin, axis=1) / c - behind).max()
+    spread_ahead = np.abs(delays + np.linalg.norm(places - origin, axis=1) / c - ahead).max()
+    return (TransmitKind.DIVERGING if spread_behind <= spread_ahead else TransmitKind.FOCUSED), origin, 0.0

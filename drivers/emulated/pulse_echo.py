@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.drivers.emulated.echoes import SINGLE_ELEMENT_SCENE, EchoScene, excitation
+from sonod.drivers.emulated.reflectors import SINGLE_ELEMENT_SCENE, EchoScene, excitation
 
 SAMPLING_HZ = 60e6
 MIDDLE, LARGEST_CODE = 512, 1023

@@ -19,6 +19,8 @@ HALF_WIDTH_DEVIATIONS = math.sqrt(2 * math.log(2))
 PULSE_DEVIATIONS = 4.5
 # One way, soft tissue.
 ATTENUATION_DB_PER_M_MHZ = 50.0
+# Echoes weaker than this, of a wall at the face, are far below any noise.
+WEAKEST = 1e-5
 # Strength falls with distance from here on; nearer, the beam does not spread yet.
 NEAR_FIELD_M = 0.01
 
@@ -140,7 +142,7 @@ def add_echoes(
     """
     decibels = 2 * ATTENUATION_DB_PER_M_MHZ * distances_m * pulse.frequency_hz / 1e6
     strong = amplitudes * pulse.amplitude * 10 ** (-decibels / 20)
-    kept = np.abs(strong) > 1e-7
+    kept = np.abs(strong) > WEAKEST
     distances_m, strong = distances_m[kept], strong[kept]
     if not len(strong):
         return

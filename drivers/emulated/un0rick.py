@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.drivers.emulated.scene import EchoPulse, add_echoes, echo_pulse, phantom
 from sonod.drivers.emulated.ft2232h import CHIP_SELECT, Ft2232h
+from sonod.drivers.emulated.scene import EchoPulse, add_echoes, echo_pulse, phantom
 from sonod.drivers.pacing import Clock
 from sonod.drivers.un0rick import protocol
 from sonod.drivers.un0rick.protocol import Header, Register

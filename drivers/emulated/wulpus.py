@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sonod.drivers.emulated.cdc import CdcBoard, cdc_interfaces
 from sonod.drivers.emulated.description import Description
-from sonod.drivers.emulated.echoes import ARRAY_SCENE, EchoScene
+from sonod.drivers.emulated.reflectors import ARRAY_SCENE, EchoScene
 from sonod.drivers.errors import ProtocolError
 from sonod.drivers.pacing import Clock
 from sonod.drivers.probe import FloatArray
@@ -28,7 +28,7 @@ RING_FRAMES = 35
 # The transducer of the emulated probe: the array of the shipped configuration files.
 PITCH_M, CENTER_HZ = 1.0e-3, 2.25e6
 # Amplitudes in converter counts at 0 dB: an echo of strength 1 from 2 cm, and noise.
-ECHO_COUNTS, NOISE_COUNTS = 90.0, 0.8
+ECHO_COUNTS, NOISE_COUNTS = 60.0, 0.8
 # What the switches and the amplifier leave at the start of each record: a slow baseline.
 BASELINE_COUNTS, BASELINE_S = 300.0, 2.5e-6
 LARGEST_CODE = 2047
@@ -121,12 +121,14 @@ class Wulpus(CdcBoard):
 
     def _fire(self, package: Package, fired_ns: int) -> None:
         index = self._shot % len(package.settings)
-        frame = encode_frame(index, self._shot, self.shot(package, index, fired_ns / 1e9))
+        number = self._shot
         self._shot += 1
         faults = self.faults
         # The dongle blocks while the host does not read, and the probe's ring overflows: shots are lost in silence.
-        if self.unsent > RING_FRAMES * FRAME_BYTES or faults.take("drop_frames"):
+        late = self.clock.now_ns() - fired_ns > RING_FRAMES * package.period_s * 1e9
+        if late or self.unsent > RING_FRAMES * FRAME_BYTES or faults.take("drop_frames"):
             return
+        frame = encode_frame(index, number, self.shot(package, index, fired_ns / 1e9))
         if faults.take("corrupt_frames"):
             frame = b"\0" + frame[1:]
         self.send(frame)
@@ -151,8 +153,9 @@ class Wulpus(CdcBoard):
                 samples=SAMPLES,
                 t0_s=t0_s,
             )
-            # More pulses ring the transducer up to its full amplitude.
-            signal += gain * ECHO_COUNTS * (1 - 0.5**package.pulses) * echoes
+            # More pulses ring the transducer up; elements that listen together share one amplifier's input.
+            share = (1 - 0.5**package.pulses) / len(setting.receive)
+            signal += gain * ECHO_COUNTS * share * echoes
         codes = np.clip(np.rint(signal), -LARGEST_CODE - 1, LARGEST_CODE).astype(np.int16)
         codes[package.samples :] = 0
         if self.board is Board.WULPUS:

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,18 @@ from sonod.drivers.interson import protocol
 from sonod.drivers.interson.protocol import FRAME_BYTES, FRAME_NUMBERS, VECTOR_BYTES, VECTOR_SAMPLES, VECTORS, Register
 from sonod.drivers.options import choice_option, number_option
 from sonod.drivers.pacing import Clock, MonotonicClock
-from sonod.drivers.probe import ArrayKind, Probe
+from sonod.drivers.probe import Probe
+from sonod.drivers.probe_file import ProbeFile, load_board
 from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
+from sonod.drivers.serial_board import EMULATED, device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.transports.stream import PolledStream
 from sonod.drivers.transports.usb import Selector, UsbDevice, open_device
 
-OPTIONS = ("sector_rad", "radius_m", "range_m", "emulated")
+if TYPE_CHECKING:
+    from sonod.drivers.emulated.interson import EmulatedInterson
+
+OPTIONS = ("probe", "sector_rad", "radius_m", "range_m", "emulated")
 SOUND_SPEED_M_S = 1540.0
 # The geometry is not in any published source. These stand in until the user says better; the probe's name says so.
 ASSUMED_SECTOR_RAD = math.radians(60)
@@ -52,7 +58,7 @@ class IntersonDriver(Driver):
     """An Interson probe of the first generation in B mode: 241 lines of 8-bit echoes."""
 
     summary = "Interson mechanical sector probe, first generation (experimental; geometry must be given)"
-    uri_form = "interson:SERIAL?sector_rad=R&radius_m=M&range_m=M&emulated=0|1"
+    uri_form = "interson:SERIAL?probe=FILE&sector_rad=R&radius_m=M&range_m=M&emulated=0|1"
     needs = "an Interson probe on USB (1921:0090); high voltage and motor run while running"
     usb_ids = ((protocol.VENDOR_ID, protocol.PRODUCT_ID),)
 
@@ -64,6 +70,8 @@ class IntersonDriver(Driver):
         self._range_m = number_option(self.uri, "range_m", ASSUMED_RANGE_M, 0.005, 0.3)
         self._emulated = choice_option(self.uri, "emulated", "0", ("0", "1")) == "1"
         self._backend = backend
+        self.board: EmulatedInterson | None = None
+        self._file: ProbeFile | None = None
         self._clock = clock or MonotonicClock()
         self._device: UsbDevice | None = None
         self._stream: PolledStream | None = None
@@ -97,6 +105,7 @@ class IntersonDriver(Driver):
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        file = load_board(self.uri.options.get("probe", "interson"))
         device = open_device(Selector(protocol.VENDOR_ID, protocol.PRODUCT_ID, self.uri.rest), self._usb())
         try:
             device.claim(0)
@@ -110,8 +119,9 @@ class IntersonDriver(Driver):
             raise
         self._device = device
         given = {"sector_rad", "radius_m", "range_m"} <= set(self.uri.options)
-        name = "interson" + (" (emulated)" if self._emulated else "") + ("" if given else ", geometry assumed")
-        self._probe = Probe(name, ArrayKind.SINGLE, np.zeros((1, 3)), protocol.frequency_hz(14))
+        name = (EMULATED if self._emulated else "") + file.probe.name + ("" if given else ", geometry assumed")
+        self._probe = replace(file.probe, name=name)
+        self._file = file
 
     def _close(self) -> None:
         if self._stream is not None:
@@ -121,18 +131,18 @@ class IntersonDriver(Driver):
             with contextlib.suppress(DriverError):
                 self._write(*protocol.HALT, *protocol.SPIN_DOWN)
             self._device.close()
-        self._device = self._stream = self._probe = None
+        self._device = self._stream = self._probe = self._file = None
 
     def _knobs(self) -> Mapping[str, Knob]:
+        file = self._file
+        assert file is not None
         lowest, highest = protocol.frequency_hz(protocol.LAST_FREQUENCY_INDEX), protocol.frequency_hz(0)
-        usual = protocol.frequency_hz(protocol.USUAL_FREQUENCY_INDEX)
+        frequency = device_knob(file, "transmit_frequency_hz", lowest, highest)
+        assert isinstance(frequency.default, float)
+        usual = protocol.frequency_hz(protocol.frequency_index(frequency.default))
         return {
-            "transmit_frequency_hz": KNOBS["transmit_frequency_hz"].on_device(
-                default=usual, minimum=lowest, maximum=highest
-            ),
-            "output_level": KNOBS["output_level"].on_device(
-                default=protocol.USUAL_VOLTAGE / protocol.HIGHEST_VOLTAGE, step=0.01
-            ),
+            "transmit_frequency_hz": frequency.narrowed(default=usual),
+            "output_level": device_knob(file, "output_level", 0.0, 1.0),
             "frame_rate_hz": KNOBS["frame_rate_hz"].on_device(
                 default=15, minimum=10, maximum=15, step=2.5, acoustic_output=False
             ),
@@ -246,16 +256,15 @@ class IntersonDriver(Driver):
             from sonod.drivers.emulated.interson import EmulatedInterson
             from sonod.drivers.emulated.memory import Bus, MemoryBackend
 
-            bus = Bus()
-            bus.attach(
-                EmulatedInterson(
-                    self.uri.rest or "EMULATED",
-                    self._clock,
-                    sector_rad=self._sector_rad,
-                    radius_m=self._radius_m,
-                    range_m=self._range_m,
-                )
+            self.board = EmulatedInterson(
+                self.uri.rest or "EMULATED",
+                self._clock,
+                sector_rad=self._sector_rad,
+                radius_m=self._radius_m,
+                range_m=self._range_m,
             )
+            bus = Bus()
+            bus.attach(self.board)
             self._backend = MemoryBackend(bus)
         return self._backend
 

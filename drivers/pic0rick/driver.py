@@ -64,7 +64,7 @@ class Pic0rickDriver(SerialBoard):
         return P0rkBoard(clock=self._clock) if self._emulated_firmware == "binary" else Pic0rick(clock=self._clock)
 
     def _open(self) -> None:
-        self._open_board("pic0rick", self.usb_ids, self.board_name, self._is_ours)
+        self._open_board(self.board_name, self.usb_ids, self.board_name, self._is_ours)
 
     def _is_ours(self, identity: Identity) -> bool:
         text = identity.product.lower()

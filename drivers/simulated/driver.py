@@ -215,6 +215,43 @@ class SimulatedDriver(Driver):
 
     # -- the scene -----------------------------------------------------------------------------------------------------
 
+    def renderer_for(
+        self,
+        sequence: Sequence,
+        frequency_hz: float,
+        samples: int,
+        gain: NDArray[np.float32],
+        output_level: float,
+        sampling_hz: float,
+    ) -> Renderer:
+        """Frames of the scene for somebody else's sequence (an emulated front-end's); `gain (samples,)` is a factor.
+        Only after `open`."""
+        file, field = self._opened, self._field()
+        pulse = _pulse(file.probe, frequency_hz)
+        model = replace(self._model(pulse, field), sampling_hz=sampling_hz)
+        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
+        depth = samples / sampling_hz * self._sound_speed_m_s / 2
+        still = reflectors(self._scene, field, min(depth, self._deepest_m), self._seed, share)
+        weights = np.where(np.isnan(sequence.delays_s), 0.0, 1.0)
+        background = render_background(model, sequence, weights, file.probe, still, field, samples)
+        usual = self._declared["output_level"].default
+        assert isinstance(usual, float)
+        return Renderer(
+            background,
+            file.probe,
+            field,
+            self._scene.needle(field),
+            self._noise,
+            FULL_SCALE * 10 ** (self._noise_db / 20),
+            self._level * pulse.amplitude * output_level / (usual or 1.0),
+            gain,
+            self._seed,
+        )
+
+    @property
+    def _deepest_m(self) -> float:
+        return self._declared["depth_m"].maximum * LONGEST_WAY_BACK
+
     @staticmethod
     def _transmits(slot: Slot) -> int:
         return int(slot.data.shape[0])

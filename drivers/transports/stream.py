@@ -55,8 +55,13 @@ class ByteStream(ABC):
         """The next `count` available bytes, which stay."""
 
     @abstractmethod
+    def copy_into(self, out: memoryview, offset: int = 0) -> None:
+        """Copy len(out) available bytes, from `offset` on; they stay."""
+
     def read_into(self, out: memoryview) -> None:
         """Take len(out) available bytes."""
+        self.copy_into(out)
+        self.skip(len(out))
 
     @abstractmethod
     def skip(self, count: int) -> None:
@@ -102,7 +107,9 @@ class FedStream(ByteStream):
             self.counters.overruns += 1
             self.counters.overrun_bytes += len(view) - room
             view = view[:room]
-        self._memory[self._end : self._end + len(view)] = view
+        # Assigning to a slice of the bytearray itself would make a copy first.
+        with memoryview(self._memory) as memory:
+            memory[self._end : self._end + len(view)] = view
         self._end += len(view)
 
     def wait(self, count: int, timeout_s: float) -> None:
@@ -113,11 +120,11 @@ class FedStream(ByteStream):
         self._require(count)
         return bytes(self._memory[self._begin : self._begin + count])
 
-    def read_into(self, out: memoryview) -> None:
-        self._require(len(out))
+    def copy_into(self, out: memoryview, offset: int = 0) -> None:
+        self._require(offset + len(out))
+        start = self._begin + offset
         with memoryview(self._memory) as memory:
-            out[:] = memory[self._begin : self._begin + len(out)]
-        self.skip(len(out))
+            out[:] = memory[start : start + len(out)]
 
     def skip(self, count: int) -> None:
         self._require(count)

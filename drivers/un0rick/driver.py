@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +17,24 @@ from sonod.drivers.frame import Configuration, Slot
 from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
 from sonod.drivers.probe import Probe
-from sonod.drivers.settings import KNOBS, TGC_POINTS, Knob, Settings
+from sonod.drivers.probe_file import ProbeFile, load_board
+from sonod.drivers.serial_board import EMULATED, device_knob
+from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.transports.usb import Selector, UsbDevice, open_device
 from sonod.drivers.un0rick import protocol
 from sonod.drivers.un0rick.board import POLL_S, Un0rickBoard
-from sonod.drivers.un0rick.plan import MOST_GAIN_DB, Options, Plan, deepest_m, make_acquisition, make_plan, make_probe
+from sonod.drivers.un0rick.plan import MOST_GAIN_DB, Options, Plan, deepest_m, make_acquisition, make_plan
 from sonod.drivers.un0rick.protocol import LINE_SAMPLES, MOST_LINES, TICK_S, interleave
+
+if TYPE_CHECKING:
+    from sonod.drivers.emulated.un0rick import EmulatedUn0rick
 
 OPTIONS = (
     "lines",
     "double",
     "sweep_rad",
     "apex_m",
-    "transducer_hz",
-    "bandwidth",
-    "diameter_m",
+    "probe",
     "delay_s",
     "gap_s",
     "damping_s",
@@ -42,13 +47,17 @@ MOST_SLIPS = 3
 # From the USB packet's arrival to the first tick of the sequencer: a few bytes at 7.5 MHz, and the chip's own time.
 START_UNCERTAINTY_NS = 200_000
 LONGEST_PULSE_S = 256 * TICK_S
+LOWEST_HZ, HIGHEST_HZ = 1 / (2 * LONGEST_PULSE_S), 1 / (2 * TICK_S)
+WHOLE_LINE_S = 0.035
+# Questions and answers around an acquisition, each a few milliseconds.
+OVERHEAD_S = 0.01
 
 
 class Un0rickDriver(Driver):
     """A un0rick board with the USB bitstream: one A-scan a frame, or the lines of a mechanical sweep."""
 
     summary = "un0rick with the USB bitstream: one channel, A-mode and M-mode, B-mode with a swept transducer"
-    uri_form = "un0rick:SERIAL?lines=N&double=0|1&sweep_rad=R&apex_m=M&transducer_hz=HZ&emulated=0|1"
+    uri_form = "un0rick:SERIAL?probe=FILE&lines=N&double=0|1&sweep_rad=R&apex_m=M&emulated=0|1"
     needs = "a un0rick on USB (0403:6010), a transducer; fires high voltage while running"
     usb_ids = ((protocol.VENDOR_ID, protocol.PRODUCT_ID),)
 
@@ -60,9 +69,10 @@ class Un0rickDriver(Driver):
         self._backend = backend
         self._clock = clock or MonotonicClock()
         self._pacer = Pacer(self._clock)
-        self._declared = _knobs(self._options)
+        self.board: EmulatedUn0rick | None = None
+        self._declared: Mapping[str, Knob] = {}
         self._device: UsbDevice | None = None
-        self._board: Un0rickBoard | None = None
+        self._un0rick: Un0rickBoard | None = None
         self._probe: Probe | None = None
         self._plan: Plan | None = None
         self._words = np.zeros(2 * LINE_SAMPLES, np.uint8)
@@ -87,9 +97,14 @@ class Un0rickDriver(Driver):
             raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
         return self._probe
 
+    @property
+    def firmware(self) -> str:
+        return "" if self._un0rick is None else f"bitstream version {self._un0rick.version}"
+
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        file = load_board(self.uri.options.get("probe", "un0rick"))
         selector = Selector(protocol.VENDOR_ID, protocol.PRODUCT_ID, self.uri.rest)
         device = open_device(selector, self._usb())
         board = Un0rickBoard(device, self._clock, self.uri.text)
@@ -99,17 +114,17 @@ class Un0rickDriver(Driver):
         except BaseException:
             device.close()
             raise
-        self._device, self._board = device, board
-        name = "un0rick (emulated)" if self._emulated else "un0rick"
-        self._probe = make_probe(self._options, name)
+        self._device, self._un0rick = device, board
+        self._probe = replace(file.probe, name=EMULATED + file.probe.name) if self._emulated else file.probe
+        self._declared = _knobs(self._options, file)
 
     def _close(self) -> None:
-        if self._board is not None and self._device is not None:
+        if self._un0rick is not None and self._device is not None:
             # A board that is gone has let go of its pins by itself.
             with contextlib.suppress(DriverError):
-                self._board.close()
+                self._un0rick.close()
             self._device.close()
-        self._board = self._device = self._probe = self._plan = None
+        self._un0rick = self._device = self._probe = self._plan = None
         self._fired_ns = 0
 
     def _knobs(self) -> Mapping[str, Knob]:
@@ -154,15 +169,11 @@ class Un0rickDriver(Driver):
             from sonod.drivers.emulated.un0rick import EmulatedUn0rick
 
             options = self._options
-            board = EmulatedUn0rick(
-                self.uri.rest or "EMULATED",
-                self._clock,
-                transducer_hz=options.transducer_hz,
-                sweep_rad=options.sweep_rad,
-                apex_m=options.apex_m,
+            self.board = EmulatedUn0rick(
+                self.uri.rest or "EMULATED", self._clock, sweep_rad=options.sweep_rad, apex_m=options.apex_m
             )
             bus = Bus()
-            bus.attach(board)
+            bus.attach(self.board)
             self._backend = MemoryBackend(bus)
         return self._backend
 
@@ -298,9 +309,9 @@ class Un0rickDriver(Driver):
 
     @property
     def _opened(self) -> Un0rickBoard:
-        if self._board is None:
+        if self._un0rick is None:
             raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
-        return self._board
+        return self._un0rick
 
 
 class _Waiting(Exception):
@@ -323,29 +334,22 @@ def _options(uri: Uri) -> Options:
         double=double,
         sweep_rad=sweep,
         apex_m=number_option(uri, "apex_m", 0.0, 0.0, 1.0),
-        transducer_hz=number_option(uri, "transducer_hz", usual.transducer_hz, 0.25e6, 20e6),
-        bandwidth=number_option(uri, "bandwidth", usual.bandwidth, 0.05, 2.0),
-        diameter_m=number_option(uri, "diameter_m", usual.diameter_m, 0.0005, 0.1),
         delay_s=number_option(uri, "delay_s", usual.delay_s, TICK_S, LONGEST_PULSE_S),
         gap_s=number_option(uri, "gap_s", usual.gap_s, TICK_S, LONGEST_PULSE_S),
         damping_s=number_option(uri, "damping_s", usual.damping_s, TICK_S, LONGEST_PULSE_S),
     )
 
 
-def _knobs(options: Options) -> dict[str, Knob]:
+def _knobs(options: Options, file: ProbeFile) -> dict[str, Knob]:
     """All act on the board; the gain is nominal, its zero and its steps have never been measured."""
-    deepest = deepest_m(options)
-    fastest = 1 / (protocol.acquisition_s(options.lines) + (options.lines - 1) * 0.035 + 0.01)
+    # The wire carries 7.5 Mbit/s: a line that is read whole takes 35 ms, and all but the last are.
+    busy_s = protocol.acquisition_s(options.lines) + (options.lines - 1) * WHOLE_LINE_S + OVERHEAD_S
+    fastest_hz = math.floor(10 / busy_s) / 10
+    curve = file.ranges.get("tgc_db", KNOBS["tgc_db"].narrowed(minimum=-50, maximum=50))
     return {
-        "depth_m": KNOBS["depth_m"].on_device(default=0.05, minimum=0.005, maximum=deepest),
-        "transmit_frequency_hz": KNOBS["transmit_frequency_hz"].on_device(
-            default=options.transducer_hz, minimum=0.25e6, maximum=20e6
-        ),
-        "gain_db": KNOBS["gain_db"].on_device(default=20, minimum=0, maximum=MOST_GAIN_DB, step=0.5),
-        "tgc_db": KNOBS["tgc_db"].on_device(
-            default=tuple(2.5 * point for point in range(TGC_POINTS)), minimum=-50, maximum=50
-        ),
-        "frame_rate_hz": KNOBS["frame_rate_hz"].on_device(
-            default=min(20.0, math.floor(10 * fastest) / 10), minimum=0.1, maximum=math.floor(10 * fastest) / 10
-        ),
+        "depth_m": device_knob(file, "depth_m", 0.005, deepest_m(options)),
+        "transmit_frequency_hz": device_knob(file, "transmit_frequency_hz", LOWEST_HZ, HIGHEST_HZ),
+        "gain_db": device_knob(file, "gain_db", 0.0, MOST_GAIN_DB),
+        "tgc_db": curve.on_device(),
+        "frame_rate_hz": device_knob(file, "frame_rate_hz", 0.1, fastest_hz),
     }

@@ -34,9 +34,6 @@ class Options:
     double: bool = False
     sweep_rad: float = 0.0
     apex_m: float = 0.0
-    transducer_hz: float = 5e6
-    bandwidth: float = 0.6
-    diameter_m: float = 0.01
     delay_s: float = 8 * protocol.TICK_S
     gap_s: float = 8 * protocol.TICK_S
     damping_s: float = 129 * protocol.TICK_S
@@ -92,16 +89,6 @@ def gain_codes(settings: Settings, delay_s: float) -> tuple[int, ...]:
     curve = np.interp(depths_m, np.linspace(0, settings.depth_m, len(settings.tgc_db)), settings.tgc_db)
     codes = np.rint((settings.gain_db + curve) / DB_PER_CODE)
     return tuple(int(code) for code in np.clip(codes, 0, protocol.GAIN_CODES - 1))
-
-
-def make_probe(options: Options, name: str) -> Probe:
-    return Probe.from_positions(
-        name,
-        [[0.0, 0.0, 0.0]],
-        options.transducer_hz,
-        fractional_bandwidth=options.bandwidth,
-        element_width_m=options.diameter_m,
-    )
 
 
 def make_acquisition(plan: Plan, probe: Probe) -> Acquisition:

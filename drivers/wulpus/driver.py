@@ -37,7 +37,7 @@ LINK_S = 0.1
 # Without a frame for this long after its period, the configuration was lost on the radio or no probe is connected.
 CONNECTION_S = 3.0
 # The envelope of an echo peaks about this many periods after it begins: a short burst of a broad-band element.
-PULSE_DELAY_PERIODS = 1.3
+PULSE_DELAY_PERIODS = 1.7
 # Converter: 12 bits, two's complement.
 FULL_SCALE = 2048
 
