@@ -89,6 +89,8 @@ class Reader:
         self._leaving = False
         self._wish = Wish.RUN
         self._ended = False
+        # An open device takes offers only after its first configuration, which the planner makes on this thread.
+        self._configured = False
         self._askers: list[Future[State]] = []
         self._pending: Handover | None = None
         self._expected: Handover | None = None
@@ -125,7 +127,7 @@ class Reader:
         """Use the configuration from the next frame on; DriverError when the device is not open."""
         handover = Handover(configuration)
         with self._changed:
-            if self._driver.state is DriverState.CLOSED or self._leaving:
+            if not self._configured or self._leaving:
                 raise DriverError(f"{self._driver.uri.text}: not open (state {self._states.state})")
             if self._pending is not None:
                 self._pending.fail(DriverError("replaced by newer settings"))
@@ -224,6 +226,7 @@ class Reader:
         try:
             self._driver.open()
             self._driver.apply(self._configure(self._driver))
+            self._configured = True
         except (ConfigError, RecordingError, DeviceNotFound) as error:
             # What needs no device to be plugged in will not turn up by waiting.
             if first and not (isinstance(error, DeviceNotFound) and self._driver.usb_ids):
@@ -282,6 +285,7 @@ class Reader:
 
     def _release(self) -> None:
         """Close the device; whoever waits for a configuration to be applied learns that it was not."""
+        self._configured = False
         try:
             self._driver.close()
         except Exception as error:  # noqa: BLE001  a driver's bug must not end acquisition for good

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from daemon_bench import PATIENCE_S, Bench, threads
 from picture_driver import COLUMNS, ROWS, PictureDriver
 
+from sonod.client.frame import Frame
 from sonod.client.subscriber import Subscriber
 from sonod.client.wire.notices import SettingsNotice, StateNotice
 from sonod.daemon.app import Daemon, run
@@ -64,6 +66,16 @@ def test_newcomer_learns_state_and_settings_at_once(bench: Bench) -> None:
         if kinds == {StateNotice, SettingsNotice}:
             return
     raise AssertionError(kinds)
+
+
+def test_further_addresses_carry_the_same_messages(start: Start, tmp_path: Path) -> None:
+    bench = start(publish={"also": [f"ipc://{tmp_path}/frames"]})
+    assert bench.control.describe().frames[1] == f"ipc://{tmp_path}/frames"
+    with Subscriber(f"ipc://{tmp_path}/frames") as local:
+        messages = local.messages("bmode", "state", timeout_s=PATIENCE_S)
+        next(messages)
+        bench.driver.deliver()
+        assert any(isinstance(message, Frame) for message in messages)
 
 
 def test_transaction_is_seen_between_two_frames_and_the_reply_names_the_first(bench: Bench) -> None:
@@ -185,6 +197,14 @@ def test_device_that_fails_to_open_at_start_is_tried_again(start: Start) -> None
     bench = start(lambda driver: driver.open_errors.extend([AccessDenied("permission"), AccessDenied("permission")]))
     bench.until_state("running")
     assert bench.driver.opens == 3
+
+
+def test_device_that_stays_away_is_logged_once(start: Start, log: io.StringIO) -> None:
+    bench = start(lambda driver: driver.open_errors.extend([AccessDenied("permission")] * 5))
+    bench.until_state("running")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    levels = [line["level"] for line in lines if line["event"] == "device_lost"]
+    assert levels == ["warning", "debug", "debug", "debug", "debug"]
 
 
 def test_settings_before_the_device_was_opened_are_unavailable(start: Start) -> None:
