@@ -112,7 +112,7 @@ def test_the_true_tip_is_where_the_needle_ends(probe: str) -> None:
     assert truth.scene_time_s == pytest.approx(4.0, abs=0.05)
     x, _, z = truth.needle.tip_m
     shaft = np.subtract(truth.needle.shaft_m, truth.needle.tip_m)
-    assert np.hypot(shaft[0], shaft[2]) > 0.03
+    assert np.hypot(shaft[0], shaft[2]) > 0.025
     assert shaft[2] < 0
     moved = (running.slot.data - withdrawn).astype(np.int16)
     wavelength = 1540 / running.acquisition.pulse_frequency_hz
@@ -123,7 +123,7 @@ def test_the_true_tip_is_where_the_needle_ends(probe: str) -> None:
 def test_tissue_is_mid_grey_and_cysts_are_dark() -> None:
     running = Running("sim:cyst")
     data, acquisition = running.read(), running.acquisition
-    usual = 0.0512
+    usual = 0.04
     grid = np.linspace(-1.2e-3, 1.2e-3, 9)
     x, z = np.meshgrid(grid, grid)
     scale = data.shape[0] * data.shape[1]
@@ -218,6 +218,7 @@ def test_the_time_gain_curve_acts_at_its_depth() -> None:
 
 def test_transmit_frequency_moves_the_spectrum_and_costs_strength_off_the_band() -> None:
     running = Running("sim:wires?noise_db=-200&attenuation=0")
+    running.change(transmit_frequency_hz=10e6)
     center = running.read()
     running.change(transmit_frequency_hz=6e6)
     low = running.read()
@@ -226,7 +227,7 @@ def test_transmit_frequency_moves_the_spectrum_and_costs_strength_off_the_band()
     assert centroid_hz(low, sampling) == pytest.approx(running.acquisition.pulse_frequency_hz, rel=0.08)
     assert 6e6 < running.acquisition.pulse_frequency_hz < 9e6
     # The unsteered wave's echo of the wire in the middle, on a channel right above it.
-    there = slice(1310, 1370)
+    there = slice(1017, 1077)
     ratio = np.abs(low[1, 64, there].astype(float)).max() / np.abs(center[1, 64, there].astype(float)).max()
     assert 0.4 < ratio < 0.75
 
@@ -267,7 +268,7 @@ def test_only_changed_acoustics_make_a_new_background() -> None:
     assert len(made) == 1
     running.change(gain_db=3.0, tgc_db=[1] * 8, output_level=0.4, frame_rate_hz=20, sound_speed_m_s=1500)
     assert len(made) == 1
-    running.change(depth_m=0.04)
+    running.change(depth_m=0.05)
     assert len(made) == 2
     assert first is not None
 
