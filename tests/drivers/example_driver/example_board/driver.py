@@ -13,7 +13,7 @@ from sonod.drivers.base import Driver, Uri
 from sonod.drivers.errors import DeviceNotFound, Disconnected, DriverError, DriverTimeout
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
 from sonod.drivers.probe import Probe
-from sonod.drivers.probe_file import ProbeFile, load_probe
+from sonod.drivers.probe_file import load_probe
 from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
 from sonod.drivers.settings import Knob, Settings
 
@@ -31,11 +31,12 @@ class ExampleBoard(Driver):
         super().__init__(uri)
         self.uri.reject_unknown(())
         self._link: emulator.Link | None = None
-        self._file: ProbeFile | None = None
+        with as_file(files("example_board") / "board.toml") as path:
+            self._file = load_probe(str(path))
         self._header = bytearray(protocol.HEADER.size)
         self._last_counter = -1
 
-    # -- identity: known after open -----------------------------------------------------------------------------------
+    # -- identity -----------------------------------------------------------------------------------------------------
 
     @property
     def serial(self) -> str:
@@ -43,17 +44,15 @@ class ExampleBoard(Driver):
 
     @property
     def probe(self) -> Probe:
-        return self._described.probe
+        return self._file.probe
 
     def _knobs(self) -> Mapping[str, Knob]:
         # The board acts on both; everything else is left to the processing and need not be declared.
-        return {name: knob.on_device() for name, knob in self._described.ranges.items()}
+        return {name: knob.on_device() for name, knob in self._file.ranges.items()}
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        with as_file(files("example_board") / "board.toml") as path:
-            self._file = load_probe(str(path))
         try:
             link = emulator.connect(self.uri.rest)
         except ConnectionError as error:
@@ -67,10 +66,9 @@ class ExampleBoard(Driver):
         self._link = None
 
     def _prepare(self, settings: Settings) -> Configuration:
-        file = self._described
+        file = self._file
         elements = file.probe.element_count
-        seconds = 2 * settings.depth_m / SOUND_SPEED_M_S
-        samples = int(np.ceil(seconds * file.sampling_hz))
+        samples = int(np.ceil(2 * settings.depth_m / SOUND_SPEED_M_S * file.sampling_hz))
         wave = TransmitEvent(TransmitKind.PLANE, np.zeros(elements), np.zeros(3), np.arange(elements, dtype=np.int32))
         acquisition = Acquisition(
             probe=file.probe,
@@ -82,10 +80,8 @@ class ExampleBoard(Driver):
             sampling_hz=file.sampling_hz,
             sound_speed_m_s=SOUND_SPEED_M_S,
         )
-        commands = protocol.command(protocol.SAMPLES, samples) + protocol.command(
-            protocol.GAIN, round(settings.gain_db)
-        )
-        return Configuration(settings, acquisition, commands)
+        gain = protocol.command(protocol.GAIN, round(settings.gain_db))
+        return Configuration(settings, acquisition, protocol.command(protocol.SAMPLES, samples) + gain)
 
     def _apply(self, configuration: Configuration) -> None:
         assert isinstance(configuration.detail, bytes)
@@ -133,9 +129,3 @@ class ExampleBoard(Driver):
         if self._link is None:
             raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
         return self._link
-
-    @property
-    def _described(self) -> ProbeFile:
-        if self._file is None:
-            raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
-        return self._file
