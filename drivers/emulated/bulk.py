@@ -112,6 +112,17 @@ class BulkFrontEnd(EmulatedDevice):
         self._shot = 0
         self._frame_ns = 0
 
+    @property
+    def fired(self) -> int:
+        """Shots since power-on."""
+        return self._sequence
+
+    def shrink_memory(self, shots: int) -> None:
+        """Hold only so many shots for a host that does not read."""
+        assert self._table is not None
+        size = self._table.format.payload_bytes(self._table.channel_count, self._table.samples)
+        self._fifo_bytes = shots * (HEADER_BYTES + size)
+
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def control(self, setup: Setup, data: bytes) -> bytes:

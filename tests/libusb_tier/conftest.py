@@ -4,25 +4,51 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sonod.drivers.emulated.server import RemoteBoard
 
 
-@pytest.fixture(scope="session")
-def remote() -> Iterator[RemoteBoard]:
+@contextmanager
+def served(board: str, **options: Any) -> Iterator[RemoteBoard]:
+    """A board in a process of its own, in a folder whose name is short enough for a socket."""
     with (
         tempfile.TemporaryDirectory(prefix="sonod-") as folder,
-        RemoteBoard("bulk", Path(folder, "t"), phantom="wires", probe="phased") as remote,
+        RemoteBoard(board, Path(folder, "t"), **options) as remote,
     ):
         yield remote
 
 
+@pytest.fixture(scope="session")
+def bulk_process() -> Iterator[RemoteBoard]:
+    with served("bulk", phantom="wires", probe="phased") as remote:
+        yield remote
+
+
 @pytest.fixture
-def board(remote: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
-    """A bulk front-end in a process of its own, just plugged in, the only device that this process sees."""
+def board(bulk_process: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
+    """A bulk front-end, just plugged in, the only device that this process sees."""
+    return shown(bulk_process, monkeypatch)
+
+
+@pytest.fixture(scope="class")
+def class_process(request: pytest.FixtureRequest) -> Iterator[RemoteBoard]:
+    """The board that the test class names in `board`."""
+    with served(request.cls.board_name) as remote:
+        yield remote
+
+
+@pytest.fixture
+def class_board(class_process: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
+    """That board, just plugged in."""
+    return shown(class_process, monkeypatch)
+
+
+def shown(remote: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
     monkeypatch.setenv("UMOCKDEV_DIR", remote.environment["UMOCKDEV_DIR"])
     remote.unplug()
     remote.plug()
