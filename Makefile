@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test set-up lint types bench clean
+.PHONY: run test set-up lint types bench campaign clean
 .DEFAULT_GOAL := help
 
 help:
@@ -42,6 +42,10 @@ test: lint types $(VENV)/.foreign
 
 bench: set-up
 	$(BIN)/sonod bench $(ARGS)
+
+# Every board under the whole driver suite through the real libusb: minutes, needs umockdev.
+campaign: set-up
+	LD_PRELOAD=libumockdev-preload.so.0 UMOCKDEV_DIR=/nonexistent $(BIN)/python -m pytest -p no:cacheprovider tests/libusb_tier/campaign_*.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist

@@ -266,6 +266,9 @@ class BulkDriver(Driver):
                 raise
             if self._shot(slot, stream, length):
                 return
+            if clock.now_ns() >= deadline:
+                self._park(slot)
+                raise DriverTimeout(f"{self.uri.text}: no whole frame within {timeout_s:g} s")
 
     def _park(self, slot: Slot) -> None:
         """Keep the shots that are there: the next call may come with another slot."""

@@ -90,6 +90,7 @@ class _Urb:
     filled: int = 0
     status: int = 0
     asked_ns: int = 0
+    done: bool = False
 
     def result(self) -> bytes:
         return URB.pack(
@@ -461,7 +462,7 @@ class _Session:
 
     def _end(self, urb: _Urb, status: int) -> None:
         """With the lock held."""
-        urb.status = status
+        urb.status, urb.done = status, True
         self._ended.append(urb)
         self._node.settle()
 
@@ -520,15 +521,19 @@ class _Session:
                 return 0
             packet = device.description.endpoint(urb.endpoint).packet_bytes
             while urb.filled < urb.length:
-                data: Data | None = device.host_in(urb.endpoint, urb.length - urb.filled, urb.asked_ns)
-                if data is None:
-                    return None
-                part = bytes(data)
-                if len(part) > urb.length - urb.filled:
-                    return -errno.EOVERFLOW
-                if part:
-                    urb.received.append(part)
-                urb.filled += len(part)
+                # A transfer that is discarded just now must not take bytes with it.
+                with self._changed:
+                    if urb.done:
+                        return 0
+                    data: Data | None = device.host_in(urb.endpoint, urb.length - urb.filled, urb.asked_ns)
+                    if data is None:
+                        return None
+                    part = bytes(data)
+                    if len(part) > urb.length - urb.filled:
+                        return -errno.EOVERFLOW
+                    if part:
+                        urb.received.append(part)
+                    urb.filled += len(part)
                 if not part or len(part) % packet:
                     return 0
             return 0

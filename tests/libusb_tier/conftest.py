@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
+from served_board import served, shown
 
 from sonod.drivers.emulated.server import RemoteBoard
-
-
-@contextmanager
-def served(board: str, **options: Any) -> Iterator[RemoteBoard]:
-    """A board in a process of its own, in a folder whose name is short enough for a socket."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sonod-") as folder,
-        RemoteBoard(board, Path(folder, "t"), **options) as remote,
-    ):
-        yield remote
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +33,3 @@ def class_process(request: pytest.FixtureRequest) -> Iterator[RemoteBoard]:
 def class_board(class_process: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
     """That board, just plugged in."""
     return shown(class_process, monkeypatch)
-
-
-def shown(remote: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
-    monkeypatch.setenv("UMOCKDEV_DIR", remote.environment["UMOCKDEV_DIR"])
-    remote.unplug()
-    remote.plug()
-    return remote
