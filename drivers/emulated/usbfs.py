@@ -2,7 +2,7 @@
 
     with UsbfsFront(folder) as front:
         front.attach(SomeBoard())
-        subprocess.run([...], env={**os.environ, **front.environment})
+        # start the program with front.environment added to its own
 
 The program is started with libumockdev-preload.so.0, which turns its accesses to /sys, /dev/bus/usb and their ioctls
 towards a folder of files and sockets; this module is what answers there. The protocol on the sockets is umockdev's own
