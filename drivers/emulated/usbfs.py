@@ -91,6 +91,8 @@ class _Urb:
     status: int = 0
     asked_ns: int = 0
     done: bool = False
+    # Held while bytes are taken from the board for this transfer.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def result(self) -> bytes:
         return URB.pack(
@@ -250,7 +252,10 @@ class _Node:
             except OSError:
                 return
             self._sessions = [session for session in self._sessions if not session.closed]
-            self._sessions.append(_Session(self, client))
+            session = _Session(self, client)
+            # Known before its first request, so that the end of its first transfer is seen.
+            self._sessions = [*self._sessions, session]
+            session.start()
 
     def remove(self) -> None:
         """Unplugged: transfers end, files go; programs that have it open keep their socket and hear ENODEV."""
@@ -305,6 +310,8 @@ class _Session:
         self._workers: dict[int, threading.Thread] = {}
         self._read_at = 0
         self._thread = threading.Thread(target=self._serve, name="usbfs-session", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     @property
@@ -432,8 +439,9 @@ class _Session:
             for queue in self._waiting.values():
                 for urb in queue:
                     if urb.address == address:
-                        queue.remove(urb)
-                        self._end(urb, -errno.ENOENT)
+                        with urb.lock:
+                            queue.remove(urb)
+                            self._end(urb, -errno.ENOENT)
                         return 0, 0
         return -1, errno.EINVAL
 
@@ -522,7 +530,7 @@ class _Session:
             packet = device.description.endpoint(urb.endpoint).packet_bytes
             while urb.filled < urb.length:
                 # A transfer that is discarded just now must not take bytes with it.
-                with self._changed:
+                with urb.lock:
                     if urb.done:
                         return 0
                     data: Data | None = device.host_in(urb.endpoint, urb.length - urb.filled, urb.asked_ns)
