@@ -249,8 +249,10 @@ class _Node:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            self._sessions = [session for session in self._sessions if not session.closed]
-            self._sessions.append(_Session(self, client))
+            session = _Session(self, client)
+            # Known before it answers: else its first transfer could end without `settle` seeing it.
+            self._sessions = [*(one for one in self._sessions if not one.closed), session]
+            session.start()
 
     def remove(self) -> None:
         """Unplugged: transfers end, files go; programs that have it open keep their socket and hear ENODEV."""
@@ -305,6 +307,8 @@ class _Session:
         self._workers: dict[int, threading.Thread] = {}
         self._read_at = 0
         self._thread = threading.Thread(target=self._serve, name="usbfs-session", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     @property
