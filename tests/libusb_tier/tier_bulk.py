@@ -177,7 +177,7 @@ def test_a_ring_can_be_closed_while_transfers_wait_and_has_nothing_left(board: R
 
 
 def test_no_descriptor_or_thread_is_left_after_many_cycles(board: RemoteBoard) -> None:
-    """A short form of the campaign; tests/bench/usb_cycles.py runs 200."""
+    """A short form of the campaign of 200 cycles, which runs in memory."""
 
     def cycle() -> None:
         with running() as (driver, slot):

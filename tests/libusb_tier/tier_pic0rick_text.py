@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from served_board import served, shown
 
 from sonod.drivers import open_uri
 from sonod.drivers.base import Driver
@@ -15,12 +14,14 @@ from sonod.drivers.emulated.server import RemoteBoard
 
 
 @pytest.fixture(scope="session")
-def remote() -> Iterator[RemoteBoard]:
-    with (
-        tempfile.TemporaryDirectory(prefix="sonod-") as folder,
-        RemoteBoard("pic0rick", Path(folder, "t")) as remote,
-    ):
+def process() -> Iterator[RemoteBoard]:
+    with served("pic0rick") as remote:
         yield remote
+
+
+@pytest.fixture
+def board(process: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
+    return shown(process, monkeypatch)
 
 
 class TestPic0rickTextOverLibusb(DriverConformance):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from served_board import served, shown
 
 from sonod.drivers import open_uri
 from sonod.drivers.base import Driver
@@ -17,12 +16,14 @@ from sonod.drivers.settings import default_settings
 
 
 @pytest.fixture(scope="session")
-def remote() -> Iterator[RemoteBoard]:
-    with (
-        tempfile.TemporaryDirectory(prefix="sonod-") as folder,
-        RemoteBoard("wulpus", Path(folder, "t")) as remote,
-    ):
+def process() -> Iterator[RemoteBoard]:
+    with served("wulpus") as remote:
         yield remote
+
+
+@pytest.fixture
+def board(process: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:
+    return shown(process, monkeypatch)
 
 
 def read_until_gone(driver: Driver, slot: Slot) -> None:
