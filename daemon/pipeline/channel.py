@@ -35,6 +35,8 @@ from sonod.drivers.settings import Settings
 
 # Half the pass band as a share of the centre frequency: wider than any medical pulse, narrow enough to shut out noise.
 HALF_BAND = 0.6
+# Baseband samples per second over half the pass band, at least: the beamformer resamples them, and each one costs.
+BASEBAND_RATE = 2.8
 # Share of the way to the mirror band of an under-sampled record that the pass band may take.
 MIRROR_SHARE = 0.45
 
@@ -177,12 +179,14 @@ def _preparer(
             sample_scale=acquisition.sample_scale,
             time_gain=gain,
         )
+    half = half_bandwidth_hz(center_hz, acquisition.sampling_hz)
     return Demodulator(
         acquisition.shape,
         acquisition.dtype,
         sampling_hz=acquisition.sampling_hz,
         demodulation_hz=center_hz,
-        half_bandwidth_hz=half_bandwidth_hz(center_hz, acquisition.sampling_hz),
+        half_bandwidth_hz=half,
+        output_hz=acquisition.sampling_hz / max(1, int(acquisition.sampling_hz / (BASEBAND_RATE * half))),
         t0_s=t0_s,
         sample_scale=acquisition.sample_scale,
         time_gain=gain,
