@@ -17,6 +17,7 @@ from sonod.cext.detect import Envelope
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.tree
 def test_stub_agrees_with_the_binary(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     # Cython adds these to every module.
