@@ -48,7 +48,7 @@ class CoreSection(Section):
 
 
 class AcquireSection(Section):
-    waiting_frames: int = Field(default=2, ge=1, le=64)
+    waiting_frames: int = Field(default=4, ge=1, le=64)
     read_timeout_s: float = Field(default=0.5, ge=0.01, le=1.0)
     stall_s: float = Field(default=30.0, ge=0)
     retry_first_s: float = Field(default=0.5, gt=0)

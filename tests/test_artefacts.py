@@ -66,7 +66,8 @@ def test_wheel_passes_the_tests_in_an_empty_environment(artefacts: tuple[Path, P
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
     environment.setdefault("SONOD_DATA", str(REPOSITORY.parent / "shared" / "data"))
     _run(
-        str(python), "-m", "pytest", "-q", "-m", "not artefact and not browser and not tree and not data and not umockdev",
+        str(python), "-m", "pytest", "-q",
+        "-m", "not artefact and not browser and not tree and not data and not umockdev",
         cwd=tmp_path, environment=environment,
     )  # fmt: skip
     _run(
