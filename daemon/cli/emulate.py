@@ -28,7 +28,7 @@ def emulate(
     board: Annotated[str, typer.Argument(metavar="BOARD", help=f"One of {', '.join(BOARDS)}.")],
     pty: Annotated[bool, typer.Option("--pty", help="As a serial port instead of a USB device.")] = False,
 ) -> None:
-    """Emulate a board until Ctrl-C. Lines on standard input make it misbehave: `unplug`, `plug`, `clear`, or a fault as
+    """Emulate a board until Ctrl-C. Lines on standard input make it misbehave: `unplug`, `plug`, `reset`, `clear`, or a fault as
     `NAME=VALUE`, for example `silent=true` or `corrupt_frames=3`."""
     try:
         device = board_class(board)()

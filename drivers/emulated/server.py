@@ -5,7 +5,8 @@
 OPTIONS is a JSON object for the board's model; with `"apart": true` among them the board has the first processor to
 itself as far as the system permits it, for a device does not wait for the host's. Every line on standard input is a
 JSON object and gets one line back:
-`{"do": "unplug"}`, `{"do": "plug"}`, `{"do": "set", "faults": {"silent": true, "halt": [129]}}`, `{"do": "clear"}`.
+`{"do": "unplug"}`, `{"do": "plug"}`, `{"do": "reset"}` (it starts anew by itself, on the bus all the time),
+`{"do": "set", "faults": {"silent": true, "halt": [129]}}`, `{"do": "clear"}`.
 The end of standard input ends the board.
 """
 
@@ -39,6 +40,9 @@ def change(device: EmulatedDevice, command: dict[str, Any]) -> dict[str, Any]:
                 device.unplug()
             case "plug":
                 device.plug()
+            case "reset":
+                with device.lock:
+                    device.reset()
             case "set":
                 set_faults(device, command.get("faults", {}))
             case "clear":
@@ -47,7 +51,7 @@ def change(device: EmulatedDevice, command: dict[str, Any]) -> dict[str, Any]:
             case "faults":
                 pass
             case other:
-                return {"error": f"must be unplug, plug, clear, faults or NAME=VALUE, got {other!r}"}
+                return {"error": f"must be unplug, plug, reset, clear, faults or NAME=VALUE, got {other!r}"}
     except (AttributeError, TypeError, ValueError) as error:
         return {"error": str(error)}
     left = asdict(device.faults)

@@ -24,6 +24,7 @@ from typing import Self
 
 from sonod.drivers.emulated.description import Description, Speed
 from sonod.drivers.emulated.device import EmulatedDevice
+from sonod.drivers.emulated.faults import OpenFault
 from sonod.drivers.emulated.memory import Bus, Port
 from sonod.drivers.emulated.usbfs_session import Session
 
@@ -85,6 +86,8 @@ class UsbfsFront:
         for node in [node for node in self._nodes if id(node.port) not in ports]:
             self._nodes.remove(node)
             node.remove()
+        for node in self._nodes:
+            node.permit(node.port.device.faults.open_fault is not OpenFault.ACCESS)
         known = {id(node.port) for node in self._nodes}
         for key, port in ports.items():
             if key not in known:
@@ -191,6 +194,10 @@ class _Node:
                 os.read(self.fifo, 1)
             else:
                 os.write(self.fifo, b"x")
+
+    def permit(self, allowed: bool) -> None:
+        """Whether the device file may be opened (by anybody but a root that may do everything)."""
+        os.chmod(self._folder / self._device_file, 0o666 if allowed else 0)
 
     def _accept(self) -> None:
         while True:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import fault_table
 import pytest
 
 from sonod.drivers.base import Driver
@@ -20,6 +20,8 @@ from sonod.drivers.transports.ring import RingStream
 from sonod.drivers.transports.usb import Selector, open_device
 
 BULK = Selector(0x1209, 0x0001)
+# Enough for a busy machine, and short where nothing will come.
+FRAME_TIMEOUT_S = 3.0
 
 
 class TestBulkOverLibusb(DriverConformance):
@@ -57,77 +59,37 @@ def running() -> Iterator[tuple[BulkDriver, Slot]]:
 def read_until_gone(driver: BulkDriver, slot: Slot) -> None:
     """What has come before the cable was pulled may still be read."""
     for _ in range(100):
-        driver.read_into(slot, 2.0)
+        driver.read_into(slot, FRAME_TIMEOUT_S)
 
 
 def test_transfers_are_kept_in_flight_and_control_requests_pass_meanwhile(board: RemoteBoard) -> None:
     with running() as (driver, slot):
-        driver.read_into(slot, 2.0)
+        driver.read_into(slot, FRAME_TIMEOUT_S)
         stream = driver._stream
         assert isinstance(stream, RingStream)
         assert stream.in_flight > 8
         for _ in range(3):
             assert driver._opened.status().state.name == "RUNNING"
-        driver.read_into(slot, 2.0)
+        driver.read_into(slot, FRAME_TIMEOUT_S)
 
 
-@pytest.mark.parametrize(
-    ("fault", "what"),
-    [
-        ({"corrupt_frames": 1}, "crc_errors"),
-        ({"drop_frames": 2}, "lost"),
-        ({"duplicate_frames": 1}, "duplicates"),
-        ({"garbage_bytes": 1000}, "bytes_skipped"),
-        ({"short_packets": 1}, "lost"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
-)
-def test_what_is_lost_is_counted_and_frames_go_on(board: RemoteBoard, fault: dict[str, int], what: str) -> None:
+@pytest.mark.parametrize("row", fault_table.rows(), ids=lambda row: row.command)
+def test_every_fault_does_what_the_table_says(board: RemoteBoard, row: fault_table.Row) -> None:
     with running() as (driver, slot):
-        driver.read_into(slot, 2.0)
-        board.set(**fault)
-        for _ in range(12):
-            driver.read_into(slot, 2.0)
-        counted = getattr(driver.stream_counters, what)
-        expected = {"drop_frames": 2, "duplicate_frames": 1, "garbage_bytes": 1000, "corrupt_frames": 1}
-        if "short_packets" in fault:
-            assert counted == 1
-        else:
-            assert counted == next(expected[name] for name in fault)
-        counters = driver.stream_counters
-        assert counters.device_drops == 0
-        # Every number is a message that came, or counted as missing.
-        assert driver.counters.lost == (counters.lost > 0) + (counters.lost > 3)
-
-
-def test_halt_is_cleared_and_bus_errors_are_survived(board: RemoteBoard) -> None:
-    with running() as (driver, slot):
-        driver.read_into(slot, 2.0)
-        stream = driver._stream
-        assert stream is not None
-        board.set(halt=[0x81])
-        driver.read_into(slot, 2.0)
-        driver.read_into(slot, 2.0)
-        assert stream.counters.halts >= 1
-        board.set(bus_errors=2)
-        for _ in range(12):
-            driver.read_into(slot, 2.0)
-        assert stream.counters.errors == 2
+        fault_table.hold(row, driver, slot, lambda command: board.ask(**command), FRAME_TIMEOUT_S)
 
 
 def test_unplugged_in_mid_frame_and_streaming_again_under_a_new_address(board: RemoteBoard) -> None:
     for _ in range(3):
         with running() as (driver, slot):
-            driver.read_into(slot, 2.0)
+            driver.read_into(slot, FRAME_TIMEOUT_S)
             address = driver._opened.identity.address
             board.set(unplug_after_bytes=50_000)
             with pytest.raises(Disconnected):
                 read_until_gone(driver, slot)
         board.plug()
-        begun = time.monotonic()
         with running() as (driver, slot):
-            driver.read_into(slot, 2.0)
-            assert time.monotonic() - begun < 2.0
+            driver.read_into(slot, FRAME_TIMEOUT_S)
             assert driver._opened.identity.address != address
 
 
@@ -181,7 +143,7 @@ def test_no_descriptor_or_thread_is_left_after_many_cycles(board: RemoteBoard) -
 
     def cycle() -> None:
         with running() as (driver, slot):
-            driver.read_into(slot, 2.0)
+            driver.read_into(slot, FRAME_TIMEOUT_S)
             board.unplug()
             with pytest.raises(Disconnected):
                 read_until_gone(driver, slot)
