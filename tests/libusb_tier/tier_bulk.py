@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import fault_table
+import numpy as np
 import pytest
 
 from sonod.drivers.base import Driver
 from sonod.drivers.bulk.driver import BulkDriver
+from sonod.drivers.bulk.protocol import BULK_IN, HEADER_BYTES, Header, message_bytes
 from sonod.drivers.conformance import DriverConformance
 from sonod.drivers.emulated.server import RemoteBoard
 from sonod.drivers.errors import AccessDenied, Disconnected, DriverError, DriverTimeout
 from sonod.drivers.frame import Slot
 from sonod.drivers.settings import default_settings
-from sonod.drivers.transports.ring import RingStream
+from sonod.drivers.transports.resync import MagicLengthCrc, Resynchroniser
+from sonod.drivers.transports.ring import Policy, RingStream
 from sonod.drivers.transports.usb import Selector, open_device
 
 BULK = Selector(0x1209, 0x0001)
@@ -118,6 +122,37 @@ def test_more_in_flight_than_the_budget_is_refused_before_it_is_tried(board: Rem
             RingStream(device, 0x81, 1000)
     finally:
         device.close()
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_when_nobody_reads_the_oldest_bytes_go_or_the_device_waits(board: RemoteBoard, policy: Policy) -> None:
+    with running() as (driver, _):
+        front_end = driver.front_end
+        driver._end_stream()
+        stream = RingStream(front_end.usb, BULK_IN, depth=4, slots=8, policy=policy)
+        try:
+            deadline = time.monotonic() + 60
+            while not (stream.counters.parks or stream.counters.overruns) and time.monotonic() < deadline:
+                front_end.keep_alive()
+                time.sleep(0.01)
+            messages = Resynchroniser(stream, MagicLengthCrc(b"SRF1", HEADER_BYTES, message_bytes, 1 << 30))
+            numbers = [Header.from_bytes(messages.read(FRAME_TIMEOUT_S)[:HEADER_BYTES]).sequence for _ in range(6)]
+            counters = stream.counters
+            if policy is Policy.PARK:
+                assert (counters.overruns, counters.overrun_bytes) == (0, 0)
+                assert counters.parks > 0
+                # What had come before is all there.
+                assert np.diff(numbers).tolist() == [1] * 5
+            else:
+                assert counters.parks == 0
+                assert counters.overrun_bytes >= counters.overruns > 0
+                assert (np.diff(numbers) > 0).all()
+            # And it goes on: more than the slots hold.
+            for _ in range(12):
+                front_end.keep_alive()
+                messages.read(FRAME_TIMEOUT_S)
+        finally:
+            stream.close()
 
 
 def test_a_ring_can_be_closed_while_transfers_wait_and_has_nothing_left(board: RemoteBoard) -> None:
