@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -145,8 +145,6 @@ class BulkDriver(Driver):
         device = FrontEnd.open(self._selector, backend, self._clock)
         try:
             self._probe = _probe(device.capabilities)
-            if self._emulated:
-                self._probe = replace(self._probe, name=f"EMULATED {self._probe.name.removeprefix('emulated ')}")
             if self._format not in device.capabilities.formats:
                 raise DeviceNotFound(
                     f"driver URI {self.uri.text!r}: the front-end has no format {self._format.name.lower()}; it has "

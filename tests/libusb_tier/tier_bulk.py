@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import fault_table
 import numpy as np
 import pytest
+from without_override import without_override
 
+from sonod.drivers.attached import NO_PERMISSION, recognise
 from sonod.drivers.base import Driver
 from sonod.drivers.bulk.driver import BulkDriver
 from sonod.drivers.bulk.protocol import BULK_IN, HEADER_BYTES, Header, message_bytes
@@ -22,6 +24,7 @@ from sonod.drivers.settings import default_settings
 from sonod.drivers.transports.resync import MagicLengthCrc, Resynchroniser
 from sonod.drivers.transports.ring import Policy, RingStream
 from sonod.drivers.transports.usb import Selector, open_device
+from sonod.drivers.transports.usb_bus import attached_devices
 
 BULK = Selector(0x1209, 0x0001)
 # Enough for a busy machine, and short where nothing will come.
@@ -97,7 +100,13 @@ def test_unplugged_in_mid_frame_and_streaming_again_under_a_new_address(board: R
             assert driver._opened.identity.address != address
 
 
-def test_busy_and_out_of_memory_are_told_apart(board: RemoteBoard) -> None:
+def test_permission_busy_and_out_of_memory_are_told_apart(board: RemoteBoard) -> None:
+    board.set(open_fault="access")
+    with without_override():
+        with pytest.raises(AccessDenied, match=r'SUBSYSTEM=="usb", ATTR\{idVendor\}=="1209"'), running():
+            pass
+        (seen,) = attached_devices()
+        assert recognise(seen).state == NO_PERMISSION
     board.set(open_fault="busy")
     with pytest.raises(AccessDenied, match="another program"), running():
         pass
