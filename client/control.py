@@ -110,9 +110,17 @@ class Control:
         """End the recording; also tells of the last one when it has ended by itself."""
         return RecordingOutcome.read(self.request("record", {"action": "stop"}))
 
-    def acquire_lease(self, holder: str, ttl_s: float = 10.0, token: str | None = None) -> Lease:
-        """Become the only one who may change acoustic output, or prolong that; without renewal the probe freezes."""
-        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token)
+    def acquire_lease(
+        self, holder: str, ttl_s: float = 10.0, token: str | None = None, *, connection: bool = False
+    ) -> Lease:
+        """Become the only one who may change acoustic output and geometry, or prolong that; without renewal the lease
+        ends and the probe freezes. With `connection` it also ends when this client goes away, however it goes."""
+        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token, connection=connection or None)
+        return Lease.read(self.request("lease", arguments))
+
+    def take_over_lease(self, holder: str, ttl_s: float = 10.0, *, connection: bool = False) -> Lease:
+        """Become the holder, whoever holds the lease now; everybody is told."""
+        arguments = _given(action="takeover", holder=holder, ttl_s=ttl_s, connection=connection or None)
         return Lease.read(self.request("lease", arguments))
 
     def release_lease(self, token: str) -> None:
@@ -220,9 +228,16 @@ class AsyncControl:
         """As `Control.stop_recording`."""
         return RecordingOutcome.read(await self.request("record", {"action": "stop"}))
 
-    async def acquire_lease(self, holder: str, ttl_s: float = 10.0, token: str | None = None) -> Lease:
+    async def acquire_lease(
+        self, holder: str, ttl_s: float = 10.0, token: str | None = None, *, connection: bool = False
+    ) -> Lease:
         """As `Control.acquire_lease`."""
-        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token)
+        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token, connection=connection or None)
+        return Lease.read(await self.request("lease", arguments))
+
+    async def take_over_lease(self, holder: str, ttl_s: float = 10.0, *, connection: bool = False) -> Lease:
+        """As `Control.take_over_lease`."""
+        arguments = _given(action="takeover", holder=holder, ttl_s=ttl_s, connection=connection or None)
         return Lease.read(await self.request("lease", arguments))
 
     async def release_lease(self, token: str) -> None:

@@ -12,7 +12,8 @@ from sonod.client.wire.header import Losses, Value, values_from
 
 @dataclass(frozen=True)
 class KnobDescription:
-    """One setting as `describe` tells it; `minimum` and `maximum` are None where there is no bound."""
+    """One setting as `describe` tells it; `minimum` and `maximum` are None where there is no bound, `held_by` is who
+    alone may change it at present."""
 
     name: str
     kind: str
@@ -27,6 +28,9 @@ class KnobDescription:
     description: str
     acoustic_output: bool
     applied_by: str
+    geometry: bool = False
+    needs_lease: bool = False
+    held_by: str | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> KnobDescription:
@@ -45,6 +49,9 @@ class KnobDescription:
             description=fields.text("description", ""),
             acoustic_output=fields.flag("acoustic_output", False),
             applied_by=fields.text("applied_by", ""),
+            geometry=fields.flag("geometry", False),
+            needs_lease=fields.flag("needs_lease", False),
+            held_by=fields.values.get("held_by"),
         )
 
 
@@ -220,15 +227,22 @@ class RecordingOutcome:
 
 @dataclass(frozen=True)
 class Lease:
-    """Who may change acoustic output, and for how long; `token` is given to the holder alone."""
+    """Who may change acoustic output and geometry, and for how long; `token` is given to the holder alone.
+    `required`: without a lease nobody may."""
 
     holder: str | None
     expires_in_s: float | None
     token: str | None = None
+    required: bool = False
 
     @classmethod
     def read(cls, fields: Fields) -> Lease:
-        return cls(fields.values.get("holder"), fields.optional_number("expires_in_s"), fields.values.get("token"))
+        return cls(
+            fields.values.get("holder"),
+            fields.optional_number("expires_in_s"),
+            fields.values.get("token"),
+            fields.flag("required", False),
+        )
 
 
 def _durations(fields: Fields) -> StageDurations:

@@ -51,10 +51,12 @@ class RecordArguments(Arguments):
 
 
 class LeaseArguments(Arguments):
-    action: Literal["acquire", "release", "status"]
+    action: Literal["acquire", "takeover", "release", "status"]
     holder: str = Field(default="", max_length=200)
     token: str | None = None
     ttl_s: float = Field(default=DEFAULT_TTL_S, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)
+    # Whether the lease ends with the connection that the request came over.
+    connection: bool = False
 
 
 A = TypeVar("A", bound=Arguments)

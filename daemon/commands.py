@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sonod import __version__
 from sonod.client.wire.control import Request
 from sonod.client.wire.topic import MAJOR_VERSION
+from sonod.daemon.access import LOCAL, Caller
 from sonod.daemon.arguments import (
     Arguments,
     GetArguments,
@@ -24,7 +25,7 @@ from sonod.daemon.arguments import (
 )
 from sonod.daemon.config import suggestion
 from sonod.daemon.errors import CommandError
-from sonod.daemon.lease import LeaseKeeper
+from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
 from sonod.daemon.reader import Reader, Wish
@@ -32,7 +33,7 @@ from sonod.daemon.recorder import Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
-from sonod.daemon.state import State, StateKeeper
+from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
 from sonod.drivers.settings import Knob, Value
@@ -63,6 +64,7 @@ class Services:
     states: StateKeeper
     session: Session
     presets: Mapping[str, Preset]
+    leases: LeaseDesk
     addresses: Callable[[], Addresses]
     wanted: Callable[[], frozenset[str]]
 
@@ -73,7 +75,7 @@ class Commands:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._started_ns = services.session.monotonic_ns()
-        self.leases = LeaseKeeper(services.session.monotonic_ns)
+        self._caller = LOCAL
         self._handlers: Mapping[str, tuple[type[Arguments], Callable[[Any], Result | Future[Result]]]] = {
             "describe": (NoArguments, self._describe),
             "get": (GetArguments, self._get),
@@ -88,24 +90,23 @@ class Commands:
             "lease": (LeaseArguments, self._lease),
         }
 
-    def execute(self, request: Request) -> Result | Future[Result]:
-        """The result of a request, or a future of it; CommandError when it is refused."""
+    @property
+    def leases(self) -> LeaseDesk:
+        return self._services.leases
+
+    def execute(self, request: Request, caller: Caller = LOCAL) -> Result | Future[Result]:
+        """The result of a caller's request, or a future of it; CommandError when it is refused."""
         known = self._handlers.get(request.command)
         if known is None:
             raise CommandError(
                 "unknown_command", f"{request.command!r}: no such command; there are {', '.join(self._handlers)}"
             )
+        # What a lease request needs depends on its action.
+        if request.command != "lease":
+            caller.require(request.command)
         model, handler = known
+        self._caller = caller
         return handler(parse_arguments(model, request.command, request.arguments))
-
-    def expire_lease(self) -> str | None:
-        """Stop transmitting when the lease's holder has gone silent; the holder, when that happened just now."""
-        lease = self.leases.expire()
-        if lease is None:
-            return None
-        if self._services.states.state in (State.RUNNING, State.STARTING, State.RECOVERING):
-            self._services.reader.ask(Wish.FREEZE)
-        return lease.holder
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,10 @@ class Commands:
             "probe": None if present is None else _probe_block(present),
             "state": services.states.state,
             "revision": None if present is None else present.settings.revision,
-            "knobs": [] if present is None else [_knob_block(knob, present) for knob in present.knobs.values()],
+            "knobs": []
+            if present is None
+            else [_knob_block(knob, present, self.leases.holder_of(knob)) for knob in present.knobs.values()],
+            "lease": self.leases.block(),
             "products": PRODUCTS,
             "presets": [
                 {"name": preset.name, "description": preset.description, "settings": dict(preset.settings)}
@@ -181,7 +185,7 @@ class Commands:
             "stages": services.runner.stages.block(),
             "wanted": sorted(services.wanted()),
             "recording": services.recorder.block(),
-            "lease": self._lease_block(),
+            "lease": self.leases.block(),
         }
 
     # -- changing --------------------------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ class Commands:
         present = self._present()
         for name in changes:
             knob = present.knobs.get(name)
-            if knob is not None and knob.acoustic_output:
+            if knob is not None and knob.needs_lease:
                 self.leases.require(lease, f"set {name}")
         return _then(self._services.planner.change(changes, expected_revision), _change_block)
 
@@ -221,23 +225,7 @@ class Commands:
         return recorder.start(arguments.path, arguments.seconds)
 
     def _lease(self, arguments: LeaseArguments) -> Result:
-        if arguments.action == "acquire":
-            if not arguments.holder:
-                raise CommandError("invalid", "lease: holder: missing; say who you are", ("holder: missing",))
-            lease = self.leases.acquire(arguments.holder, arguments.ttl_s, arguments.token)
-            return {"token": lease.token, **self._lease_block()}
-        if arguments.action == "release":
-            if arguments.token is None:
-                raise CommandError("invalid", "lease: token: missing", ("token: missing",))
-            self.leases.release(arguments.token)
-        return self._lease_block()
-
-    def _lease_block(self) -> Result:
-        lease = self.leases.lease
-        if lease is None:
-            return {"holder": None, "expires_in_s": None}
-        remaining_ns = lease.expires_ns - self._services.session.monotonic_ns()
-        return {"holder": lease.holder, "expires_in_s": round(max(0, remaining_ns) / 1e9, 3)}
+        return self.leases.act(arguments, self._caller)
 
     def _present(self) -> Present:
         present = self._services.planner.present
@@ -247,7 +235,7 @@ class Commands:
         return present
 
 
-def _knob_block(knob: Knob, present: Present) -> Result:
+def _knob_block(knob: Knob, present: Present, holder: str | None) -> Result:
     def bound(number: float) -> float | None:
         return number if math.isfinite(number) else None
 
@@ -265,6 +253,9 @@ def _knob_block(knob: Knob, present: Present) -> Result:
         "description": knob.description,
         "acoustic_output": knob.acoustic_output,
         "applied_by": knob.applied_by,
+        "geometry": knob.geometry,
+        "needs_lease": knob.needs_lease,
+        "held_by": holder,
     }
 
 

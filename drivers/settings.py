@@ -25,7 +25,8 @@ class AppliedBy(StrEnum):
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting: unit, range, step, default, and whether it affects acoustic output.
+    """One setting: unit, range, step, default, whether it affects acoustic output, and whether it changes where a
+    pixel lies (`geometry`).
 
     `kind` is `float`, `int`, `choice` or `curve` (a tuple of `points` floats, each in the range).
     """
@@ -42,6 +43,12 @@ class Knob:
     points: int = 0
     acoustic_output: bool = False
     applied_by: AppliedBy = AppliedBy.PROCESSING
+    geometry: bool = False
+
+    @property
+    def needs_lease(self) -> bool:
+        """Whether only the holder of the lease may change it while there is one."""
+        return self.acoustic_output or self.geometry
 
     def __post_init__(self) -> None:
         if self.kind not in {"float", "int", "choice", "curve"}:
@@ -131,7 +138,17 @@ class Settings:
 KNOBS: Mapping[str, Knob] = {
     knob.name: knob
     for knob in (
-        Knob("depth_m", "float", "m", 0.05, "Depth of the deepest image row below the face", 0.005, 0.3, 0.001),
+        Knob(
+            "depth_m",
+            "float",
+            "m",
+            0.05,
+            "Depth of the deepest image row below the face",
+            0.005,
+            0.3,
+            0.001,
+            geometry=True,
+        ),
         Knob("gain_db", "float", "dB", 0.0, "Overall receive gain", -40, 40, 1),
         Knob(
             "tgc_db",
@@ -190,7 +207,17 @@ KNOBS: Mapping[str, Knob] = {
             "Receive window across the active aperture",
             choices=("rectangular", "hann", "hamming", "tukey"),
         ),
-        Knob("sound_speed_m_s", "float", "m/s", 1540.0, "Speed of sound assumed when focusing", 300, 8000, 1),
+        Knob(
+            "sound_speed_m_s",
+            "float",
+            "m/s",
+            1540.0,
+            "Speed of sound assumed when focusing",
+            300,
+            8000,
+            1,
+            geometry=True,
+        ),
         Knob(
             "persistence", "float", "", 0.0, "Share of the previous picture that stays in the next one", 0, 0.95, 0.05
         ),

@@ -18,6 +18,7 @@ from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.emulate import emulate
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
+from sonod.daemon.cli.lease import lease
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
 from sonod.daemon.cli.record import record
@@ -46,6 +47,7 @@ app.command()(watch)
 app.command()(get)
 app.command("set")(set_values)
 app.command()(preset)
+app.add_typer(lease, name="lease")
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(record)

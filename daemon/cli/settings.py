@@ -14,8 +14,11 @@ from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table, shown
 from sonod.daemon.cli.values import Typed, parse_changes
 from sonod.daemon.config import suggestion
+from sonod.daemon.environment import Environment
 
-LeaseOption = Annotated[str | None, typer.Option("--lease", metavar="TOKEN", help="Token of the lease you hold.")]
+LeaseOption = Annotated[
+    str | None, typer.Option("--lease", metavar="TOKEN", help="Token of the lease you hold, else that in SONOD_LEASE.")
+]
 
 
 def get(
@@ -55,7 +58,7 @@ def set_values(
     changes = parse_changes(pairs)
     with connect_alive(endpoint) as control:
         _check_names(control, changes)
-        _put_applied(control.set(changes, expected_revision=expect, lease=lease), as_json)
+        _put_applied(control.set(changes, expected_revision=expect, lease=lease_of(lease)), as_json)
 
 
 def preset(
@@ -67,13 +70,18 @@ def preset(
     """Change to a named set of settings."""
     with connect_alive(endpoint) as control:
         if name is not None:
-            _put_applied(control.preset(name, lease=lease), as_json)
+            _put_applied(control.preset(name, lease=lease_of(lease)), as_json)
             return
         presets = control.describe().presets
     if as_json:
         put_json([{"name": known.name, "description": known.description, **known.settings} for known in presets])
     else:
         put_table(("preset", "what it is for"), [(known.name, known.description) for known in presets])
+
+
+def lease_of(given: str | None) -> str | None:
+    """The token that was given, else that of the environment."""
+    return given or Environment.read().lease
 
 
 def _check_names(control: Control, changes: dict[str, Typed]) -> None:
