@@ -82,6 +82,15 @@ class Control:
         arguments = _given(name=name, expected_revision=expected_revision, lease=lease)
         return AppliedSettings.read(self.request("preset", arguments))
 
+    def save(self) -> str:
+        """The settings in force as the text of a file, for `load`, as a preset or as a configuration."""
+        return self.request("save").text("file")
+
+    def load(self, file: str, *, expected_revision: int | None = None, lease: str | None = None) -> AppliedSettings:
+        """Change to the settings in the text of a saved file, all of them or none."""
+        arguments = _given(file=file, expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(self.request("load", arguments))
+
     def freeze(self) -> str:
         """Stop transmitting and keep the device; the state that came of it."""
         return self.request("freeze").text("state")
@@ -199,6 +208,17 @@ class AsyncControl:
         """As `Control.preset`."""
         arguments = _given(name=name, expected_revision=expected_revision, lease=lease)
         return AppliedSettings.read(await self.request("preset", arguments))
+
+    async def save(self) -> str:
+        """As `Control.save`."""
+        return (await self.request("save")).text("file")
+
+    async def load(
+        self, file: str, *, expected_revision: int | None = None, lease: str | None = None
+    ) -> AppliedSettings:
+        """As `Control.load`."""
+        arguments = _given(file=file, expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(await self.request("load", arguments))
 
     async def freeze(self) -> str:
         """As `Control.freeze`."""

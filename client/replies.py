@@ -57,11 +57,14 @@ class KnobDescription:
 
 @dataclass(frozen=True)
 class PresetDescription:
-    """A named set of settings."""
+    """A named set of settings: what it changes on this probe, the kinds of probe that it is for (none = any), and why
+    it does not fit this one ('' = it fits)."""
 
     name: str
     description: str
     settings: Mapping[str, Value]
+    probes: tuple[str, ...] = ()
+    misfit: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,11 @@ class Description:
             products=fields.texts("products"),
             presets=tuple(
                 PresetDescription(
-                    preset.text("name"), preset.text("description", ""), values_from(preset.optional_inner("settings"))
+                    preset.text("name"),
+                    preset.text("description", ""),
+                    values_from(preset.optional_inner("settings")),
+                    preset.texts("probes"),
+                    preset.text("misfit", ""),
                 )
                 for preset in fields.inners("presets")
             ),
@@ -123,16 +130,20 @@ class CurrentSettings:
 @dataclass(frozen=True)
 class AppliedSettings:
     """A change that was made: its revision, the first frame that carries it (None = none yet), and what the changed
-    knobs read back as."""
+    knobs read back as. `pending`: the device is away and takes them when it comes back."""
 
     revision: int
     first_frame: int | None
     applied: Mapping[str, Value]
+    pending: bool = False
 
     @classmethod
     def read(cls, fields: Fields) -> AppliedSettings:
         return cls(
-            fields.integer("revision"), fields.optional_integer("first_frame"), values_from(fields.inner("applied"))
+            fields.integer("revision"),
+            fields.optional_integer("first_frame"),
+            values_from(fields.inner("applied")),
+            fields.flag("pending", False),
         )
 
 

@@ -84,7 +84,9 @@ class Daemon:
             install=self._runner.install,
             withdraw=self._runner.withdraw,
             offer=lambda configuration: self.reader.offer(configuration),
+            configured=lambda: self.reader.configured,
             announce=self._announce,
+            reset=self._settings_reset,
         )
         acquire = config.acquire
         self.reader = Reader(
@@ -237,6 +239,10 @@ class Daemon:
         if not outcome.complete:
             message = f"incomplete: {outcome.reason}"
         self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
+
+    def _settings_reset(self, problems: tuple[str, ...]) -> None:
+        message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"
+        self._event("settings_reset", message, "warning", problems=problems)
 
     def _freeze(self) -> bool:
         """Stop transmitting; False when nothing transmits or would."""

@@ -40,6 +40,12 @@ class PresetArguments(Arguments):
     lease: str | None = None
 
 
+class LoadArguments(Arguments):
+    file: str
+    expected_revision: int | None = None
+    lease: str | None = None
+
+
 class TransmitArguments(Arguments):
     lease: str | None = None
 

@@ -16,6 +16,7 @@ from sonod.daemon.arguments import (
     Arguments,
     GetArguments,
     LeaseArguments,
+    LoadArguments,
     NoArguments,
     PresetArguments,
     RecordArguments,
@@ -33,9 +34,12 @@ from sonod.daemon.recorder import Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
+from sonod.daemon.settings_file import dump_settings, parse_settings
 from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
+from sonod.drivers.errors import SettingsRefused
+from sonod.drivers.rules import rules_for
 from sonod.drivers.settings import Knob, Value
 
 Result = dict[str, Any]
@@ -81,6 +85,8 @@ class Commands:
             "get": (GetArguments, self._get),
             "set": (SetArguments, self._set),
             "preset": (PresetArguments, self._preset),
+            "save": (NoArguments, self._save),
+            "load": (LoadArguments, self._load),
             "freeze": (NoArguments, lambda arguments: self._ask(Wish.FREEZE)),
             "unfreeze": (TransmitArguments, lambda arguments: self._transmit(arguments, "unfreeze")),
             "start": (TransmitArguments, lambda arguments: self._transmit(arguments, "start")),
@@ -128,10 +134,10 @@ class Commands:
             else [_knob_block(knob, present, self.leases.holder_of(knob)) for knob in present.knobs.values()],
             "lease": self.leases.block(),
             "products": PRODUCTS,
-            "presets": [
-                {"name": preset.name, "description": preset.description, "settings": dict(preset.settings)}
-                for preset in services.presets.values()
-            ],
+            "rules": []
+            if present is None
+            else [{"knobs": rule.knobs, "text": rule.text} for rule in rules_for(present.knobs)],
+            "presets": [_preset_block(preset, present) for preset in services.presets.values()],
             "commands": tuple(self._handlers),
             "frames": addresses.frames,
             "control": addresses.control,
@@ -199,15 +205,39 @@ class Commands:
             names = list(self._services.presets)
             line = f"preset {arguments.name!r}: not known{suggestion(arguments.name, names)}"
             raise CommandError("invalid", line, (line,))
-        return self._change(preset.settings, arguments.expected_revision, arguments.lease)
+        try:
+            changes = preset.changes_for(self._present())
+        except SettingsRefused as error:
+            raise CommandError("refused", str(error), error.problems) from error
+        return self._change(changes, arguments.expected_revision, arguments.lease)
 
-    def _change(self, changes: Mapping[str, Any], expected_revision: int | None, lease: str | None) -> Future[Result]:
+    def _save(self, arguments: NoArguments) -> Result:
+        services, present = self._services, self._present()
+        settings = present.settings
+        remarks = (
+            f"Settings of {present.acquisition.probe.name} ({services.driver.uri.text}), revision {settings.revision}.",
+            "Use it with `sonod load FILE`, as a preset, or as the configuration of `sonod run`.",
+        )
+        values = {name: settings.value(name) for name in present.knobs}
+        return {"revision": settings.revision, "file": dump_settings(values, remarks)}
+
+    def _load(self, arguments: LoadArguments) -> Future[Result]:
+        try:
+            changes = parse_settings(arguments.file)
+        except ValueError as error:
+            lines = [f"file: {line}" for line in str(error).splitlines()]
+            raise CommandError("refused", "; ".join(lines), lines) from error
+        return self._change(changes, arguments.expected_revision, arguments.lease, whole=True)
+
+    def _change(
+        self, changes: Mapping[str, Any], expected_revision: int | None, lease: str | None, *, whole: bool = False
+    ) -> Future[Result]:
         present = self._present()
         for name in changes:
             knob = present.knobs.get(name)
             if knob is not None and knob.needs_lease:
                 self.leases.require(lease, f"set {name}")
-        return _then(self._services.planner.change(changes, expected_revision), _change_block)
+        return _then(self._services.planner.change(changes, expected_revision, whole=whole), _change_block)
 
     def _transmit(self, arguments: TransmitArguments, command: str) -> Future[Result]:
         self.leases.require(arguments.lease, command)
@@ -271,9 +301,35 @@ def _probe_block(present: Present) -> Result:
     }
 
 
+def _preset_block(preset: Preset, present: Present | None) -> Result:
+    """What the preset changes on this probe; `misfit` says why it does not fit, null when it does."""
+    settings: Mapping[str, Value] = dict(preset.settings)
+    misfit: str | None = "no probe has been opened yet"
+    if present is not None:
+        settings = {**settings, **preset.probes.get(present.acquisition.probe.kind, {})}
+        try:
+            preset.changes_for(present)
+            misfit = None
+        except SettingsRefused as error:
+            misfit = "; ".join(error.problems)
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "probes": tuple(preset.probes),
+        "fits": misfit is None,
+        "misfit": misfit,
+        "settings": settings,
+    }
+
+
 def _change_block(change: Change) -> Result:
     applied: dict[str, Value] = dict(change.applied)
-    return {"revision": change.revision, "first_frame": change.first_frame, "applied": applied}
+    return {
+        "revision": change.revision,
+        "first_frame": change.first_frame,
+        "applied": applied,
+        "pending": change.pending,
+    }
 
 
 def _then(future: Future[T], convert: Callable[[T], Result]) -> Future[Result]:

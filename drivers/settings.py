@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sonod.drivers.errors import SettingsRefused
+from sonod.drivers.rules import broken_rules
 
 Value = float | int | str | tuple[float, ...]
 
@@ -260,8 +261,13 @@ def default_settings(knobs: Mapping[str, Knob]) -> Settings:
     return Settings(**{name: knob.default for name, knob in knobs.items()})  # type: ignore[arg-type]
 
 
-def change_settings(current: Settings, changes: Mapping[str, object], knobs: Mapping[str, Knob]) -> Settings:
-    """`current` with all `changes` and the next revision; else SettingsRefused with every problem, nothing changed."""
+def change_settings(
+    current: Settings, changes: Mapping[str, object], knobs: Mapping[str, Knob], *, whole: bool = False
+) -> Settings:
+    """`current` with all `changes` and the next revision; else SettingsRefused with every problem, nothing changed.
+
+    `whole`: the changes are a complete state that was in force before, not what somebody asks for knob by knob.
+    """
     problems: list[str] = []
     accepted: dict[str, Any] = {}
     for name, value in changes.items():
@@ -275,4 +281,8 @@ def change_settings(current: Settings, changes: Mapping[str, object], knobs: Map
             problems.append(str(error))
     if problems:
         raise SettingsRefused(problems)
-    return replace(current, **accepted, revision=current.revision + 1)
+    changed = replace(current, **accepted, revision=current.revision + 1)
+    problems = broken_rules(changed, accepted.keys(), knobs.keys(), whole=whole)
+    if problems:
+        raise SettingsRefused(problems)
+    return changed

@@ -23,7 +23,7 @@ from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
 from sonod.daemon.cli.record import record
 from sonod.daemon.cli.run import run
-from sonod.daemon.cli.settings import get, preset, set_values
+from sonod.daemon.cli.settings import get, load, preset, save, set_values
 from sonod.daemon.cli.status import status
 from sonod.daemon.cli.transmission import freeze, unfreeze
 from sonod.daemon.cli.view import view
@@ -47,6 +47,8 @@ app.command()(watch)
 app.command()(get)
 app.command("set")(set_values)
 app.command()(preset)
+app.command()(save)
+app.command()(load)
 app.add_typer(lease, name="lease")
 app.command()(freeze)
 app.command()(unfreeze)
