@@ -218,9 +218,11 @@ class WulpusDriver(SerialBoard):
         deadline_ns = clock.now_ns() + int(timeout_s * 1e9)
         samples = slot.data.shape[2]
         while True:
-            shot = stream.next(deadline_ns)
+            shot = stream.next(deadline_ns if self._heard else min(deadline_ns, self._silence_ends_ns(plan)))
             if shot is None:
                 self._check_connection(plan)
+                if clock.now_ns() < deadline_ns:
+                    continue
                 raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s")
             self._heard = True
             place = stream.place(shot)
@@ -258,10 +260,14 @@ class WulpusDriver(SerialBoard):
 
     def _check_connection(self, plan: _Plan) -> None:
         """A configuration that was sent while no probe was connected is lost in silence: send it again."""
-        if not self._heard and self._clock.now_ns() - self._sent_ns > (plan.period_s + CONNECTION_S) * 1e9:
+        if not self._heard and self._clock.now_ns() >= self._silence_ends_ns(plan):
             self.stream.begin(plan.shots)
             self.port.write(plan.package)
             self._sent_ns = self._clock.now_ns()
+
+    def _silence_ends_ns(self, plan: _Plan) -> int:
+        """When nothing heard means that the configuration was lost."""
+        return self._sent_ns + int((plan.period_s + CONNECTION_S) * 1e9)
 
 
 def _is_dongle(identity: Identity) -> bool:
