@@ -11,6 +11,7 @@
 from sonod.client.control import AsyncControl, Control
 from sonod.client.errors import ClientError, NoAnswer, RequestRefused
 from sonod.client.frame import Frame
+from sonod.client.lease import HeldLease
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ClientError",
     "Control",
     "Frame",
+    "HeldLease",
     "NoAnswer",
     "RequestRefused",
     "Subscriber",

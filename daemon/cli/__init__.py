@@ -20,11 +20,12 @@ from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.emulate import emulate
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
+from sonod.daemon.cli.lease import lease
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
 from sonod.daemon.cli.record import record
 from sonod.daemon.cli.run import run
-from sonod.daemon.cli.settings import get, preset, set_values
+from sonod.daemon.cli.settings import get, load, preset, save, set_values
 from sonod.daemon.cli.status import status
 from sonod.daemon.cli.transmission import freeze, unfreeze
 from sonod.daemon.cli.view import view
@@ -48,6 +49,9 @@ app.command()(watch)
 app.command()(get)
 app.command("set")(set_values)
 app.command()(preset)
+app.command()(save)
+app.command()(load)
+app.add_typer(lease, name="lease")
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(record)
