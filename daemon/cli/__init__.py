@@ -60,7 +60,7 @@ app.command()(view)
 app.command()(bench)
 app.add_typer(bridge, name="bridge")
 app.add_typer(calibration, name="calibration")
-app.command()(conformance)
+app.add_typer(conformance, name="conformance")
 app.command()(emulate)
 
 
