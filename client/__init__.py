@@ -11,7 +11,10 @@
 from sonod.client.control import AsyncControl, Control
 from sonod.client.errors import ClientError, NoAnswer, RequestRefused
 from sonod.client.frame import Frame
+from sonod.client.latest import LatestFrames
+from sonod.client.losses import MissedFrames
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
+from sonod.client.wire.variant import Variant
 
 __all__ = [
     "AsyncControl",
@@ -19,7 +22,10 @@ __all__ = [
     "ClientError",
     "Control",
     "Frame",
+    "LatestFrames",
+    "MissedFrames",
     "NoAnswer",
     "RequestRefused",
     "Subscriber",
+    "Variant",
 ]

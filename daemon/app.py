@@ -14,7 +14,7 @@ import structlog
 
 from sonod import __version__
 from sonod.client.wire.header import Losses
-from sonod.client.wire.notices import EventNotice, Notice, SettingsNotice, StateNotice
+from sonod.client.wire.notices import ClockNotice, EventNotice, Notice, SettingsNotice, StateNotice
 from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
@@ -22,12 +22,12 @@ from sonod.daemon.control import Control
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
-from sonod.daemon.publisher import Publisher
+from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.reader import Patience, Reader
 from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
-from sonod.daemon.session import Session
+from sonod.daemon.session import Session, UtcStep
 from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.drivers import open_uri
@@ -65,10 +65,12 @@ class Daemon:
         self._ready = False
         self.publisher = Publisher(
             (config.publish.endpoint, *config.publish.also),
-            config.publish.high_water_messages,
+            Limits(config.publish.high_water_messages, config.publish.max_connections, config.publish.stalled_s),
             self.session,
             self._standing,
+            config.publish.latest_endpoint,
         )
+        self.session.stepped = self._utc_stepped
         self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
         self._recorder = Recorder(
             config.record.queue_frames,
@@ -106,7 +108,7 @@ class Daemon:
             session=self.session,
             presets=presets,
             addresses=lambda: self.addresses,
-            wanted=lambda: self.publisher.wanted,
+            publisher=self.publisher,
         )
         try:
             self.control = Control(config.control.endpoint, Commands(services), self._lease_expired)
@@ -119,7 +121,7 @@ class Daemon:
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
-        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer)
+        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer, self.publisher.latest)
 
     def start(self, leave: threading.Event | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
@@ -186,7 +188,28 @@ class Daemon:
     def _standing(self) -> Sequence[Notice]:
         """State and settings, as every new subscriber learns them."""
         state = self._state_notice(self._states.situation)
-        return (state,) if self._settings_notice is None else (state, self._settings_notice)
+        if self._settings_notice is None:
+            return (state, self._clock_notice())
+        return (state, self._settings_notice, self._clock_notice())
+
+    def _clock_notice(self) -> ClockNotice:
+        session = self.session
+        return ClockNotice(
+            session=session.id,
+            probe=self.publisher.probe,
+            utc=session.utc,
+            utc_rate=session.utc_rate,
+            utc_residual_ns=session.utc_residual_ns,
+            maximum_error_ns=session.discipline.maximum_error_ns,
+            estimated_error_ns=session.discipline.estimated_error_ns,
+            device_clock=self._runner.device_clock,
+            published_ns=session.monotonic_ns(),
+        )
+
+    def _utc_stepped(self, step: UtcStep) -> None:
+        message = f"the host's UTC was set by {step.step_ns / 1e9:+.6f} s; monotonic times go on"
+        self.publisher.notify(self._clock_notice())
+        self._event("utc_stepped", message, "warning", step_ns=step.step_ns, **step.mapping.block())
 
     def _state_notice(self, situation: Situation) -> StateNotice:
         now_ns = self.session.monotonic_ns()

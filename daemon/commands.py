@@ -27,6 +27,7 @@ from sonod.daemon.errors import CommandError
 from sonod.daemon.lease import LeaseKeeper
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
+from sonod.daemon.publisher import Publisher
 from sonod.daemon.reader import Reader, Wish
 from sonod.daemon.recorder import Recorder
 from sonod.daemon.ring import SlotRing
@@ -48,6 +49,7 @@ class Addresses:
     frames: tuple[str, ...]
     control: str
     viewer: str | None
+    latest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Services:
     session: Session
     presets: Mapping[str, Preset]
     addresses: Callable[[], Addresses]
-    wanted: Callable[[], frozenset[str]]
+    publisher: Publisher
 
 
 class Commands:
@@ -132,6 +134,7 @@ class Commands:
             "frames": addresses.frames,
             "control": addresses.control,
             "viewer": addresses.viewer,
+            "latest": addresses.latest,
         }
 
     def _get(self, arguments: GetArguments) -> Result:
@@ -179,7 +182,9 @@ class Commands:
                 "errors": counters.errors,
             },
             "stages": services.runner.stages.block(),
-            "wanted": sorted(services.wanted()),
+            "ledger": services.publisher.ledger.block(),
+            "wanted": sorted(services.publisher.wanted),
+            "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
             "lease": self._lease_block(),
         }
