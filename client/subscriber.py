@@ -53,7 +53,9 @@ class Subscriber:
         `last`, the last frame is sent again should none be coming, as when frozen; its `header.repeated` is set.
         NoAnswer when none comes within `timeout_s`; another call may follow.
         """
-        for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last):
+        for message in self.messages(
+            product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last
+        ):
             if isinstance(message, Frame):
                 yield message
 
@@ -120,7 +122,9 @@ class AsyncSubscriber:
         last: bool = False,
     ) -> AsyncIterator[Frame]:
         """As `Subscriber.frames`."""
-        async for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last):
+        async for message in self.messages(
+            product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last
+        ):
             if isinstance(message, Frame):
                 yield message
 

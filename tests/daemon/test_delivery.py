@@ -41,9 +41,7 @@ def test_every_nth_frame_comes_and_the_rest_is_explained(bench: Bench) -> None:
 def test_packed_payload_is_the_same_picture(bench: Bench) -> None:
     with Subscriber(bench.daemon.addresses.frames[0]) as other:
         plain = subscribed(bench, "bmode", Variant())
-        packed = subscribed(
-            Bench(bench.daemon, bench.driver, bench.control, other), "bmode", Variant(lz4=True)
-        )
+        packed = subscribed(Bench(bench.daemon, bench.driver, bench.control, other), "bmode", Variant(lz4=True))
         bench.driver.deliver()
         one, two = next(plain), next(packed)
     assert (one.header.encoding, two.header.encoding) == ("raw", "lz4")
@@ -128,7 +126,8 @@ def test_subscribing_to_last_repeats_the_last_picture_to_those_who_asked_only(be
 
 
 def test_latest_frame_is_never_an_old_one(bench: Bench) -> None:
-    assert (latest := bench.control.describe().latest) is not None
+    latest = bench.control.describe().latest
+    assert latest is not None
     with LatestFrames(latest, timeout_s=PATIENCE_S) as frames:
         bench.driver.deliver(1)
         first = frames.next()
