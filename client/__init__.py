@@ -12,6 +12,7 @@ from sonod.client.control import AsyncControl, Control
 from sonod.client.errors import ClientError, NoAnswer, RequestRefused
 from sonod.client.frame import Frame
 from sonod.client.latest import LatestFrames
+from sonod.client.lease import HeldLease
 from sonod.client.losses import MissedFrames
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
 from sonod.client.wire.variant import Variant
@@ -22,6 +23,7 @@ __all__ = [
     "ClientError",
     "Control",
     "Frame",
+    "HeldLease",
     "LatestFrames",
     "MissedFrames",
     "NoAnswer",

@@ -20,10 +20,11 @@ from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
 from sonod.daemon.errors import ConfigError, EndpointError
+from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
 from sonod.daemon.publisher import Limits, Publisher
-from sonod.daemon.reader import Patience, Reader
+from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
@@ -85,7 +86,9 @@ class Daemon:
             install=self._runner.install,
             withdraw=self._runner.withdraw,
             offer=lambda configuration: self.reader.offer(configuration),
+            configured=lambda: self.reader.configured,
             announce=self._announce,
+            reset=self._settings_reset,
         )
         acquire = config.acquire
         self.reader = Reader(
@@ -97,6 +100,7 @@ class Daemon:
             tap=self._recorder.offer,
             monotonic_ns=self.session.monotonic_ns,
         )
+        self.leases = LeaseDesk(config.lease.policy(), self._freeze, self._event, self.session.monotonic_ns)
         services = Services(
             driver=driver,
             reader=self.reader,
@@ -107,11 +111,12 @@ class Daemon:
             states=self._states,
             session=self.session,
             presets=presets,
+            leases=self.leases,
             addresses=lambda: self.addresses,
             publisher=self.publisher,
         )
         try:
-            self.control = Control(config.control.endpoint, Commands(services), self._lease_expired)
+            self.control = Control(config.control.endpoint, Commands(services))
         except EndpointError:
             self.publisher.leave(0)
             raise
@@ -132,6 +137,9 @@ class Daemon:
         self._runner.start()
         self._recorder.launch()
         self.control.start()
+        if self.leases.keeper.required:
+            # Nobody holds the lease yet.
+            self.reader.ask(Wish.FREEZE)
         self.reader.start()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -255,9 +263,16 @@ class Daemon:
             message = f"incomplete: {outcome.reason}"
         self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
 
-    def _lease_expired(self, holder: str) -> None:
-        message = f"the lease of {holder!r} has expired; the probe is frozen"
-        self._event("lease_expired", message, "warning", holder=holder)
+    def _settings_reset(self, problems: tuple[str, ...]) -> None:
+        message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"
+        self._event("settings_reset", message, "warning", problems=problems)
+
+    def _freeze(self) -> bool:
+        """Stop transmitting; False when nothing transmits or would."""
+        if self._states.state not in (State.RUNNING, State.STARTING, State.RECOVERING):
+            return False
+        self.reader.ask(Wish.FREEZE)
+        return True
 
     def _event(self, event: str, message: str, level: str = "info", **facts: Any) -> None:
         getattr(self._log, level)(event, message=message, **facts)

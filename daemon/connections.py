@@ -1,148 +1,169 @@
-"""The connections of a socket that listens: how many, and which must be cut so that the others are not harmed.
+"""The connections of one listening socket: which there are, whose they are, and how to end one.
 
-libzmq names a connection by its descriptor, in the monitor's events and on every message that comes upstream. Each is
-duplicated here when it is accepted, so that no number can come to mean another connection, and a cut is a `shutdown`.
+libzmq tells when a connection comes and goes through its monitor, and with each message over which file descriptor it
+came. What it cannot do is end one connection; shutting its descriptor down does, as if the peer had gone.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 import socket
-import struct
-import termios
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import structlog
 import zmq
-from zmq.utils.monitor import recv_monitor_message
+from zmq.utils.monitor import parse_monitor_message
 
-# One client needs a few prefixes for each product; each costs memory for every byte.
-SUBSCRIPTION_LIMIT = 128
-# Subscriptions and cancellations: so many at once, and so many a second after that.
-UPSTREAM_BURST = 512
-UPSTREAM_PER_S = 50
-# How often the connections' queues are looked at; a stall is many looks without any change.
-LOOK_NS = 100_000_000
+# One machine's programs, and all of them together; beyond it someone opens connections and forgets them.
+CONNECTIONS_PER_PEER = 64
+CONNECTIONS = 256
+# How often the table is compared with the truth: the monitor drops events when they come too fast.
+CHECK_PERIOD_S = 1.0
+_LOCAL = "this machine"
 
 
-@dataclass
-class _Connection:
+@dataclass(frozen=True)
+class Connection:
+    """One accepted connection; `number` is never used again, `inode` tells whether the descriptor still is it."""
+
+    number: int
     descriptor: int
-    subscriptions: int = 0
-    budget: float = UPSTREAM_BURST
-    budget_ns: int = 0
-    waiting: int = 0
-    moved_ns: int = 0
-    cut: bool = False
-
-
-@dataclass
-class ConnectionCounts:
-    """Since the session began: `accepted`, and those cut, by why."""
-
-    accepted: int = 0
-    refused: int = 0
-    stalled: int = 0
-    flooding: int = 0
+    inode: int
+    peer: str
+    key: str = ""
 
 
 class Connections:
-    """On the socket's own thread. `limit` connections at most; one that takes nothing for `stalled_ns` although
-    something waits for it is cut (0 = never), and so is one that sends more upstream than any true client."""
+    """Follows a socket's connections, on the socket's own thread; those beyond the limits are ended at once."""
 
-    def __init__(self, watched: zmq.Socket[bytes], name: str, limit: int, stalled_ns: int) -> None:
-        self.counts = ConnectionCounts()
-        self._watched = watched
-        self._limit = limit
-        self._stalled_ns = stalled_ns
-        self._open: dict[int, _Connection] = {}
-        self._looked_ns = 0
-        self._log = structlog.get_logger().bind(socket=name)
-        self.monitor = watched.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+    def __init__(
+        self, listening: zmq.Socket[bytes], clock: Callable[[], float] = time.monotonic, most: int = CONNECTIONS
+    ) -> None:
+        self.accepted = 0
+        self.refused = 0
+        self.monitor = listening.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._clock = clock
+        self._most = most
+        self._known: dict[int, Connection] = {}
+        self._next = 1
+        self._ended: list[int] = []
+        self._checked_s = clock()
+        self._refused = 0
+        self._log = structlog.get_logger()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._known)
 
-    def hear(self, now_ns: int) -> None:
-        """Take note of connections that came and went."""
-        while self.monitor.poll(0):
-            event = recv_monitor_message(self.monitor)
-            number = int(event["value"])
-            gone = self._open.pop(number, None)
-            if gone is not None:
-                os.close(gone.descriptor)
-            if event["event"] == zmq.EVENT_ACCEPTED:
-                self._accept(number, now_ns)
+    def attend(self) -> list[int]:
+        """Take in what happened; the numbers of the connections that have ended since the last call."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event = parse_monitor_message(self.monitor.recv_multipart(zmq.NOBLOCK))
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._accepted(event["value"])
+                else:
+                    self._gone(event["value"])
+        if self._clock() - self._checked_s >= CHECK_PERIOD_S:
+            self._check()
+        ended, self._ended = self._ended, []
+        return ended
 
-    def upstream(self, number: int, message: bytes, now_ns: int) -> None:
-        """A message came from a connection; cut it when it sends too many."""
-        connection = self._open.get(number)
-        if connection is None or connection.cut:
-            return
-        connection.subscriptions += {b"\x01": 1, b"\x00": -1}.get(message[:1], 0)
-        regained = (now_ns - connection.budget_ns) / 1e9 * UPSTREAM_PER_S
-        connection.budget = min(UPSTREAM_BURST, connection.budget + regained) - 1
-        connection.budget_ns = now_ns
-        if connection.subscriptions > SUBSCRIPTION_LIMIT or connection.budget < 0:
-            self.counts.flooding += 1
-            self._cut(connection, "it subscribes to too much or too often")
-
-    def look(self, now_ns: int) -> None:
-        """Cut the connections whose queue has not moved for too long."""
-        if not self._stalled_ns or now_ns - self._looked_ns < LOOK_NS:
-            return
-        self._looked_ns = now_ns
-        for connection in self._open.values():
-            waiting = _waiting_bytes(connection.descriptor)
-            if waiting == 0 or waiting != connection.waiting:
-                connection.waiting, connection.moved_ns = waiting, now_ns
-            elif now_ns - connection.moved_ns > self._stalled_ns and not connection.cut:
-                self.counts.stalled += 1
-                self._cut(connection, f"it took nothing for {self._stalled_ns / 1e9:g} s")
-
-    def close(self) -> None:
-        """Let go of everything; the socket itself is its owner's."""
-        if self._watched.closed:
-            return
-        self._watched.disable_monitor()
-        for connection in self._open.values():
-            os.close(connection.descriptor)
-        self._open.clear()
-
-    def _accept(self, number: int, now_ns: int) -> None:
+    def of(self, message: zmq.Frame, key: str = "") -> Connection | None:
+        """The connection over which a message came; from now on known to be of this key. None when it has ended."""
         try:
-            descriptor = os.dup(number)
-        except OSError:
-            # It went away before we heard of it.
+            descriptor = message.get(zmq.SRCFD)
+        except zmq.ZMQError:
+            return None
+        known = self._known.get(int(descriptor))
+        if known is not None and key and known.key != key:
+            known = self._known[known.descriptor] = replace(known, key=key)
+        return known
+
+    def present(self) -> tuple[Connection, ...]:
+        """Those that are open now."""
+        return tuple(self._known.values())
+
+    def cut(self, ends: Callable[[Connection], bool]) -> int:
+        """End every connection that `ends` picks; how many there were."""
+        picked = [connection for connection in self._known.values() if ends(connection)]
+        for connection in picked:
+            _shut_down(connection)
+        return len(picked)
+
+    def _accepted(self, descriptor: int) -> None:
+        self._gone(descriptor)
+        found = _identify(descriptor)
+        if found is None:
             return
-        connection = _Connection(descriptor, budget_ns=now_ns, moved_ns=now_ns)
-        self._open[number] = connection
-        self.counts.accepted += 1
-        if len(self._open) > self._limit:
-            self.counts.refused += 1
-            self._cut(connection, f"there are {self._limit} connections already")
-
-    def _cut(self, connection: _Connection, reason: str) -> None:
-        connection.cut = True
-        # One line for a hundred: a client that is cut comes back, and does it again.
-        total = self.counts.refused + self.counts.stalled + self.counts.flooding
-        if total <= 10 or total % 100 == 0:
-            self._log.warning("connection_cut", reason=reason, cut_so_far=total)
-        try:
-            with socket.socket(fileno=os.dup(connection.descriptor)) as view:
-                if view.family != socket.AF_UNIX:
-                    # What still waits for it is of no use to anybody.
-                    view.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                view.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            # It is gone already.
+        inode, peer = found
+        connection = Connection(self._next, descriptor, inode, peer)
+        self._next += 1
+        peers = Counter(known.peer for known in self._known.values())
+        limit = self._most if peer == _LOCAL else CONNECTIONS_PER_PEER
+        self.accepted += 1
+        if len(self._known) >= self._most or peers[peer] >= limit:
+            _shut_down(connection)
+            self._refused += 1
+            self.refused += 1
             return
+        self._known[descriptor] = connection
+
+    def _gone(self, descriptor: int) -> None:
+        known = self._known.pop(descriptor, None)
+        if known is not None:
+            self._ended.append(known.number)
+
+    def _check(self) -> None:
+        """Forget connections whose end was not told, and say how many were refused."""
+        self._checked_s = self._clock()
+        for connection in list(self._known.values()):
+            if _inode(connection.descriptor) != connection.inode:
+                self._gone(connection.descriptor)
+        if self._refused:
+            self._log.warning("connections_refused", count=self._refused, open=len(self._known))
+            self._refused = 0
 
 
-def _waiting_bytes(descriptor: int) -> int:
-    """What the kernel still has to deliver to the peer."""
+def key_of(message: zmq.Frame) -> str:
+    """The public key of the connection over which a message came, '' when it needed none."""
     try:
-        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), "little")
+        user = message.get("User-Id")
+    except zmq.ZMQError:
+        return ""
+    return user if isinstance(user, str) else ""
+
+
+def _identify(descriptor: int) -> tuple[int, str] | None:
+    """The descriptor's inode and the peer's address; None when it is no connection any more."""
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as same:
+            peer = same.getpeername()
+            return os.fstat(descriptor).st_ino, _peer_name(peer)
     except OSError:
-        return 0
+        return None
+
+
+def _peer_name(peer: object) -> str:
+    if not isinstance(peer, tuple):
+        return _LOCAL
+    host = str(peer[0])
+    return _LOCAL if host == "::1" or host.startswith(("127.", "::ffff:127.")) else host
+
+
+def _inode(descriptor: int) -> int | None:
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return None
+
+
+def _shut_down(connection: Connection) -> None:
+    """Shut the connection down; the descriptor stays libzmq's, which closes it."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.descriptor)) as same:
+        # Another one by now? Then this one has ended already.
+        if os.fstat(same.fileno()).st_ino == connection.inode:
+            same.shutdown(socket.SHUT_RDWR)

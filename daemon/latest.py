@@ -11,8 +11,8 @@ import zmq
 from sonod.client.wire.control import Problem, Reply, encode_reply
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields
-from sonod.daemon.connections import Connections
 from sonod.daemon.sockets import bind
+from sonod.daemon.subscriber_guard import SubscriberGuard
 from sonod.daemon.subscriptions import PRODUCTS
 
 REQUEST_LIMIT_BYTES = 1024
@@ -52,7 +52,7 @@ class LatestServer:
         self.socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MESSAGES)
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.socket.setsockopt(zmq.LINGER, 0)
-        self.connections = Connections(self.socket, "latest", limit, stalled_ns)
+        self.guard = SubscriberGuard(self.socket, "latest", limit, stalled_ns)
         self.endpoint = bind(self.socket, endpoint, "publish.latest")
 
     def wanted(self, now_ns: int) -> frozenset[str]:
@@ -127,4 +127,4 @@ class LatestServer:
 
     def close(self) -> None:
         """The socket itself ends with its context."""
-        self.connections.close()
+        self.guard.close()

@@ -16,7 +16,6 @@ from sonod.client.wire.header import ENCODING_LZ4, FrameHeader, encode_header
 from sonod.client.wire.notices import Notice, encode_notice, product_of
 from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.client.wire.variant import LAST
-from sonod.daemon.connections import Connections
 from sonod.daemon.errors import EndpointError
 from sonod.daemon.latest import LatestServer
 from sonod.daemon.ledger import Ledger
@@ -24,6 +23,7 @@ from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
 from sonod.daemon.sockets import LINGER_MS, bind
 from sonod.daemon.streams import Streams
+from sonod.daemon.subscriber_guard import SubscriberGuard
 from sonod.daemon.subscriptions import Subscriptions
 from sonod.daemon.waker import Waker
 
@@ -91,14 +91,14 @@ class Publisher:
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self._socket.setsockopt(zmq.LINGER, 0)
         stalled_ns = int(limits.stalled_s * 1e9)
-        self._connections = Connections(self._socket, "frames", limits.connections, stalled_ns)
+        self._guard = SubscriberGuard(self._socket, "frames", limits.connections, stalled_ns)
         self._latest: LatestServer | None = None
         try:
             self.endpoints = tuple(bind(self._socket, endpoint, "publish.endpoint") for endpoint in endpoints)
             if latest:
                 self._latest = LatestServer(self._context, latest, session.id, limits.connections, stalled_ns)
         except EndpointError:
-            self._connections.close()
+            self._guard.close()
             self._context.destroy(linger=0)
             raise
         self._waker = Waker()
@@ -167,13 +167,13 @@ class Publisher:
 
     def block(self) -> dict[str, Any]:
         """As `status` shows it."""
-        counts = self._connections.counts
+        guard = self._guard
         return {
-            "connections": len(self._connections),
-            "accepted": counts.accepted,
-            "refused": counts.refused,
-            "cut_stalled": counts.stalled,
-            "cut_flooding": counts.flooding,
+            "connections": len(guard.connections),
+            "accepted": guard.connections.accepted,
+            "refused": guard.connections.refused,
+            "cut_stalled": guard.stalled,
+            "cut_flooding": guard.flooding,
             "streams": self.streams.block(),
         }
 
@@ -182,11 +182,11 @@ class Publisher:
     def _run(self) -> None:
         latest = self._latest
         poller = zmq.Poller()
-        for readable in (self._socket, self._connections.monitor, self._waker.fd):
+        for readable in (self._socket, self._guard.monitor, self._waker.fd):
             poller.register(readable, zmq.POLLIN)
         if latest is not None:
             poller.register(latest.socket, zmq.POLLIN)
-            poller.register(latest.connections.monitor, zmq.POLLIN)
+            poller.register(latest.guard.monitor, zmq.POLLIN)
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
@@ -197,16 +197,16 @@ class Publisher:
             # Frames first: whatever anybody sends upstream costs them no time.
             self._send_frames()
             now_ns = self._session.monotonic_ns()
-            self._connections.hear(now_ns)
+            self._guard.attend()
             if latest is not None:
-                latest.connections.hear(now_ns)
-                latest.connections.look(now_ns)
+                latest.guard.attend()
+                latest.guard.look(now_ns)
                 if latest.socket in ready:
                     latest.hear(now_ns)
                 latest.expire(now_ns)
             if self._socket in ready and self._hear(now_ns):
                 next_repeat_ns = min(next_repeat_ns, max(last_standing_ns + WELCOME_PAUSE_NS, now_ns))
-            self._connections.look(now_ns)
+            self._guard.look(now_ns)
             self._count_wants(now_ns)
             self._send_frames()
             while self._notices:
@@ -229,9 +229,8 @@ class Publisher:
             # A flood is read in portions, frames in between.
             for _ in range(UPSTREAM_HIGH_WATER):
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-                message = frame.bytes
-                self._connections.upstream(_descriptor(frame), message, now_ns)
-                news |= self._subscriptions.heard(message)
+                self._guard.upstream(frame, now_ns)
+                news |= self._subscriptions.heard(frame.bytes)
         except zmq.Again:
             pass
         return news
@@ -312,16 +311,8 @@ class Publisher:
         return True
 
     def _close(self) -> None:
-        self._connections.close()
+        self._guard.close()
         if self._latest is not None:
             self._latest.close()
         self._context.destroy(linger=LINGER_MS)
         self._waker.close()
-
-
-def _descriptor(frame: zmq.Frame) -> int:
-    """Which connection a message came from."""
-    try:
-        return int(frame.get("__fd"))
-    except (zmq.ZMQError, ValueError, TypeError):
-        return -1

@@ -208,6 +208,7 @@ class Runner:
             losses=losses,
             settings=installed.settings,
             truth=_truth(slot.truth),
+            settling=slot.settling,
         )
         return Outgoing(header, np.ascontiguousarray(data).tobytes())
 

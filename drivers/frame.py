@@ -241,6 +241,7 @@ class Slot:
     with `transmit_uncertainty_ns` (-1 = not known). `lost` counts the frames that the device lost before this one.
     `device_ticks` is the device's own time of the first event (-1 = it has none), `device_clock` how that clock relates
     to the host's as of this frame.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     """
 
     capacity: int
@@ -254,6 +255,7 @@ class Slot:
     device_ticks: int = -1
     device_clock: ClockLine | None = None
     lost: int = 0
+    settling: bool = False
     truth: GroundTruth | None = None
     _data: NDArray[Any] | None = field(default=None, init=False, repr=False)
 

@@ -149,6 +149,7 @@ class FrameHeader:
 
     `frame` counts acquired frames of the session from 1; a gap is a loss or a frame that this subscriber missed.
     `revision` names the settings that made the frame, `settings` gives them all by name.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     `shape`, `dtype`, `byte_order` and `encoding` say how the payload becomes an array in C order.
     `message` counts the messages of this stream (topic without the probe) in the session from 1, None = not told; then
     `frame == message + losses.total`. `repeated`: sent before, and sent again for a newcomer.
@@ -171,6 +172,7 @@ class FrameHeader:
     encoding: str = ENCODING_RAW
     message: int | None = None
     repeated: bool = False
+    settling: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -199,6 +201,7 @@ def encode_header(header: FrameHeader) -> bytes:
         "times": header.times.block(),
         "losses": header.losses.block(),
         "settings": dict(header.settings),
+        "settling": header.settling,
         "acoustic": header.acoustic.block(),
         "truth": None if header.truth is None else header.truth.block(),
     }
@@ -269,6 +272,7 @@ def _header(fields: Fields, geometry: Geometry) -> FrameHeader:
         encoding=fields.text("encoding", ENCODING_RAW),
         message=fields.optional_integer("message"),
         repeated=fields.flag("repeated", False),
+        settling=fields.flag("settling", False),
     )
 
 
