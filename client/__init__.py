@@ -14,6 +14,7 @@ from sonod.client.frame import Frame
 from sonod.client.latest import LatestFrames
 from sonod.client.lease import HeldLease
 from sonod.client.losses import MissedFrames
+from sonod.client.shared import SharedFrames
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
 from sonod.client.wire.variant import Variant
 
@@ -28,6 +29,7 @@ __all__ = [
     "MissedFrames",
     "NoAnswer",
     "RequestRefused",
+    "SharedFrames",
     "Subscriber",
     "Variant",
 ]

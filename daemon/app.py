@@ -29,10 +29,12 @@ from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session, UtcStep
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.drivers import open_uri
 from sonod.drivers.errors import DriverError
+from sonod.drivers.frame import Slot
 from sonod.drivers.settings import Settings
 
 # Each part gets this long to end; together they stay within two seconds because they end almost at once.
@@ -72,7 +74,8 @@ class Daemon:
             config.publish.latest_endpoint,
         )
         self.session.stepped = self._utc_stepped
-        self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
+        self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
+        self._runner = Runner(self._ring, self.publisher, self.session, self.shared, self.session.monotonic_ns)
         self._recorder = Recorder(
             config.record.queue_frames,
             self.session.id,
@@ -97,7 +100,7 @@ class Daemon:
             self._states,
             self.planner.configure,
             patience=Patience(acquire.read_timeout_s, acquire.stall_s, acquire.retry_first_s, acquire.retry_longest_s),
-            tap=self._recorder.offer,
+            tap=self._tap,
             monotonic_ns=self.session.monotonic_ns,
         )
         self.leases = LeaseDesk(config.lease.policy(), self._freeze, self._event, self.session.monotonic_ns)
@@ -114,6 +117,7 @@ class Daemon:
             leases=self.leases,
             addresses=lambda: self.addresses,
             publisher=self.publisher,
+            shared=self.shared,
         )
         try:
             self.control = Control(config.control.endpoint, Commands(services))
@@ -173,6 +177,7 @@ class Daemon:
         ]
         if self._viewer is not None:
             self._viewer.stop()
+        self.shared.close()
         if not self.publisher.leave(LEAVE_TIMEOUT_S):
             stuck.append("publisher")
         if stuck:
@@ -190,6 +195,11 @@ class Daemon:
             return
         self._viewer = ViewerProcess(self.addresses.frames[0], self.addresses.control, config.host, config.port)
         self._viewer.start()
+
+    def _tap(self, slot: Slot) -> None:
+        """Every raw frame, on the reader's thread."""
+        self._recorder.offer(slot)
+        self._runner.tap(slot)
 
     # -- what is told to the world -----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sonod.daemon.arguments import (
     PresetArguments,
     RecordArguments,
     SetArguments,
+    SharedMemoryArguments,
     TransmitArguments,
     parse_arguments,
 )
@@ -36,6 +37,7 @@ from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
 from sonod.daemon.settings_file import dump_settings, parse_settings
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
@@ -73,6 +75,7 @@ class Services:
     leases: LeaseDesk
     addresses: Callable[[], Addresses]
     publisher: Publisher
+    shared: SharedMemory
 
 
 class Commands:
@@ -96,6 +99,7 @@ class Commands:
             "status": (NoArguments, self._status),
             "record": (RecordArguments, self._record),
             "lease": (LeaseArguments, self._lease),
+            "shared_memory": (SharedMemoryArguments, self._share),
         }
 
     @property
@@ -194,10 +198,17 @@ class Commands:
             "stages": services.runner.stages.block(),
             "ledger": services.publisher.ledger.block(),
             "wanted": sorted(services.publisher.wanted),
+            "shared_memory": services.shared.block(),
             "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
             "lease": self.leases.block(),
         }
+
+    def _share(self, arguments: SharedMemoryArguments) -> Result:
+        if arguments.product not in PRODUCTS:
+            line = f"shared_memory: product: must be one of {', '.join(PRODUCTS)}; got {arguments.product!r}"
+            raise CommandError("invalid", line, (line,))
+        return self._services.shared.open(arguments.product, arguments.ttl_s)
 
     # -- changing --------------------------------------------------------------------------------------------------
 

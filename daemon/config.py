@@ -82,6 +82,16 @@ class PublishSection(Section):
         return f"{self.endpoint.rpartition(':')[0]}:*"
 
 
+class SharedMemorySection(Section):
+    slots: int = Field(default=8, ge=2, le=1024)
+    mode: Literal["0600", "0640", "0644"] = "0640"
+
+    @property
+    def permissions(self) -> int:
+        """Of the segments' files; readers need no more than to read."""
+        return int(self.mode, 8)
+
+
 class ControlSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5556"
 
@@ -130,6 +140,7 @@ class Config(Section):
     core: CoreSection = CoreSection()
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
+    shared_memory: SharedMemorySection = SharedMemorySection()
     control: ControlSection = ControlSection()
     lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,9 +45,9 @@ def _reduced(geometry: Geometry, down: int, across: int) -> Geometry:
     assert isinstance(geometry, ImageGeometry)
     dz, dx = geometry.spacing_m
     x, y, z = geometry.first_pixel_m
-    return ImageGeometry(
-        (geometry.shape[0] // down, geometry.shape[1] // across),
-        (dz * down, dx * across),
-        (x + dx * (across - 1) / 2, y, z + dz * (down - 1) / 2),
-        geometry.sector,
+    return replace(
+        geometry,
+        shape=(geometry.shape[0] // down, geometry.shape[1] // across),
+        spacing_m=(dz * down, dx * across),
+        first_pixel_m=(x + dx * (across - 1) / 2, y, z + dz * (down - 1) / 2),
     )

@@ -12,18 +12,21 @@ from typing import Protocol
 import numpy as np
 import structlog
 
+from sonod.client.wire.geometry import Geometry
 from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, Value
 from sonod.client.wire.times import DeviceClock, Times
 from sonod.client.wire.topic import probe_slug
+from sonod.daemon.pipeline.geometry import channel_geometry
 from sonod.daemon.pipeline.plan import Plan
 from sonod.daemon.pipeline.product import Product
 from sonod.daemon.preview import PICTURE, PREVIEW, PreviewMaker
 from sonod.daemon.ring import Place, SlotRing
 from sonod.daemon.session import Session
+from sonod.daemon.shared_memory import RAW, SharedMemory
 from sonod.daemon.stages import StageTable
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.clock import ClockLine
-from sonod.drivers.frame import Configuration, GroundTruth, Slot
+from sonod.drivers.frame import Configuration, DataKind, GroundTruth, Slot
 
 # How long the thread sleeps at most before it looks whether it must end.
 TAKE_TIMEOUT_S = 0.2
@@ -71,8 +74,11 @@ class Runner:
         ring: SlotRing,
         outlet: Outlet,
         session: Session,
+        shared: SharedMemory,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self._shared = shared
+        self._raw_geometry: tuple[Configuration, Geometry] | None = None
         self.stages = StageTable()
         self.failed = 0
         self.processed = 0
@@ -116,6 +122,23 @@ class Runner:
         with self._plans_lock:
             self._plans = deque(installed for installed in self._plans if installed.plan is not plan)
 
+    def tap(self, slot: Slot) -> None:
+        """Write a raw frame into shared memory if somebody reads it there; on the reader's thread, before processing
+        can lose it."""
+        if RAW not in self._shared.wanted or slot.configuration is None:
+            return
+        configuration = slot.configuration
+        with self._plans_lock:
+            found = [installed for installed in self._plans if installed.plan.configuration is configuration]
+        if not found or configuration.acquisition.kind is DataKind.IMAGE:
+            return
+        if self._raw_geometry is None or self._raw_geometry[0] is not configuration:
+            self._raw_geometry = (configuration, channel_geometry(configuration.acquisition))
+        now_ns = self._monotonic_ns()
+        losses = Losses(self._ring.device_lost + slot.lost)
+        product = Product(RAW, slot.data, self._raw_geometry[1])
+        self._shared.write(self._header(slot, found[0], product, losses, now_ns, now_ns), slot.data)
+
     # -- the runner's thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -156,7 +179,9 @@ class Runner:
 
     def _process(self, place: Place) -> None:
         slot = place.slot
-        wanted = self._outlet.wanted
+        # Raw frames are written there by the reader already.
+        published, shared = self._outlet.wanted, self._shared.wanted - {RAW}
+        wanted = published | shared
         dequeued_ns = self._monotonic_ns()
         self.stages.add("wait", dequeued_ns - slot.last_byte_ns)
         assert slot.configuration is not None
@@ -173,6 +198,11 @@ class Runner:
         losses = Losses(place.device_lost, place.ring_lost, self.failed)
         # The picture first: for a subscriber that cannot take everything, the rest is what is dropped.
         for product in sorted(products, key=lambda product: SEND_ORDER.get(product.name, len(SEND_ORDER))):
+            if product.name in shared:
+                header = self._header(slot, installed, product, losses, dequeued_ns, processed_ns)
+                self._shared.write(header, product.data)
+            if product.name not in published:
+                continue
             self._outlet.put(self._message(place, installed, product, losses, dequeued_ns, processed_ns))
         self.processed += 1
         self.stages.add("hand_over", self._monotonic_ns() - processed_ns)
@@ -180,11 +210,17 @@ class Runner:
     def _message(
         self, place: Place, installed: Installed, product: Product, losses: Losses, dequeued_ns: int, processed_ns: int
     ) -> Outgoing:
-        slot = place.slot
         data = product.data
         if data.dtype.byteorder == ">":
             data = data.astype(data.dtype.newbyteorder("<"))
-        header = FrameHeader(
+        header = self._header(place.slot, installed, product, losses, dequeued_ns, processed_ns)
+        return Outgoing(header, np.ascontiguousarray(data).tobytes())
+
+    def _header(
+        self, slot: Slot, installed: Installed, product: Product, losses: Losses, dequeued_ns: int, processed_ns: int
+    ) -> FrameHeader:
+        data = product.data
+        return FrameHeader(
             product=product.name,
             frame=slot.number,
             session=self._session.id,
@@ -210,7 +246,6 @@ class Runner:
             truth=_truth(slot.truth),
             settling=slot.settling,
         )
-        return Outgoing(header, np.ascontiguousarray(data).tobytes())
 
     def _installed_for(self, configuration: Configuration) -> Installed:
         """The plan of this configuration; older ones are not needed any more, because frames come in order."""
