@@ -69,8 +69,7 @@ class Show:
             settings=dict(self.settings),
             byte_order="big" if pixels.dtype.byteorder == ">" else "little",
         )
-        # Present where this version of the protocol counts the messages of a stream.
-        return replace(header, message=number) if "message" in header.__dataclass_fields__ else header  # type: ignore[call-arg]
+        return replace(header, message=number)
 
 
 def script() -> Iterator[Step]:
