@@ -61,15 +61,14 @@ def _require(bint condition, str message not None):
 cdef extern from "kernels.h":
     ctypedef struct sonod_filter:
         int type
-        size_t transmits, channels, samples, outputs, taps, left
+        size_t transmits, channels, samples, outputs, taps, left, step, phases
         const void *raw
         const float *gain
         size_t gain_stride
         int remove_offset
         const float *coefficients
-        const int32_t *starts
-        const int32_t *phases
         const float *turns
+        size_t turns_stride
         const float *transmit_turns
         const float *output_gain
         float *out
@@ -92,21 +91,22 @@ cdef size_t _bytes_of(int sample_type):
 
 def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssize_t channels,
                   const float[:, ::1] gain not None, bint remove_offset, const float[:, :, ::1] coefficients not None,
-                  const int32_t[::1] starts not None, const int32_t[::1] phases not None, Py_ssize_t left,
-                  const float[:, ::1] turns, const float[:, ::1] transmit_turns not None, const float[::1] output_gain,
-                  bint real_part, float[::1] out not None):
+                  Py_ssize_t step, Py_ssize_t outputs, Py_ssize_t left, const float[:, ::1] turns,
+                  const float[:, ::1] transmit_turns not None, const float[::1] output_gain, bint real_part,
+                  float[::1] out not None):
     """Filter every trace of `raw` bytes (transmits, channels, samples) into `out`; see sonod.cext.prepare."""
     cdef sonod_filter plan
     cdef Py_ssize_t samples = gain.shape[1]
     cdef Py_ssize_t transmits = transmit_turns.shape[0]
-    cdef Py_ssize_t outputs = starts.shape[0]
+    cdef Py_ssize_t phases = coefficients.shape[0]
     cdef Py_ssize_t components = 1 if real_part or output_gain is not None else 2
     _require(0 <= sample_type <= 4, "sample_type must be in 0..4")
     _require(raw.shape[0] == transmits * channels * samples * <Py_ssize_t>_bytes_of(sample_type), "raw: wrong size")
     _require(gain.shape[0] == 1 or gain.shape[0] == transmits, "gain must be (1 or transmits, samples)")
-    _require(coefficients.shape[1] == 2 and coefficients.shape[2] % 8 == 0, "coefficients must be (phases, 2, 8 n)")
-    _require(phases.shape[0] == outputs and outputs > 0, "phases must be (outputs,), outputs > 0")
-    _require(turns is None or (turns.shape[0] == outputs and turns.shape[1] == 2), "turns must be (outputs, 2)")
+    _require(coefficients.shape[1] == 2 and 0 < coefficients.shape[2] <= 512 and phases > 0,
+             "coefficients must be (phases, 2, 1..512)")
+    _require(step > 0 and outputs > 0 and (outputs - 1) * step // phases < samples, "step or outputs: too large")
+    _require(turns is None or (turns.shape[0] == 2 and turns.shape[1] == outputs + 8), "turns must be (2, outputs + 8)")
     _require(transmit_turns.shape[1] == 2, "transmit_turns must be (transmits, 2)")
     _require(output_gain is None or output_gain.shape[0] == outputs, "output_gain must be (outputs,)")
     _require(out.shape[0] == transmits * channels * outputs * components, "out: wrong size")
@@ -118,14 +118,15 @@ def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssi
     plan.outputs = outputs
     plan.taps = coefficients.shape[2]
     plan.left = left
+    plan.step = step
+    plan.phases = phases
     plan.raw = &raw[0]
     plan.gain = &gain[0, 0]
     plan.gain_stride = samples if gain.shape[0] > 1 else 0
     plan.remove_offset = remove_offset
     plan.coefficients = &coefficients[0, 0, 0]
-    plan.starts = &starts[0]
-    plan.phases = &phases[0]
     plan.turns = &turns[0, 0] if turns is not None else NULL
+    plan.turns_stride = outputs + 8
     plan.transmit_turns = &transmit_turns[0, 0]
     plan.output_gain = &output_gain[0] if output_gain is not None else NULL
     plan.out = &out[0]

@@ -54,18 +54,19 @@ enum { SONOD_RECTANGULAR, SONOD_HANN, SONOD_HAMMING, SONOD_TUKEY };
 
 /* -- prepare -------------------------------------------------------------------------------------------------------- */
 
-/* A complex polyphase filter over real traces. Output m of a trace reads `taps` samples from starts[m] - left on, with
-   the coefficients of phase phases[m]; it is then multiplied by the turn of m and by that of the trace's transmit. */
+/* A complex polyphase filter over real traces. Outputs p, p + phases, p + 2 phases ... have the coefficients of phase p;
+   output m reads `taps` samples from floor(m step / phases) - left on; it is then multiplied by its turn and by that of
+   the trace's transmit. */
 typedef struct {
     int type;
-    size_t transmits, channels, samples, outputs, taps, left;
+    size_t transmits, channels, samples, outputs, taps, left, step, phases;
     const void *raw;           /* (transmits, channels, samples) */
     const float *gain;         /* scale times gain, (samples) or (transmits, samples) */
     size_t gain_stride;        /* 0 or samples */
     int remove_offset;
     const float *coefficients; /* (phases, 2, taps) */
-    const int32_t *starts, *phases; /* (outputs) */
-    const float *turns;        /* (outputs, 2), NULL: no turning */
+    const float *turns;        /* (2, outputs + 8) real, imaginary, phase after phase, NULL: no turning */
+    size_t turns_stride;
     const float *transmit_turns; /* (transmits, 2) */
     const float *output_gain;  /* (outputs) on the magnitude, NULL: complex output */
     float *out;                /* (transmits, channels, outputs, 2), or (..., outputs) magnitudes or real parts */
