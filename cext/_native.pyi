@@ -121,6 +121,14 @@ def das_blocks(
     out: NDArray[np.float32],
 ) -> None: ...
 def envelope(iq: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
+def scan_convert(
+    lines: NDArray[np.float32],
+    base: NDArray[np.int32],
+    spans: NDArray[np.int32],
+    line_share: NDArray[np.float32],
+    sample_share: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
 def compress(
     envelope: NDArray[np.float32],
     slope: float,
@@ -128,15 +136,32 @@ def compress(
     persistence: float,
     level: NDArray[np.float32] | None,
     first: bool,
-    table: NDArray[np.uint8],
+    table: NDArray[np.uint8] | None,
     out: NDArray[np.uint8],
 ) -> None: ...
-def scan_convert(
+def compress_lines(
+    lines: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
+) -> None: ...
+def compress_scan(
     lines: NDArray[np.float32],
     base: NDArray[np.int32],
+    spans: NDArray[np.int32],
     line_share: NDArray[np.float32],
     sample_share: NDArray[np.float32],
-    out: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
 ) -> None: ...
 
 # -- simulation --------------------------------------------------------------------------------------------------------

@@ -178,30 +178,39 @@ typedef struct {
     uint8_t *whole;         /* the same: every point counts fully */
 } sonod_das_times;
 
-/* -- compress ------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    size_t rows, columns;
-    const float *envelope;
-    float slope;             /* greys per factor of two of the amplitude */
-    const float *row_offset; /* (rows) greys */
-    float persistence;       /* share of the old level; 0 = none */
-    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
-    int first;               /* 1: there is no previous frame */
-    const uint8_t *table;    /* (256) */
-    uint8_t *out;
-} sonod_compress;
-
 /* -- scan conversion ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    size_t pixels;
-    const int32_t *base; /* offset of the first of four samples, -1 = outside */
+    size_t rows, columns;
+    const int32_t *base; /* (rows, columns) offset of the first of four samples, -1 = outside */
+    const int32_t *spans; /* (rows, 2) first column that is inside, and the one behind the last */
     const float *line_share, *sample_share;
     size_t line_step, sample_step;
     const float *lines;
-    float *out;
+    float *out; /* (rows, columns) */
 } sonod_scan_convert;
+
+/* -- compress ------------------------------------------------------------------------------------------------------- */
+
+/* Rows that are compressed together. */
+#define SONOD_COMPRESS_ROWS ((size_t)16)
+
+/* Greys of one of four sources: an envelope (rows, columns); lines of envelope or of baseband that are the columns; or
+   the pixels of a scan conversion. */
+typedef struct {
+    size_t rows, columns;
+    const float *envelope;    /* (rows, columns), or NULL */
+    const float *lines;       /* (columns, rows), or (columns, rows, 2) of baseband, or NULL */
+    int baseband;
+    const sonod_scan_convert *scan; /* its lines are the source, its out is not used; or NULL */
+    float slope;             /* greys per factor of two of the amplitude */
+    const float *row_offset; /* (rows + 16) greys */
+    float persistence;       /* share of the old level; 0 = none */
+    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
+    int first;               /* 1: there is no previous frame */
+    const uint8_t *table;    /* (256), or NULL: greys are levels */
+    uint8_t *out;
+} sonod_compress;
 
 /* -- bytes from a wire ---------------------------------------------------------------------------------------------- */
 
@@ -225,8 +234,8 @@ typedef struct {
     void (*das_times)(const sonod_das_times *plan, size_t index);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;
-    void (*compress)(const sonod_compress *plan, size_t row);
-    void (*scan_convert)(const sonod_scan_convert *plan, size_t begin, size_t end);
+    void (*compress)(const sonod_compress *plan, size_t band);
+    void (*scan_convert)(const sonod_scan_convert *plan, size_t row);
     sonod_byte_kernels bytes;
 } sonod_kernels;
 
