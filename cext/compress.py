@@ -38,8 +38,8 @@ class Compressor:
     same greys, no envelope picture in between. All three share the persistence.
 
     20 * log10(envelope / reference_amplitude) + gain_db + row_gain_db[row] is mapped so that 0 dB is 255 and
-    -dynamic_range_db is 0; NaN becomes 0, infinity 255. The logarithm is within LARGEST_ERROR_DB. `persistence` p mixes with
-    the previous picture before the grey map: level = (1 - p) * new + p * old; `reset` forgets it.
+    -dynamic_range_db is 0; NaN becomes 0, infinity 255. The logarithm is within LARGEST_ERROR_DB. `persistence` p
+    mixes with the previous picture before the grey map: level = (1 - p) * new + p * old; `reset` forgets it.
     """
 
     def __init__(

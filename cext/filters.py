@@ -35,9 +35,9 @@ class Polyphase:
     left: int
 
     @property
-    def phase_order(self) -> NDArray[np.int64]:
+    def phase_order(self) -> NDArray[np.float64]:
         """The numbers of the outputs as the kernel takes them: phase after phase."""
-        return np.argsort(np.arange(self.outputs) % self.step.denominator, kind="stable")
+        return np.argsort(np.arange(self.outputs) % self.step.denominator, kind="stable").astype(np.float64)
 
     @property
     def taps(self) -> int:
