@@ -203,22 +203,22 @@ static void baseband(const sonod_baseband *plan, size_t trace) {
     const size_t transmit = trace / plan->channels, samples = plan->samples;
     float *restrict out = plan->out + 2 * trace * samples;
     const float *restrict gain = plan->gain + transmit * plan->gain_stride;
-    float *ones = sonod_scratch(2 * samples * sizeof(float));
-    if (!ones)
+    float *of_both = sonod_scratch(2 * samples * sizeof(float));
+    if (!of_both)
         return;
-    for (size_t n = 0; n < 2 * samples; n++)
-        ones[n] = 1.0f;
-    convert(plan->type, plan->raw, 2 * trace * samples, ones, 2 * samples, 0, out);
+    for (size_t n = 0; n < samples; n++)
+        of_both[2 * n] = of_both[2 * n + 1] = plan->remove_offset ? 1.0f : gain[n];
+    convert(plan->type, plan->raw, 2 * trace * samples, of_both, 2 * samples, 0, out);
+    if (!plan->remove_offset)
+        return;
     float mean_re = 0, mean_im = 0;
-    if (plan->remove_offset) {
-        double re = 0, im = 0;
-        for (size_t n = 0; n < samples; n++) {
-            re += (double)out[2 * n];
-            im += (double)out[2 * n + 1];
-        }
-        mean_re = (float)(re / (double)samples);
-        mean_im = (float)(im / (double)samples);
+    double re = 0, im = 0;
+    for (size_t n = 0; n < samples; n++) {
+        re += (double)out[2 * n];
+        im += (double)out[2 * n + 1];
     }
+    mean_re = (float)(re / (double)samples);
+    mean_im = (float)(im / (double)samples);
     for (size_t n = 0; n < samples; n++) {
         out[2 * n] = (out[2 * n] - mean_re) * gain[n];
         out[2 * n + 1] = (out[2 * n + 1] - mean_im) * gain[n];
