@@ -12,6 +12,7 @@ help:
 	@echo "make run    set up, start the daemon on the simulated probe, open http://127.0.0.1:5580"
 	@echo "make test   set up, pass the whole suite (ruff and mypy included)"
 	@echo "make bench  measure the core and the whole path"
+	@echo "make campaign  every board through the real libusb: the whole suite, 200 replugs (minutes)"
 
 set-up: $(VENV)/.set-up
 
