@@ -56,6 +56,7 @@ def frame(product: str, dtype: str, geometry: Geometry, *more: int) -> FrameHead
 
 HEADERS = {
     "bmode": replace(base.HEADER, geometry=SECTOR, shape=SECTOR.shape),
+    "preview": replace(base.HEADER, product="preview", geometry=SECTOR, shape=SECTOR.shape),
     "mmode": frame("mmode", "uint8", MotionGeometry((3, 2), 0.0001, 0.0, 0.05)),
     "envelope": frame("envelope", "float32", SECTOR),
     "lines": frame("lines", "float32", LINES),
