@@ -141,6 +141,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "record": ({"action": "start", "path": "/data/a.h5", "seconds": 3.0}, {"path": "/data/a.h5"}),
+    "shared_memory": ({"product": "rf", "ttl_s": 10.0}, {"name": "sonod-0123-rf-1", "expires_in_s": 10.0}),
     "lease": (
         {"action": "acquire", "holder": "needle", "ttl_s": 10.0},
         {"token": TOKEN, "holder": "needle", "expires_in_s": 10.0},
