@@ -35,8 +35,10 @@ FLOOD = 100_000
 STOPPED = """
 import sys, time, zmq
 socket = zmq.Context().socket(zmq.SUB)
-socket.subscribe(b"sonod.1.rf.")
+for product in sys.argv[2:]:
+    socket.subscribe(b"sonod.1." + product.encode() + b".")
 socket.connect(sys.argv[1])
+socket.recv_multipart()
 print("ready", flush=True)
 while True:
     socket.recv_multipart()
@@ -98,7 +100,7 @@ def measure_isolation(
             next(frames)
         before, _ = _listen(frames, seconds)
         memory = memory_mib(pid)
-        with _bad_subscribers(frames_at, flood) as stopped:
+        with bad_subscribers(frames_at, PRODUCT, flood) as stopped:
             # It receives for a moment, so that it is one like all others, and then never again.
             next(frames)
             os.kill(stopped.pid, signal.SIGSTOP)
@@ -137,14 +139,16 @@ def _listen(frames: Iterator[Frame], seconds: float) -> tuple[list[int], MissedF
 
 
 @contextlib.contextmanager
-def _bad_subscribers(frames_at: str, flood: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The one that will be stopped, the one that floods, and the one that sends noise, until the end."""
+def bad_subscribers(frames_at: str, product: str, flood: int, stop: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """The one that is to be stopped (with `stop` it is already), the one that floods, and the one that sends noise."""
     leaving = threading.Event()
-    stopped = _start(STOPPED, frames_at)
+    stopped = _start(STOPPED, frames_at, product, "state")
     flooding = _start(FLOODING, frames_at, str(flood))
     noise = threading.Thread(target=_send_noise, args=(frames_at, leaving))
     noise.start()
     try:
+        if stop:
+            os.kill(stopped.pid, signal.SIGSTOP)
         yield stopped
     finally:
         leaving.set()
