@@ -24,6 +24,7 @@ from sonod.daemon.arguments import (
 )
 from sonod.daemon.config import suggestion
 from sonod.daemon.errors import CommandError
+from sonod.daemon.health import Health
 from sonod.daemon.lease import LeaseKeeper
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
@@ -65,6 +66,7 @@ class Services:
     presets: Mapping[str, Preset]
     addresses: Callable[[], Addresses]
     wanted: Callable[[], frozenset[str]]
+    health: Callable[[], tuple[Health, str]]
 
 
 class Commands:
@@ -149,6 +151,7 @@ class Commands:
         services = self._services
         present, situation, counters = services.planner.present, services.states.situation, services.driver.counters
         now_ns = services.session.monotonic_ns()
+        health, health_reason = services.health()
         return {
             "version": __version__,
             "session": services.session.id,
@@ -157,6 +160,8 @@ class Commands:
             "probe": None if present is None else present.acquisition.probe.name,
             "state": situation.state,
             "reason": situation.reason,
+            "health": health,
+            "health_reason": health_reason,
             "since_ns": situation.since_ns,
             "now_ns": now_ns,
             "uptime_s": round((now_ns - self._started_ns) / 1e9, 3),
@@ -177,6 +182,7 @@ class Commands:
                 "lost": counters.lost,
                 "timeouts": counters.timeouts,
                 "errors": counters.errors,
+                "temperature_c": services.driver.temperature_c,
             },
             "stages": services.runner.stages.block(),
             "wanted": sorted(services.wanted()),

@@ -30,9 +30,11 @@ class Control:
         endpoint: str,
         commands: Commands,
         lease_expired: Callable[[str], None],
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._commands = commands
         self._lease_expired = lease_expired
+        self._alive = alive
         self._answers: deque[tuple[list[bytes], bytes]] = deque()
         self._leaving = False
         self._log = structlog.get_logger()
@@ -70,6 +72,7 @@ class Control:
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._waker.fd, zmq.POLLIN)
         while not self._leaving:
+            self._alive()
             ready = dict(poller.poll(TICK_MS))
             if self._waker.fd in ready:
                 self._waker.calm()

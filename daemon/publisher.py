@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 import zmq
 
-from sonod.client.wire.header import encode_header
+from sonod.client.wire.header import FrameHeader, encode_header
 from sonod.client.wire.notices import Notice, encode_notice, product_of
 from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.daemon.errors import EndpointError
@@ -31,7 +31,8 @@ WELCOME_PAUSE_NS = 50_000_000
 class Publisher:
     """Sends frames and notices to every subscriber; one that is slow loses its own frames and nobody else's.
 
-    `standing` gives the notices that are repeated every second and to every new subscriber.
+    `standing` gives the notices that are repeated every second and to every new subscriber. `alive` is called at every
+    turn of the loop, at least once a second, and `sent` with every frame that was handed to the socket.
     """
 
     def __init__(
@@ -40,9 +41,13 @@ class Publisher:
         high_water_messages: int,
         session: Session,
         standing: Callable[[], Sequence[Notice]],
+        alive: Callable[[], None] = lambda: None,
+        sent: Callable[[FrameHeader], None] = lambda header: None,
     ) -> None:
         self._session = session
         self._standing = standing
+        self._alive = alive
+        self._sent = sent
         self._subscriptions = Subscriptions()
         self._probe = UNKNOWN_PROBE
         self._wanted: frozenset[str] = frozenset()
@@ -121,6 +126,7 @@ class Publisher:
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
+            self._alive()
             now_ns = self._session.monotonic_ns()
             ready = dict(poller.poll(max(0, (next_repeat_ns - now_ns) // 1_000_000 + 1)))
             if self._waker.fd in ready:
@@ -158,12 +164,14 @@ class Publisher:
 
     def _send_frame(self, message: Outgoing) -> None:
         try:
-            header = encode_header(message.published_at(self._session.monotonic_ns()))
+            published = message.published_at(self._session.monotonic_ns())
+            header = encode_header(published)
         except ValueError as error:
             # Something that JSON cannot say, such as NaN in a geometry: the frame is lost, the others are not.
             self._log.error("encoding_failed", topic=message.topic.decode(), reason=str(error))
             return
         self._send([message.topic, header, message.payload])
+        self._sent(published)
 
     def _send_notice(self, notice: Notice) -> None:
         self._send([Topic(product_of(notice), notice.probe).encode(), encode_notice(notice), b""])

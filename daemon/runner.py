@@ -69,6 +69,8 @@ class Runner:
         outlet: Outlet,
         session: Session,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        alive: Callable[[], None] = lambda: None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self.stages = StageTable()
         self.failed = 0
@@ -78,6 +80,8 @@ class Runner:
         self._outlet = outlet
         self._session = session
         self._monotonic_ns = monotonic_ns
+        self._alive = alive
+        self._begin = begin
         self._plans: deque[Installed] = deque()
         self._plans_lock = threading.Lock()
         self._leaving = False
@@ -112,7 +116,9 @@ class Runner:
     # -- the runner's thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._begin()
         while not self._leaving:
+            self._alive()
             place = self._ring.take(TAKE_TIMEOUT_S)
             if place is None:
                 continue

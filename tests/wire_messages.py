@@ -46,6 +46,7 @@ STATE = StateNotice(
     frame_rate_hz=30.0,
     losses=Losses(ring=2),
     version="0.1.0",
+    health="good",
 )
 EVENT = EventNotice(SESSION, "linear-128", "lease_expired", "gone", "warning", {"holder": "needle"}, 8_123_463_190_000)
 REQUEST = Request("a", "set", {"changes": {"depth_m": 0.04}, "expected_revision": 2})

@@ -95,6 +95,15 @@ def test_status_is_for_people_and_for_programs(running: Running) -> None:
     assert json.loads(programs.stdout)["state"] == "running"
 
 
+def test_health_is_a_word_and_an_exit_code(running: Running) -> None:
+    good = ask(running, "status", "--check")
+    assert (good.returncode, good.stdout) == (0, "good: running\n")
+    assert ask(running, "freeze").returncode == 0
+    idle = ask(running, "status", "--check")
+    assert (idle.returncode, idle.stdout) == (0, "idle: frozen, frozen on request; the probe does not transmit\n")
+    assert ask(running, "unfreeze").returncode == 0
+
+
 def test_settings_can_be_read_and_changed(running: Running) -> None:
     before = json.loads(ask(running, "get", "--json").stdout)
     changed = ask(running, "set", "frame_rate_hz=40", "--json")
