@@ -8,10 +8,14 @@
 `wire` has the messages as pure functions; docs/wire-protocol.md describes them for other languages.
 """
 
-from sonod.client.control import AsyncControl, Control
-from sonod.client.errors import ClientError, NoAnswer, RequestRefused
-from sonod.client.frame import Frame
-from sonod.client.subscriber import AsyncSubscriber, Subscriber
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sonod.client.control import AsyncControl, Control
+    from sonod.client.errors import ClientError, NoAnswer, RequestRefused
+    from sonod.client.frame import Frame
+    from sonod.client.subscriber import AsyncSubscriber, Subscriber
 
 __all__ = [
     "AsyncControl",
@@ -23,3 +27,20 @@ __all__ = [
     "RequestRefused",
     "Subscriber",
 ]
+_MODULES = {
+    "AsyncControl": "control",
+    "AsyncSubscriber": "subscriber",
+    "ClientError": "errors",
+    "Control": "control",
+    "Frame": "frame",
+    "NoAnswer": "errors",
+    "RequestRefused": "errors",
+    "Subscriber": "subscriber",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imported on use: the command line needs the errors in every command, NumPy in few."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
