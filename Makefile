@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test set-up lint types bench campaign clean
+.PHONY: run test set-up lint types bench campaign deb clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run    set up, start the daemon on the simulated probe, open http://127.0.0.1:5580"
 	@echo "make test   set up, pass the whole suite (ruff and mypy included)"
+	@echo "make deb    a Debian package with everything in it, in dist/"
 	@echo "make bench  measure the core and the whole path"
 
 set-up: $(VENV)/.set-up
@@ -42,6 +43,10 @@ test: lint types $(VENV)/.foreign
 
 bench: set-up
 	$(BIN)/sonod bench $(ARGS)
+
+# Needs dpkg-deb, and the system's Python in the version of the environment's.
+deb: set-up
+	$(BIN)/python packaging/build_deb.py dist
 
 # Every board under the whole driver suite through the real libusb: minutes, needs umockdev.
 campaign: set-up

@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "run": "run:run",
     "devices": "devices:devices",
     "drivers": "drivers:drivers",
+    "doctor": "doctor:doctor",
+    "install-service": "install_service:install_service",
     "check-config": "check_config:check_config",
     "status": "status:status",
     "watch": "watch:watch",
