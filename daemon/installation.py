@@ -181,11 +181,7 @@ def remove(root: Path, wanted: Sequence[File], dry: bool) -> Iterator[str]:
         yield f"remove           {target}"
         if not dry:
             target.unlink()
-            if (
-                target.parent.name.endswith(".d")
-                and target.parent.name.startswith("sonod")
-                and not any(target.parent.iterdir())
-            ):
+            if file.path in REALTIME and not any(target.parent.iterdir()):
                 target.parent.rmdir()
 
 

@@ -3,8 +3,8 @@
     python packaging/build_deb.py OUT_FOLDER [--wheel FILE]
 
 The wheel is made from the sdist, as for a release, and installed with its dependencies into a virtual environment under
-/usr/lib/sonod, so that installing the package needs no network. It is for Debian systems with the minor version of Python
-that it was built with, on the same architecture.
+/usr/lib/sonod, so that installing the package needs no network. It is for Debian systems with the minor version of
+Python that it was built with, on the same architecture.
 """
 
 from __future__ import annotations
@@ -103,7 +103,19 @@ def install_environment(tree: Path, wheel: Path, version: str) -> None:
     launcher.chmod(0o755)
     # The service may not write what it compiles.
     subprocess.run(
-        [PYTHON, "-m", "compileall", "-q", "-s", str(tree), "-p", "/", "--invalidation-mode", "unchecked-hash", str(site)],
+        [
+            PYTHON,
+            "-m",
+            "compileall",
+            "-q",
+            "-s",
+            str(tree),
+            "-p",
+            "/",
+            "--invalidation-mode",
+            "unchecked-hash",
+            str(site),
+        ],
         check=True,
     )
 
