@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sonod.client.control import AsyncControl, Control
     from sonod.client.errors import ClientError, NoAnswer, RequestRefused
     from sonod.client.frame import Frame
+    from sonod.client.lease import HeldLease
     from sonod.client.subscriber import AsyncSubscriber, Subscriber
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ClientError",
     "Control",
     "Frame",
+    "HeldLease",
     "NoAnswer",
     "RequestRefused",
     "Subscriber",
@@ -33,6 +35,7 @@ _MODULES = {
     "ClientError": "errors",
     "Control": "control",
     "Frame": "frame",
+    "HeldLease": "lease",
     "NoAnswer": "errors",
     "RequestRefused": "errors",
     "Subscriber": "subscriber",

@@ -22,13 +22,14 @@ from sonod.daemon.control import Control
 from sonod.daemon.environment import Environment
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.health import Counts, HealthKeeper
+from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.ledger import LedgerBook
 from sonod.daemon.log import configure_level, say_always
 from sonod.daemon.notify import Notifier
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
 from sonod.daemon.publisher import Publisher
-from sonod.daemon.reader import Patience, Reader
+from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.realtime import lock_memory, privilege_thread
 from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.reload import Source, reload
@@ -62,7 +63,7 @@ class Daemon:
     def __init__(self, config: Config, source: Source | None = None, environment: Environment | None = None) -> None:
         self.config = config
         self._source = source
-        asked = environment or Environment(None, None, None, False)
+        asked = environment or Environment(None, None, None, None, False)
         self.session = Session()
         self._log = structlog.get_logger()
         say_always(driver=config.driver.uri, serial="", revision=None)
@@ -112,7 +113,9 @@ class Daemon:
             install=self._runner.install,
             withdraw=self._runner.withdraw,
             offer=lambda configuration: self.reader.offer(configuration),
+            configured=lambda: self.reader.configured,
             announce=self._announce,
+            reset=self._settings_reset,
         )
         acquire = config.acquire
         self.reader = Reader(
@@ -126,6 +129,7 @@ class Daemon:
             begin=lambda: privilege_thread("reader", realtime.reader_priority, realtime.reader_cpus),
             monotonic_ns=self.session.monotonic_ns,
         )
+        self.leases = LeaseDesk(config.lease.policy(), self._freeze, self._event, self.session.monotonic_ns)
         services = Services(
             driver=driver,
             reader=self.reader,
@@ -136,18 +140,17 @@ class Daemon:
             states=self._states,
             session=self.session,
             presets=presets,
+            leases=self.leases,
             addresses=lambda: self.addresses,
             wanted=lambda: self.publisher.wanted,
             health=lambda: self._health.judge(self._states.state),
         )
-        self._commands = Commands(services)
         try:
             if config.metrics.enabled:
                 self._metrics = self._make_metrics(services)
             self.control = Control(
                 config.control.endpoint,
-                self._commands,
-                self._lease_expired,
+                Commands(services),
                 alive=self._watchdog.watch("control").beat,
             )
         except EndpointError:
@@ -174,6 +177,9 @@ class Daemon:
         self._runner.start()
         self._recorder.launch()
         self.control.start()
+        if self.leases.keeper.required:
+            # Nobody holds the lease yet.
+            self.reader.ask(Wish.FREEZE)
         self.reader.start()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -216,7 +222,7 @@ class Daemon:
                 self._source,
                 self.config,
                 lambda: self.planner.present,
-                lambda: self._commands.leases.lease,
+                self.leases.holder_of,
                 self.planner.change,
             )
         except ConfigError as error:
@@ -336,9 +342,16 @@ class Daemon:
             message = f"incomplete: {outcome.reason}"
         self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
 
-    def _lease_expired(self, holder: str) -> None:
-        message = f"the lease of {holder!r} has expired; the probe is frozen"
-        self._event("lease_expired", message, "warning", holder=holder)
+    def _settings_reset(self, problems: tuple[str, ...]) -> None:
+        message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"
+        self._event("settings_reset", message, "warning", problems=problems)
+
+    def _freeze(self) -> bool:
+        """Stop transmitting; False when nothing transmits or would."""
+        if self._states.state not in (State.RUNNING, State.STARTING, State.RECOVERING):
+            return False
+        self.reader.ask(Wish.FREEZE)
+        return True
 
     def _event(self, event: str, message: str, level: str = "info", **facts: Any) -> None:
         getattr(self._log, level)(event, message=message, **facts)

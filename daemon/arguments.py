@@ -40,6 +40,12 @@ class PresetArguments(Arguments):
     lease: str | None = None
 
 
+class LoadArguments(Arguments):
+    file: str
+    expected_revision: int | None = None
+    lease: str | None = None
+
+
 class TransmitArguments(Arguments):
     lease: str | None = None
 
@@ -51,10 +57,12 @@ class RecordArguments(Arguments):
 
 
 class LeaseArguments(Arguments):
-    action: Literal["acquire", "release", "status"]
+    action: Literal["acquire", "takeover", "release", "status"]
     holder: str = Field(default="", max_length=200)
     token: str | None = None
     ttl_s: float = Field(default=DEFAULT_TTL_S, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)
+    # Whether the lease ends with the connection that the request came over.
+    connection: bool = False
 
 
 A = TypeVar("A", bound=Arguments)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sonod.daemon.endpoint import check_endpoint, is_loopback
 from sonod.daemon.errors import ConfigError
+from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.settings import KNOBS
 
@@ -76,6 +77,15 @@ class ControlSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5556"
 
 
+class LeaseSection(Section):
+    required: bool = False
+    when_lost: Literal["freeze", "keep"] = "freeze"
+    grace_s: float = Field(default=5.0, ge=0, le=3600)
+
+    def policy(self) -> LeasePolicy:
+        return LeasePolicy(**self.model_dump())
+
+
 class ViewerSection(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
@@ -128,6 +138,7 @@ class Config(Section):
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
     control: ControlSection = ControlSection()
+    lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
     metrics: MetricsSection = MetricsSection()

@@ -10,9 +10,9 @@ from typing import Any
 
 from sonod.daemon.config import Config, load_config
 from sonod.daemon.errors import CommandError, ConfigError
-from sonod.daemon.lease import Lease
 from sonod.daemon.planner import Change, Present
 from sonod.daemon.presets import load_presets
+from sonod.drivers.settings import Knob
 
 # What can be changed between two frames; the rest is fixed when the sockets are bound and the device is opened.
 LIVE_SECTIONS = ("settings", "log")
@@ -36,7 +36,7 @@ def reload(
     source: Source,
     before: Config,
     present: Callable[[], Present | None],
-    lease: Callable[[], Lease | None],
+    holder_of: Callable[[Knob], str | None],
     change: Callable[[Mapping[str, object]], Future[Change]],
 ) -> Config:
     """The new configuration, its settings in force; ConfigError when it cannot be used, and then nothing was changed.
@@ -58,7 +58,7 @@ def reload(
     }
     gone = [name for name in before.settings if name not in after.settings]
     if changes or gone:
-        _change_settings(changes, gone, present(), lease(), change)
+        _change_settings(changes, gone, present(), holder_of, change)
     return after
 
 
@@ -66,20 +66,20 @@ def _change_settings(
     changes: dict[str, object],
     gone: list[str],
     present: Present | None,
-    lease: Lease | None,
+    holder_of: Callable[[Knob], str | None],
     change: Callable[[Mapping[str, object]], Future[Change]],
 ) -> None:
     if present is None:
         raise ConfigError(["settings: no probe has been opened yet; reload again when one is"])
     changes |= {name: present.knobs[name].default for name in gone if name in present.knobs}
-    if lease is not None:
-        problems = [
-            f"settings.{name}: affects acoustic output, and the lease is held by {lease.holder!r}"
-            for name in changes
-            if name in present.knobs and present.knobs[name].acoustic_output
-        ]
-        if problems:
-            raise ConfigError(problems)
+    holders = {name: holder_of(present.knobs[name]) for name in changes if name in present.knobs}
+    problems = [
+        f"settings.{name}: needs the lease, which is held by {holder!r}"
+        for name, holder in holders.items()
+        if holder is not None
+    ]
+    if problems:
+        raise ConfigError(problems)
     try:
         change(changes).result(CHANGE_TIMEOUT_S)
     except CommandError as error:

@@ -181,6 +181,7 @@ class Runner:
             losses=losses,
             settings=installed.settings,
             truth=_truth(slot.truth),
+            settling=slot.settling,
         )
         return Outgoing(Topic(product.name, installed.probe).encode(), header, np.ascontiguousarray(data).tobytes())
 

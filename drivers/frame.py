@@ -236,6 +236,7 @@ class Slot:
     The memory is an `array('B')`, because pyusb reads into nothing else; `data` views it with the acquisition's
     shape and dtype. Times are host monotonic nanoseconds; `transmit_ns` is when the sound of the first event left,
     with `transmit_uncertainty_ns` (-1 = not known). `lost` counts the frames that the device lost before this one.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     """
 
     capacity: int
@@ -248,6 +249,7 @@ class Slot:
     last_byte_ns: int = 0
     device_ticks: int = -1
     lost: int = 0
+    settling: bool = False
     truth: GroundTruth | None = None
     _data: NDArray[Any] | None = field(default=None, init=False, repr=False)
 

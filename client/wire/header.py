@@ -129,6 +129,7 @@ class FrameHeader:
 
     `frame` counts acquired frames of the session from 1; a gap is a loss or a frame that this subscriber missed.
     `revision` names the settings that made the frame, `settings` gives them all by name.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     `shape`, `dtype`, `byte_order` and `encoding` say how the payload becomes an array in C order.
     """
 
@@ -147,6 +148,7 @@ class FrameHeader:
     truth: Truth | None = None
     byte_order: str = LITTLE
     encoding: str = ENCODING_RAW
+    settling: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -173,6 +175,7 @@ def encode_header(header: FrameHeader) -> bytes:
         "times": header.times.block(),
         "losses": header.losses.block(),
         "settings": dict(header.settings),
+        "settling": header.settling,
         "acoustic": header.acoustic.block(),
         "truth": None if header.truth is None else header.truth.block(),
     }
@@ -205,6 +208,7 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
         truth=Truth.read(fields.optional_inner("truth")),
         byte_order=fields.text("byte_order", LITTLE),
         encoding=fields.text("encoding", ENCODING_RAW),
+        settling=fields.flag("settling", False),
     )
 
 

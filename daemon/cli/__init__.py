@@ -30,12 +30,16 @@ COMMANDS: dict[str, str] = {
     "get": "settings:get",
     "set": "settings:set_values",
     "preset": "settings:preset",
+    "save": "settings:save",
+    "load": "settings:load",
+    "lease": "lease:lease",
     "freeze": "transmission:freeze",
     "unfreeze": "transmission:unfreeze",
     "record": "record:record",
     "process": "process:process",
     "view": "view:view",
     "bench": "bench:bench",
+    "calibration": "calibration:calibration",
     "conformance": "conformance:conformance",
     "emulate": "emulate:emulate",
 }
@@ -55,7 +59,11 @@ def command_line(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     app.callback()(_options)
     for name in names:
         module, _, function = COMMANDS[name].partition(":")
-        app.command(name)(getattr(import_module(f"sonod.daemon.cli.{module}"), function))
+        command = getattr(import_module(f"sonod.daemon.cli.{module}"), function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

@@ -79,12 +79,12 @@ class SimulatedDriver(Driver):
     """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
 
     summary = "a simulated probe: channel RF of a needle in tissue, of cysts or of wires"
-    uri_form = "sim:PHANTOM?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ"
+    uri_form = "sim:PHANTOM?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
     needs = "nothing"
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
         super().__init__(uri)
-        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation"))
+        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle"))
         name = self.uri.rest or "needle"
         if name not in SCENES:
             raise DeviceNotFound(f"driver URI {self.uri.text!r}: no phantom {name!r}; there are {', '.join(SCENES)}")
@@ -96,6 +96,8 @@ class SimulatedDriver(Driver):
         self._sound_speed_m_s = number_option(self.uri, "c", 1540.0, 300.0, 8000.0)
         # Soft tissue: 0.3-0.7 dB / (cm MHz), one way.
         self._attenuation = number_option(self.uri, "attenuation", 0.5, 0.0, 5.0)
+        # How long the front-end of this probe would take to come to rest after a change of what it transmits.
+        self._settle_s = number_option(self.uri, "settle", 0.0, 0.0, 5.0)
         self._pacer = Pacer(clock or MonotonicClock())
         self._file: ProbeFile | None = None
         self._declared: Mapping[str, Knob] = {}
@@ -182,6 +184,14 @@ class SimulatedDriver(Driver):
         acquisition = configuration.acquisition
         own = acquisition.shape[0] * acquisition.shape[2] / acquisition.sampling_hz
         self._duration_ns = round(min(own, self._period_s) * 1e9)
+
+    def _settling_frames(self, before: Configuration | None, after: Configuration) -> int:
+        if before is None:
+            return 0
+        output = [name for name, knob in self._declared.items() if knob.acoustic_output]
+        if all(before.settings.value(name) == after.settings.value(name) for name in output):
+            return 0
+        return math.ceil(self._settle_s * after.settings.frame_rate_hz)
 
     def _start(self) -> None:
         assert self._configuration is not None

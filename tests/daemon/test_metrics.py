@@ -6,7 +6,6 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -100,7 +99,8 @@ def test_silent_client_holds_up_neither_the_next_nor_the_end(bench: Bench, monke
     address = urlsplit(url_of(bench))
     with socket.create_connection((address.hostname, address.port)):
         assert scrape(bench)
-    with pytest.raises(HTTPError):
+    # Refused, perhaps before all of it was sent.
+    with pytest.raises(OSError, match=r"HTTP Error|Broken pipe|reset"):
         urlopen(Request(url_of(bench), data=b"x" * 1000, method="POST"), timeout=PATIENCE_S)
     assert scrape(bench)
 

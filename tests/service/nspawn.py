@@ -34,7 +34,7 @@ ExecStopPost=/bin/systemctl poweroff --no-block
 [Install]
 WantedBy=multi-user.target
 """
-LONGEST_S = 300
+LONGEST_S = 600
 
 
 def main(arguments: list[str]) -> int:
@@ -58,9 +58,9 @@ def main(arguments: list[str]) -> int:
 
 def boot(tree: Path, package: Path) -> int:
     """Install, boot, wait for the end, and show what was written."""
-    shutil.copy(package, tree / "tmp/sonod.deb")
+    shutil.copy(package, tree / "opt/sonod.deb")
     run("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "-D", str(tree),
-        "dpkg", "--install", "/tmp/sonod.deb")  # fmt: skip
+        "dpkg", "--install", "/opt/sonod.deb")  # fmt: skip
     shutil.copytree(GUEST, tree / "opt/campaign")
     units = tree / "etc/systemd/system"
     (units / "sonod.service.d").mkdir()

@@ -23,7 +23,7 @@ EMULATION = "/run/emu/t"
 CONFIGURATION = Path("/etc/sonod/sonod.toml")
 RECORDING = "/var/lib/sonod/campaign.h5"
 GOOD = '[driver]\nuri = "bulk:"\n[metrics]\nenabled = true\n'
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 # Promised: streaming again, and stopped.
 PROMISED_S = 2.0
 
@@ -31,6 +31,8 @@ PROMISED_S = 2.0
 class Emulator:
     def __init__(self) -> None:
         program = Path(__file__).with_name("emulator.py")
+        # The preload library in the daemon binds its sockets there.
+        os.umask(0)
         Path(EMULATION).mkdir(parents=True)
         self._process = subprocess.Popen(
             [sys.executable, str(program), EMULATION], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
