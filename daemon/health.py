@@ -13,6 +13,8 @@ from sonod.daemon.state import State
 WINDOW_NS = 10_000_000_000
 # So great a part of the frames may be lost before it counts: one late moment now and then is no illness.
 TOLERATED_LOSS = 0.02
+# Judged from fewer frames, one late moment while it begins would be a tenth of them.
+SHORTEST_NS = 5_000_000_000
 # A running device may be silent for so long, at a slow frame rate for three periods.
 SILENT_NS = 2_000_000_000
 
@@ -76,7 +78,7 @@ class HealthKeeper:
         if self._silent:
             return Health.DEGRADED, "the device gives no frames"
         seen = tuple(self._seen)
-        if len(seen) >= 2:
+        if len(seen) >= 2 and seen[-1].time_ns - seen[0].time_ns >= SHORTEST_NS:
             first, last = seen[0], seen[-1]
             frames = last.frames - first.frames
             failed, lost = last.failed - first.failed, last.lost - first.lost

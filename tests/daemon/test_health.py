@@ -29,13 +29,17 @@ def test_running_with_frames_is_good() -> None:
 
 
 def test_one_late_moment_is_forgiven_and_a_lasting_loss_is_not() -> None:
-    assert keeper(Counts(0, 0, 0, 0), Counts(SECOND, 30, 1, 0)).judge(State.RUNNING)[0] is Health.GOOD
-    health, why = keeper(Counts(0, 0, 0, 0), Counts(SECOND, 30, 5, 0)).judge(State.RUNNING)
-    assert (health, why) == (Health.DEGRADED, "5 of the last 30 frames were lost")
+    assert keeper(Counts(0, 0, 0, 0), Counts(5 * SECOND, 150, 3, 0)).judge(State.RUNNING)[0] is Health.GOOD
+    health, why = keeper(Counts(0, 0, 0, 0), Counts(5 * SECOND, 150, 5, 0)).judge(State.RUNNING)
+    assert (health, why) == (Health.DEGRADED, "5 of the last 150 frames were lost")
+
+
+def test_the_first_moments_are_not_judged() -> None:
+    assert keeper(Counts(0, 0, 0, 0), Counts(SECOND, 8, 6, 0)).judge(State.RUNNING)[0] is Health.GOOD
 
 
 def test_failing_processing_is_named() -> None:
-    health, why = keeper(Counts(0, 0, 0, 0), Counts(SECOND, 30, 0, 30)).judge(State.RUNNING)
+    health, why = keeper(Counts(0, 0, 0, 0), Counts(5 * SECOND, 30, 0, 30)).judge(State.RUNNING)
     assert (health, why) == (Health.DEGRADED, "30 of the last 30 frames could not be processed")
 
 
