@@ -72,6 +72,8 @@ class Daemon:
         self._health = HealthKeeper()
         self._ledger = LedgerBook()
         self._metrics: MetricsServer | None = None
+        # For `systemctl status`, until a reload is accepted.
+        self._refusal = ""
         realtime = config.realtime
         presets = load_presets(config.presets.folder)
         try:
@@ -228,8 +230,10 @@ class Daemon:
         except ConfigError as error:
             problems = list(error.problems)
             self._event("reload_refused", f"the configuration stays as it was: {error}", "error", problems=problems)
-            self._notifier.ready(f"reload refused, the configuration stays as it was: {error}")
+            self._refusal = f"; reload refused: {error}"
+            self._notifier.ready(self._status_line())
             return False
+        self._refusal = ""
         self._event("reloaded", "the configuration was read again and is used")
         self._notifier.ready(self._status_line())
         return True
@@ -310,8 +314,9 @@ class Daemon:
         reason = situation.reason or why
         line = f"{situation.state}, {health}: {self.config.driver.uri}"
         if reason:
-            return f"{line}: {reason}"
-        return f"{line}, {self.reader.rate.hertz(self.session.monotonic_ns()):.0f} frames a second"
+            return f"{line}: {reason}{self._refusal}"
+        rate_hz = self.reader.rate.hertz(self.session.monotonic_ns())
+        return f"{line}, {rate_hz:.0f} frames a second{self._refusal}"
 
     def _announce(self, settings: Settings, first_frame: int | None) -> None:
         present = self.planner.present

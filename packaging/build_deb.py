@@ -74,7 +74,9 @@ def main(arguments: list[str]) -> None:
         install_files(tree, version)
         write_control(tree, wheel.name.split("-")[1], version)
         target = options.out / f"sonod_{wheel.name.split('-')[1]}_{architecture()}.deb"
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", str(tree), str(target)], check=True)
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", str(tree), str(target)], check=True
+        )
     sys.stdout.write(f"{target}\n")
 
 

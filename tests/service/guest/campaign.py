@@ -142,7 +142,8 @@ class Campaign:
         frame = next_frame()
         line = next(line for line in reversed(journal("-o", "cat").splitlines()) if "reload_refused" in line)
         self.promise("bad configuration by SIGHUP", pid() == before and frame.header.frame > 0, line[:200])
-        self.promise("status line", "refused" in show("StatusText"), show("StatusText"))
+        until(lambda: "refused" in show("StatusText"), "the refusal in the status line")
+        self.promise("status line", True, show("StatusText"))
 
     def good_reload(self) -> None:
         before = pid()
