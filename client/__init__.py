@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from sonod.client.control import AsyncControl, Control
     from sonod.client.errors import ClientError, NoAnswer, RequestRefused
     from sonod.client.frame import Frame
+    from sonod.client.latest import LatestFrames
     from sonod.client.lease import HeldLease
+    from sonod.client.losses import MissedFrames
+    from sonod.client.shared import SharedFrames
     from sonod.client.subscriber import AsyncSubscriber, Subscriber
+    from sonod.client.wire.variant import Variant
+
 
 __all__ = [
     "AsyncControl",
@@ -25,9 +30,13 @@ __all__ = [
     "Control",
     "Frame",
     "HeldLease",
+    "LatestFrames",
+    "MissedFrames",
     "NoAnswer",
     "RequestRefused",
+    "SharedFrames",
     "Subscriber",
+    "Variant",
 ]
 _MODULES = {
     "AsyncControl": "control",
@@ -36,9 +45,13 @@ _MODULES = {
     "Control": "control",
     "Frame": "frame",
     "HeldLease": "lease",
+    "LatestFrames": "latest",
+    "MissedFrames": "losses",
     "NoAnswer": "errors",
     "RequestRefused": "errors",
+    "SharedFrames": "shared",
     "Subscriber": "subscriber",
+    "Variant": "wire.variant",
 }
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from sonod import __version__
 from sonod.client.wire.header import Losses
-from sonod.client.wire.notices import EventNotice, Notice, SettingsNotice, StateNotice
+from sonod.client.wire.notices import ClockNotice, EventNotice, Notice, SettingsNotice, StateNotice
 from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
@@ -23,24 +23,25 @@ from sonod.daemon.environment import Environment
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.health import Counts, HealthKeeper
 from sonod.daemon.lease_desk import LeaseDesk
-from sonod.daemon.ledger import LedgerBook
 from sonod.daemon.log import configure_level, say_always
 from sonod.daemon.notify import Notifier
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
-from sonod.daemon.publisher import Publisher
+from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.realtime import lock_memory, privilege_thread
 from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.reload import Source, reload
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
-from sonod.daemon.session import Session
+from sonod.daemon.session import Session, UtcStep
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.daemon.watchdog import Watchdog
 from sonod.drivers import open_uri
 from sonod.drivers.errors import DriverError
+from sonod.drivers.frame import Slot
 from sonod.drivers.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ class Daemon:
         self._notifier = Notifier(asked.notify_socket)
         self._watchdog = Watchdog(self._notifier, asked.watchdog_s, self.session.monotonic_ns)
         self._health = HealthKeeper()
-        self._ledger = LedgerBook()
         self._metrics: MetricsServer | None = None
         # For `systemctl status`, until a reload is accepted.
         self._refusal = ""
@@ -88,16 +88,19 @@ class Daemon:
         self._ready = False
         self.publisher = Publisher(
             (config.publish.endpoint, *config.publish.also),
-            config.publish.high_water_messages,
+            Limits(config.publish.high_water_messages, config.publish.max_connections, config.publish.stalled_s),
             self.session,
             self._standing,
+            config.publish.latest_endpoint,
             alive=self._watchdog.watch("publisher").beat,
-            sent=lambda header: self._ledger.add(header.times),
         )
+        self.session.stepped = self._utc_stepped
+        self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
         self._runner = Runner(
             self._ring,
             self.publisher,
             self.session,
+            self.shared,
             self.session.monotonic_ns,
             alive=self._watchdog.watch("runner").beat,
             begin=lambda: privilege_thread("runner", realtime.runner_priority, realtime.runner_cpus),
@@ -126,7 +129,7 @@ class Daemon:
             self._states,
             self.planner.configure,
             patience=Patience(acquire.read_timeout_s, acquire.stall_s, acquire.retry_first_s, acquire.retry_longest_s),
-            tap=self._recorder.offer,
+            tap=self._tap,
             alive=self._watchdog.feed,
             begin=lambda: privilege_thread("reader", realtime.reader_priority, realtime.reader_cpus),
             monotonic_ns=self.session.monotonic_ns,
@@ -144,7 +147,8 @@ class Daemon:
             presets=presets,
             leases=self.leases,
             addresses=lambda: self.addresses,
-            wanted=lambda: self.publisher.wanted,
+            publisher=self.publisher,
+            shared=self.shared,
             health=lambda: self._health.judge(self._states.state),
         )
         try:
@@ -166,7 +170,7 @@ class Daemon:
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
-        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer)
+        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer, self.publisher.latest)
 
     def start(self, leave: threading.Event | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
@@ -254,6 +258,7 @@ class Daemon:
         ]
         if self._viewer is not None:
             self._viewer.stop()
+        self.shared.close()
         if not self.publisher.leave(LEAVE_TIMEOUT_S):
             stuck.append("publisher")
         if self._metrics is not None and not self._metrics.leave(LEAVE_TIMEOUT_S):
@@ -269,7 +274,7 @@ class Daemon:
         from sonod.daemon.metrics import DaemonMetrics, MetricsServer
 
         config = self.config.metrics
-        metrics = DaemonMetrics(services, services.health, self._ledger, self._watchdog.pulses)
+        metrics = DaemonMetrics(services, services.health, self._watchdog.pulses)
         return MetricsServer(config.host, config.port, metrics)
 
     def _start_viewer(self) -> None:
@@ -282,12 +287,38 @@ class Daemon:
         self._viewer = ViewerProcess(self.addresses.frames[0], self.addresses.control, config.host, config.port)
         self._viewer.start()
 
+    def _tap(self, slot: Slot) -> None:
+        """Every raw frame, on the reader's thread."""
+        self._recorder.offer(slot)
+        self._runner.tap(slot)
+
     # -- what is told to the world -----------------------------------------------------------------------------------
 
     def _standing(self) -> Sequence[Notice]:
         """State and settings, as every new subscriber learns them."""
         state = self._state_notice(self._states.situation)
-        return (state,) if self._settings_notice is None else (state, self._settings_notice)
+        if self._settings_notice is None:
+            return (state, self._clock_notice())
+        return (state, self._settings_notice, self._clock_notice())
+
+    def _clock_notice(self) -> ClockNotice:
+        session = self.session
+        return ClockNotice(
+            session=session.id,
+            probe=self.publisher.probe,
+            utc=session.utc,
+            utc_rate=session.utc_rate,
+            utc_residual_ns=session.utc_residual_ns,
+            maximum_error_ns=session.discipline.maximum_error_ns,
+            estimated_error_ns=session.discipline.estimated_error_ns,
+            device_clock=self._runner.device_clock,
+            published_ns=session.monotonic_ns(),
+        )
+
+    def _utc_stepped(self, step: UtcStep) -> None:
+        message = f"the host's UTC was set by {step.step_ns / 1e9:+.6f} s; monotonic times go on"
+        self.publisher.notify(self._clock_notice())
+        self._event("utc_stepped", message, "warning", step_ns=step.step_ns, **step.mapping.block())
 
     def _state_notice(self, situation: Situation) -> StateNotice:
         now_ns = self.session.monotonic_ns()

@@ -21,6 +21,7 @@ from sonod.daemon.arguments import (
     PresetArguments,
     RecordArguments,
     SetArguments,
+    SharedMemoryArguments,
     TransmitArguments,
     parse_arguments,
 )
@@ -30,12 +31,14 @@ from sonod.daemon.health import Health
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
+from sonod.daemon.publisher import Publisher
 from sonod.daemon.reader import Reader, Wish
 from sonod.daemon.recorder import Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
 from sonod.daemon.settings_file import dump_settings, parse_settings
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
@@ -54,6 +57,7 @@ class Addresses:
     frames: tuple[str, ...]
     control: str
     viewer: str | None
+    latest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Services:
     presets: Mapping[str, Preset]
     leases: LeaseDesk
     addresses: Callable[[], Addresses]
-    wanted: Callable[[], frozenset[str]]
+    publisher: Publisher
+    shared: SharedMemory
     health: Callable[[], tuple[Health, str]]
 
 
@@ -96,6 +101,7 @@ class Commands:
             "status": (NoArguments, self._status),
             "record": (RecordArguments, self._record),
             "lease": (LeaseArguments, self._lease),
+            "shared_memory": (SharedMemoryArguments, self._share),
         }
 
     @property
@@ -144,6 +150,7 @@ class Commands:
             "frames": addresses.frames,
             "control": addresses.control,
             "viewer": addresses.viewer,
+            "latest": addresses.latest,
         }
 
     def _get(self, arguments: GetArguments) -> Result:
@@ -195,10 +202,19 @@ class Commands:
                 "temperature_c": services.driver.temperature_c,
             },
             "stages": services.runner.stages.block(),
-            "wanted": sorted(services.wanted()),
+            "ledger": services.publisher.ledger.block(),
+            "wanted": sorted(services.publisher.wanted),
+            "shared_memory": services.shared.block(),
+            "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
             "lease": self.leases.block(),
         }
+
+    def _share(self, arguments: SharedMemoryArguments) -> Result:
+        if arguments.product not in PRODUCTS:
+            line = f"shared_memory: product: must be one of {', '.join(PRODUCTS)}; got {arguments.product!r}"
+            raise CommandError("invalid", line, (line,))
+        return self._services.shared.open(arguments.product, arguments.ttl_s)
 
     # -- changing --------------------------------------------------------------------------------------------------
 

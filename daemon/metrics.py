@@ -22,13 +22,13 @@ from sonod import __version__
 from sonod.daemon.commands import Services
 from sonod.daemon.errors import EndpointError
 from sonod.daemon.health import Health
-from sonod.daemon.ledger import LedgerBook
 from sonod.daemon.state import State
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.daemon.watchdog import Pulse
 
 # One request is answered after the other; a client that does not go on is left after so long.
 CLIENT_TIMEOUT_S = 2.0
+QUANTILES = {"0.5": "p50_ns", "0.99": "p99_ns", "1": "max_ns"}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -39,12 +39,10 @@ class DaemonMetrics(Collector):
         self,
         services: Services,
         health: Callable[[], tuple[Health, str]],
-        ledger: LedgerBook,
         pulses: Iterable[Pulse],
     ) -> None:
         self._services = services
         self._health = health
-        self._ledger = ledger
         self._pulses = pulses
 
     def collect(self) -> Iterator[Metric]:
@@ -59,9 +57,6 @@ class DaemonMetrics(Collector):
         counters = services.driver.counters
         yield _counter("sonod_frames", "Raw frames acquired since the daemon began", services.reader.frame)
         yield _counter("sonod_frames_processed", "Frames made into products", services.runner.processed)
-        yield _counter(
-            "sonod_messages_published", "Messages with a product handed to the socket", self._ledger.published
-        )
         lost = CounterMetricFamily("sonod_frames_lost", "Frames lost since the daemon began", labels=("cause",))
         for cause, count in (
             ("device", services.ring.device_lost),
@@ -79,11 +74,11 @@ class DaemonMetrics(Collector):
         latency = GaugeMetricFamily(
             "sonod_frame_latency_seconds",
             "Time between two entries of the frames' ledgers, newest frames",
-            labels=("span", "quantile"),
+            labels=("leg", "quantile"),
         )
-        for span, quantiles in self._ledger.quantiles_s().items():
-            for quantile, seconds in quantiles.items():
-                latency.add_metric((span, f"{quantile:g}"), seconds)
+        for leg, durations in self._services.publisher.ledger.block().items():
+            for quantile, name in QUANTILES.items():
+                latency.add_metric((leg, quantile), durations[name] / 1e9)
         yield latency
         total = CounterMetricFamily("sonod_stage_seconds", "Time spent in each stage", labels=("stage",))
         runs = CounterMetricFamily("sonod_stage_runs", "How often each stage ran", labels=("stage",))
@@ -119,8 +114,23 @@ class DaemonMetrics(Collector):
         services = self._services
         wanted = GaugeMetricFamily("sonod_product_wanted", "1 when somebody subscribes to it", labels=("product",))
         for product in PRODUCTS:
-            wanted.add_metric((product,), product in services.wanted())
+            wanted.add_metric((product,), product in services.publisher.wanted)
         yield wanted
+        told = services.publisher.block()
+        yield _gauge("sonod_subscriber_connections", "Connections of subscribers now", told["connections"])
+        yield _counter("sonod_subscriber_accepted", "Connections of subscribers accepted", told["accepted"])
+        ended = CounterMetricFamily("sonod_subscriber_ended", "Connections that the daemon ended", labels=("cause",))
+        for cause in ("refused", "cut_stalled", "cut_flooding"):
+            ended.add_metric((cause,), told[cause])
+        yield ended
+        messages = CounterMetricFamily("sonod_stream_messages", "Messages handed to the socket", labels=("stream",))
+        skipped = CounterMetricFamily("sonod_stream_skipped", "Frames that the variant leaves out", labels=("stream",))
+        dropped = CounterMetricFamily("sonod_stream_dropped", "Frames lost before the socket", labels=("stream",))
+        for stream, counts in told["streams"].items():
+            messages.add_metric((stream,), counts["messages"])
+            skipped.add_metric((stream,), counts["skipped"])
+            dropped.add_metric((stream,), counts["dropped"])
+        yield from (messages, skipped, dropped)
         yield _gauge("sonod_recording", "1 while raw frames are recorded", services.recorder.path is not None)
 
     def _process(self) -> Iterator[Metric]:

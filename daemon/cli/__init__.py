@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "process": "process:process",
     "view": "view:view",
     "bench": "bench:bench",
+    "bridge": "bridge:bridge",
     "calibration": "calibration:calibration",
     "conformance": "conformance:conformance",
     "emulate": "emulate:emulate",

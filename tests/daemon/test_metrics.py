@@ -13,11 +13,9 @@ import pytest
 from daemon_bench import PATIENCE_S, Bench
 from prometheus_client.parser import text_string_to_metric_families
 
-from sonod.client.wire.times import Times, UtcMapping
 from sonod.daemon import metrics
 from sonod.daemon.app import Daemon
 from sonod.daemon.errors import ConfigError, EndpointError
-from sonod.daemon.ledger import WINDOW_FRAMES, LedgerBook
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ON = {"enabled": True, "port": 0}
@@ -56,13 +54,15 @@ def test_frames_losses_and_durations_are_counted(bench: Bench) -> None:
     samples = scrape(bench)
     assert value(samples, "sonod_frames_total") == 5
     assert value(samples, "sonod_frames_processed_total") == 5
-    assert value(samples, "sonod_messages_published_total") == 5
+    assert value(samples, "sonod_stream_messages_total", stream="bmode") == 5
+    assert value(samples, "sonod_stream_dropped_total", stream="bmode") == 0
+    assert value(samples, "sonod_subscriber_connections") >= 1
     for cause in ("device", "ring", "processing"):
         assert value(samples, "sonod_frames_lost_total", cause=cause) == 0
     assert value(samples, "sonod_stage_runs_total", stage="processing") == 5
-    for span in ("transfer", "wait", "processing", "publishing", "total"):
-        median = value(samples, "sonod_frame_latency_seconds", span=span, quantile="0.5")
-        assert 0 <= median <= value(samples, "sonod_frame_latency_seconds", span=span, quantile="1")
+    for leg in ("first_to_last_byte", "last_byte_to_dequeued", "dequeued_to_processed", "processed_to_published"):
+        median = value(samples, "sonod_frame_latency_seconds", leg=leg, quantile="0.5")
+        assert 0 <= median <= value(samples, "sonod_frame_latency_seconds", leg=leg, quantile="1")
     assert value(samples, "sonod_product_wanted", product="bmode") == 1
     assert value(samples, "sonod_product_wanted", product="rf") == 0
 
@@ -91,7 +91,11 @@ def test_page_documents_every_metric(bench: Bench) -> None:
     found = {name for name, _ in scrape(bench)} | {"sonod_device_temperature_celsius"}
     bench.driver.deliver()
     assert found <= documented
-    assert {name for name in documented - found if not name.startswith(("sonod_frame_latency", "sonod_stage"))} == set()
+    assert {
+        name
+        for name in documented - found
+        if not name.startswith(("sonod_frame_latency", "sonod_stage", "sonod_stream"))
+    } == set()
 
 
 def test_silent_client_holds_up_neither_the_next_nor_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,13 +118,3 @@ def test_port_in_use_is_named_and_nothing_stays_behind(bench: Bench, make_daemon
 def test_other_addresses_are_refused(make_daemon: Callable[..., Daemon]) -> None:
     with pytest.raises(ConfigError, match=r"metrics.host: must be an address of this machine"):
         make_daemon(metrics={"enabled": True, "host": "0.0.0.0"})
-
-
-def test_percentiles_are_those_of_the_newest_frames() -> None:
-    book = LedgerBook()
-    assert book.quantiles_s() == {}
-    utc = UtcMapping(0, 0)
-    for wait_ns in [10**9] * 50 + list(range(1, WINDOW_FRAMES + 1)):
-        book.add(Times(0, 0, wait_ns, wait_ns, wait_ns, utc))
-    waits = book.quantiles_s()["wait"]
-    assert waits == {0.5: 256e-9, 0.9: 461e-9, 0.99: 507e-9, 1.0: 512e-9}
