@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test set-up lint types bench schemas campaign deb clean
+.PHONY: run test set-up lint types bench schemas campaign soak deb clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,10 @@ schemas: set-up
 
 bench: set-up
 	$(BIN)/sonod bench $(ARGS)
+
+# Five minutes of faults; needs umockdev. ARGS="--seconds 86400" for a day.
+soak: set-up
+	$(BIN)/python tests/soak/soak.py $(ARGS)
 
 # Needs dpkg-deb, and the system's Python in the version of the environment's.
 deb: set-up
