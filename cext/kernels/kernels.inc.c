@@ -16,6 +16,7 @@
 #include "prepare.inc.c"
 
 #include "das_blocks.inc.c"
+#include "das_adaptive.inc.c"
 #include "simulate.inc.c"
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
@@ -26,6 +27,8 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .das_resample = das_resample,
     .das_blocks = das_blocks,
     .das_times = das_times,
+    .adaptive_resample = adaptive_resample,
+    .adaptive = adaptive,
     .envelope = envelope,
     .compress = compress,
     .scan_convert = scan_convert,
