@@ -120,7 +120,7 @@ class AdaptiveBeamformer:
         sampling_hz = positive(sampling_hz, "sampling_hz")
         slowness = 1 / positive(sound_speed_m_s, "sound_speed_m_s")
         wavelength_m = 1 / slowness / f0
-        # One wavelength of echo is half of it in depth on each side of the point... the whole is one wavelength.
+        # One wavelength in depth, half of it to each side.
         reach = wavelength_m / 2 if reach_m is None else reach_m
         self._reach = min(MOST_REACH, max(0, round(reach / aperture.spacing_m)))
         half = min(half_bandwidth_hz or USUAL_HALF_BAND * f0, LARGEST_HALF_BAND * sampling_hz)
@@ -197,7 +197,8 @@ class AdaptiveBeamformer:
         response = kaiser_low_pass(taps, (half + stop) / 2, STOP_BAND_DB)
         self._left = taps // 2 - 1 + reach
         count = -(-(taps + 2 * reach) // TAPS_AT_ONCE) * TAPS_AT_ONCE
-        fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
+        # Row r is for places r / denominator behind an input sample.
+        fractions = np.arange(ratio.denominator) / ratio.denominator
         x = np.arange(count, dtype=np.float64) - self._left - fractions[:, None]
         second = response(x - 1 / fine) - 2 * response(x) + response(x + 1 / fine)
         weights = response(x) - SHARPENING * second

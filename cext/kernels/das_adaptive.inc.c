@@ -8,6 +8,8 @@
 /* Lines that take a strip of the same depth one after the other, while its samples are in the cache. */
 #define ADAPTIVE_LINES SONOD_ADAPTIVE_LINES
 #define ADAPTIVE_EDGE 1.00001f
+/* Power that is rounding, not sound: beneath it the reciprocal root would overflow. */
+#define ADAPTIVE_SILENCE 1e-30f
 
 typedef float v4f_loose __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -306,8 +308,9 @@ static void short_lag_coherence(const sonod_adaptive *plan, adaptive_strip *stri
             store8(row + j, fma8(load8(re + j), load8(re + j), load8(im + j) * load8(im + j)));
         for (size_t j = begin; j < end; j += 8) {
             const v8f here = load8(row + j), power = along_depth(row, j, plan->reach);
-            /* An element outside the aperture of the point itself takes no part in it. */
-            store8(scale + j, select8(here > splat8(0), ratio(splat8(1.0f), sqrt8(power)), splat8(0)));
+            /* An element outside the aperture of the point itself takes no part in it, nor does a silent one. */
+            const v8f heard = select8(here > splat8(0), power - splat8(ADAPTIVE_SILENCE), splat8(0));
+            store8(scale + j, select8(heard > splat8(0), splat8(1.0f) / sqrt8(max8(power, splat8(ADAPTIVE_SILENCE))), splat8(0)));
         }
     }
     for (int lag = 1; lag <= plan->lags; lag++) {
