@@ -72,6 +72,8 @@ typedef struct {
     float *time, *turn_re, *turn_im; /* (transmits, strip) */
     float *re, *im, *scale;          /* (elements, strip): delayed channels; 1 / rms for the short-lag coherence */
     int32_t *elements;               /* those of them that are in the aperture of any point */
+    int32_t *waves;                  /* transmissions that see any point */
+    size_t wave_count;
 } adaptive_memory;
 
 /* Points from `begin` on (which may be before the first: the points at the ends are then repeated). */
@@ -98,18 +100,24 @@ static void place_strip(const sonod_adaptive *plan, size_t line, ptrdiff_t begin
         strip->first[j] = (float)plan->elements;
     }
     strip->widest = 1.0001f / least;
+    memory->wave_count = 0;
     for (size_t t = 0; t < plan->transmits; t++) {
         const size_t row = (t * plan->lines + line) * plan->count;
         float *time = memory->time + t * ADAPTIVE_STRIP;
         float *re = memory->turn_re + t * ADAPTIVE_STRIP, *im = memory->turn_im + t * ADAPTIVE_STRIP;
         float weight[ADAPTIVE_STRIP];
+        int seen = 0;
         for (size_t j = 0; j < padded; j++) {
             time[j] = plan->transmit_fine[row + at[j]];
             const float own = plan->transmit_weight ? plan->transmit_weight[row + at[j]] : 1.0f;
             /* Points that the transmission does not see, or not with a number. */
             weight[j] = time[j] > -1e9f && time[j] < 1e9f && own > -1e30f && own < 1e30f ? own : 0.0f;
             time[j] = weight[j] != 0.0f ? time[j] : 0.0f;
+            seen |= weight[j] != 0.0f;
         }
+        if (!seen)
+            continue;
+        memory->waves[memory->wave_count++] = (int32_t)t;
         for (size_t j = 0; j < padded; j += 8) {
             v8f s, c;
             turn_of_delay(load8(time + j), plan->turns_per_fine, plan->wave_turns[t], &s, &c);
@@ -147,7 +155,8 @@ INLINE void delayed_channel(const sonod_adaptive *plan, const adaptive_strip *st
     const v8f fine = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz))) * splat8(plan->fine_per_metre);
     const v8f last = splat8((float)(plan->width - 2));
     v8f sum_re = splat8(0), sum_im = splat8(0);
-    for (size_t t = 0; t < plan->transmits; t++) {
+    for (size_t i = 0; i < memory->wave_count; i++) {
+        const size_t t = (size_t)memory->waves[i];
         const int32_t channel = plan->channel_of[t * plan->elements + element];
         if (channel < 0)
             continue;
@@ -374,12 +383,13 @@ static void adaptive_points(const sonod_adaptive *plan, size_t line, size_t begi
 /* A few neighbouring lines, strip by strip. */
 static void adaptive(const sonod_adaptive *plan, size_t group) {
     const size_t rows = plan->elements * ADAPTIVE_STRIP, waves = plan->transmits * ADAPTIVE_STRIP;
-    float *scratch = sonod_scratch((3 * (rows + waves) + plan->elements) * sizeof(float));
+    float *scratch = sonod_scratch((3 * (rows + waves) + plan->elements + plan->transmits) * sizeof(float));
     if (!scratch)
         return;
     adaptive_memory memory = {scratch, scratch + waves, scratch + 2 * waves, scratch + 3 * waves,
                               scratch + 3 * waves + rows, scratch + 3 * waves + 2 * rows,
-                              (int32_t *)(scratch + 3 * (waves + rows))};
+                              (int32_t *)(scratch + 3 * (waves + rows)),
+                              (int32_t *)(scratch + 3 * (waves + rows) + plan->elements), 0};
     const size_t first = group * ADAPTIVE_LINES, end = first + ADAPTIVE_LINES;
     /* Short strips keep the rows of all elements in the first cache; the short-lag coherence needs points beyond. */
     const size_t halo = plan->method == SONOD_SHORT_LAG ? SONOD_ADAPTIVE_HALO : 0;

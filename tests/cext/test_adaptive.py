@@ -1,4 +1,4 @@
-"""Adaptive beamforming: against the reference, the same everywhere, and what it must do to wires, clutter and speckle."""
+"""Adaptive beamforming: against the reference, the same everywhere, and what it must do to wires, noise and speckle."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def test_plain_sum_is_that_of_delay_and_sum(window: str) -> None:
     scene = SCENES["curvilinear"]
     data, told = task(scene)
     own = joined(beamformer(scene, "delay-and-sum", told, apodization=window).run(data))
-    other = DelayAndSum(samples=SAMPLES, quality="default", apodization=window, **scene.lines(), **scene.array(), **told)
+    other = DelayAndSum(
+        samples=SAMPLES, quality="default", apodization=window, **scene.lines(), **scene.array(), **told
+    )
     assert error_db(own, joined(other.run(data))) < -40
 
 
@@ -158,15 +160,19 @@ def point(noise: float = 0.0) -> tuple[Scene, NDArray[np.float32], dict[str, Any
         spectrum = np.fft.fft(rng.normal(size=rf.shape) + 1j * rng.normal(size=rf.shape))
         spectrum[..., np.abs(np.fft.fftfreq(SAMPLES, 1 / FS)) > 2e6] = 0
         data = data + scenes.pairs(noise * np.fft.ifft(spectrum))
-    return scene, data, {
-        "receive_elements": np.tile(np.arange(64, dtype=np.int32), (2, 1)),
-        "transmit_time_s": plane_times(scene.points, ANGLES),
-        "sampling_hz": FS,
-        "t0_s": np.zeros(2),
-        "demodulation_hz": F0,
-        "sound_speed_m_s": SPEED,
-        "f_number": 1.5,
-    }
+    return (
+        scene,
+        data,
+        {
+            "receive_elements": np.tile(np.arange(64, dtype=np.int32), (2, 1)),
+            "transmit_time_s": plane_times(scene.points, ANGLES),
+            "sampling_hz": FS,
+            "t0_s": np.zeros(2),
+            "demodulation_hz": F0,
+            "sound_speed_m_s": SPEED,
+            "f_number": 1.5,
+        },
+    )
 
 
 @pytest.mark.parametrize("product", [name for name in PRODUCTS if name not in ("delay-and-sum", "short-lag-coherence")])
