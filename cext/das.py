@@ -117,14 +117,12 @@ class DelayAndSum:
         self._receive_time = None
         if receive_time_s is not None:
             self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
-        self._seen = seen_lines(self._time32 if self._time64 is None else self._time64)
         self._blocks: BlockPlan | None = None
         if quality != "exact" and self._demodulation_hz and points_m is None and receive_time_s is None:
             self._blocks = BlockPlan(
                 self._aperture,
                 self._receive,
-                time32=self._time32,
-                time64=self._time64,
+                time=_one_of(self._time32, self._time64),
                 weight=self._weight,
                 sampling_hz=self._sampling_hz,
                 t0_s=self._t0_s,
@@ -176,7 +174,7 @@ class DelayAndSum:
             self._time64,
             self._weight,
             self._receive_time,
-            self._seen,
+            seen_lines(_one_of(self._time32, self._time64)),
             self._t0_s,
             self._sampling_hz,
             self._demodulation_hz,
@@ -190,6 +188,14 @@ class DelayAndSum:
             data.reshape(-1),
             out.reshape(-1),
         )
+
+
+def _one_of(time32: NDArray[np.float32] | None, time64: FloatArray | None) -> NDArray[np.float32] | FloatArray:
+    if time32 is not None:
+        return time32
+    if time64 is None:
+        raise ValueError("transmit_time_s: is missing")
+    return time64
 
 
 def seen_lines(transmit_time_s: NDArray[Any] | None) -> NDArray[np.uint8]:

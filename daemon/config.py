@@ -12,11 +12,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sonod.daemon.endpoint import check_endpoint, is_loopback
 from sonod.daemon.errors import ConfigError
+from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.settings import KNOBS
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+LatestEndpoint = Annotated[
+    str, AfterValidator(lambda value: value if value in ("auto", "off") else check_endpoint(value))
+]
 SettingValue = float | int | str | tuple[float, ...]
+
+
+def _loopback_host(host: str) -> str:
+    if not is_loopback(host):
+        raise ValueError(f"must be an address of this machine such as 127.0.0.1; got {host!r}")
+    return host
 
 
 class Section(BaseModel):
@@ -61,16 +71,47 @@ class AcquireSection(Section):
 class PublishSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5555"
     also: tuple[Endpoint, ...] = ()
+    latest: LatestEndpoint = "auto"
     high_water_messages: int = Field(default=16, ge=1, le=1000)
+    max_connections: int = Field(default=64, ge=1, le=4096)
+    stalled_s: float = Field(default=10.0, ge=0)
 
     @field_validator("also", mode="before")
     @classmethod
     def _from_list(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
+    @property
+    def latest_endpoint(self) -> str:
+        """Where single newest frames are asked for; '' = nowhere. `auto` is beside `endpoint`."""
+        if self.latest != "auto":
+            return "" if self.latest == "off" else self.latest
+        if self.endpoint.startswith("ipc://"):
+            return f"{self.endpoint}.latest"
+        return f"{self.endpoint.rpartition(':')[0]}:*"
+
+
+class SharedMemorySection(Section):
+    slots: int = Field(default=8, ge=2, le=1024)
+    mode: Literal["0600", "0640", "0644"] = "0640"
+
+    @property
+    def permissions(self) -> int:
+        """Of the segments' files; readers need no more than to read."""
+        return int(self.mode, 8)
+
 
 class ControlSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5556"
+
+
+class LeaseSection(Section):
+    required: bool = False
+    when_lost: Literal["freeze", "keep"] = "freeze"
+    grace_s: float = Field(default=5.0, ge=0, le=3600)
+
+    def policy(self) -> LeasePolicy:
+        return LeasePolicy(**self.model_dump())
 
 
 class ViewerSection(Section):
@@ -78,16 +119,32 @@ class ViewerSection(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=5580, ge=0, le=65535)
 
-    @field_validator("host")
-    @classmethod
-    def _loopback_only(cls, host: str) -> str:
-        if not is_loopback(host):
-            raise ValueError(f"must be an address of this machine such as 127.0.0.1; got {host!r}")
-        return host
+    _loopback_only = field_validator("host")(_loopback_host)
 
 
 class RecordSection(Section):
     queue_frames: int = Field(default=32, ge=2, le=4096)
+
+
+class MetricsSection(Section):
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=5581, ge=0, le=65535)
+
+    _loopback_only = field_validator("host")(_loopback_host)
+
+
+class RealtimeSection(Section):
+    reader_priority: int = Field(default=0, ge=0, le=99)
+    runner_priority: int = Field(default=0, ge=0, le=99)
+    reader_cpus: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
+    runner_cpus: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
+    lock_memory: bool = False
+
+    @field_validator("reader_cpus", "runner_cpus", mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
 
 
 class PresetsSection(Section):
@@ -96,7 +153,7 @@ class PresetsSection(Section):
 
 class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
-    form: Literal["auto", "human", "json"] = "auto"
+    form: Literal["auto", "human", "json", "journal"] = "auto"
 
 
 class Config(Section):
@@ -108,9 +165,13 @@ class Config(Section):
     core: CoreSection = CoreSection()
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
+    shared_memory: SharedMemorySection = SharedMemorySection()
     control: ControlSection = ControlSection()
+    lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
+    metrics: MetricsSection = MetricsSection()
+    realtime: RealtimeSection = RealtimeSection()
     presets: PresetsSection = PresetsSection()
     log: LogSection = LogSection()
 

@@ -22,7 +22,7 @@ from sonod.daemon.pipeline.arrivals import (
 )
 from sonod.daemon.pipeline.base import Plan
 from sonod.daemon.pipeline.beams import SHORT_LAG, Beams, Operator
-from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
+from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import BeamGrid, channel_grid, scans_line_by_line
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
@@ -74,11 +74,14 @@ class ChannelPlan(Plan):
         self._mapper = PixelMapper(converter, (grid.pixels.rows, grid.pixels.columns))
         gain = "gain_db" not in configuration.applied
         coherence = settings.beamformer == SHORT_LAG
+        geometries = [
+            image_geometry(own.pixels, acquisition.probe, settings.sound_speed_m_s, own.sector) for own in self._grids
+        ]
         self._pictures: tuple[Picture | Greys, ...] = tuple(
-            Greys(own.pixels, settings, own.sector, converter, white=1.0)
+            Greys(geometry, settings, converter, white=1.0)
             if coherence
-            else Picture(own.pixels, settings, level, gain=gain, sector=own.sector, converter=converter)
-            for own in self._grids
+            else Picture(geometry, settings, level, gain=gain, converter=converter)
+            for geometry in geometries
         )
         self._lines_geometry: LinesGeometry = lines_geometry(grid.lines)
         self._raw_geometry = channel_geometry(acquisition)

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from sonod.cext.compress import Compressor, grey_table
 from sonod.cext.detect import Envelope
 from sonod.cext.scanconvert import ScanConverter
-from sonod.client.wire.geometry import Sector
-from sonod.daemon.pipeline.geometry import image_geometry
+from sonod.client.wire.geometry import ImageGeometry
 from sonod.daemon.pipeline.level import Level
-from sonod.drivers.frame import PixelGrid
 from sonod.drivers.settings import Settings
 
 
@@ -25,17 +23,16 @@ class Picture:
 
     def __init__(
         self,
-        grid: PixelGrid,
+        geometry: ImageGeometry,
         settings: Settings,
         level: Level,
         *,
         gain: bool,
-        sector: Sector | None,
         converter: ScanConverter | None,
     ) -> None:
-        self.geometry = image_geometry(grid, sector)
+        self.geometry = geometry
         self.level = level
-        self._shape = (grid.rows, grid.columns)
+        self._shape = (geometry.shape[0], geometry.shape[1])
         self._settings = settings
         self._gain_db = settings.gain_db if gain else 0.0
         self._converter = converter
@@ -94,20 +91,15 @@ class Greys:
     takes_baseband = False
 
     def __init__(
-        self,
-        grid: PixelGrid,
-        settings: Settings,
-        sector: Sector | None,
-        converter: ScanConverter | None,
-        white: float = 255.0,
+        self, geometry: ImageGeometry, settings: Settings, converter: ScanConverter | None, white: float = 255.0
     ) -> None:
+        self.geometry = geometry
         self._scale = np.float32(255 / white)
-        self.geometry = image_geometry(grid, sector)
-        self._mapper = PixelMapper(converter, (grid.rows, grid.columns))
+        self._mapper = PixelMapper(converter, (geometry.shape[0], geometry.shape[1]))
         self._persistence = np.float32(settings.persistence)
         self._table = grey_table(settings.grey_map)
-        self._levels = np.zeros((grid.rows, grid.columns), np.float32)
-        self._greys = np.zeros((grid.rows, grid.columns), np.uint8)
+        self._levels = np.zeros(geometry.shape, np.float32)
+        self._greys = np.zeros(geometry.shape, np.uint8)
         self._started = False
 
     def compress(self, lines: NDArray[np.float32]) -> NDArray[np.uint8]:

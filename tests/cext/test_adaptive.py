@@ -194,31 +194,33 @@ def test_a_wire_becomes_sharper_and_noise_sinks(product: str) -> None:
 
 def test_short_lag_coherence_tells_speckle_from_an_anechoic_region_with_noise() -> None:
     rng = np.random.default_rng(6)
-    elements, normals = flat(scenes.centred(64, 0.3e-3))
+    elements, normals = flat(scenes.centred(48, 0.3e-3))
     origins = np.zeros((40, 3))
     origins[:, 0] = scenes.centred(40, 0.2e-3)
-    scene = Scene(elements, normals, origins, np.tile([0.0, 0.0, 1.0], (40, 1)), 8e-3, 75e-6, 81)
-    # Speckle to the left of the middle, nothing to the right; noise 6 dB below the speckle on every channel.
-    targets = np.stack([rng.uniform(-6e-3, 0, 900), np.zeros(900), rng.uniform(6e-3, 16e-3, 900)], axis=1)
+    scene = Scene(elements, normals, origins, np.tile([0.0, 0.0, 1.0], (40, 1)), 8e-3, 75e-6, 65)
+    # Speckle to the left of the middle, nothing to the right; white noise half as strong on every channel. One plane
+    # wave lights everything at once and leaves little coherence between elements; nine together make a focus.
+    angles = list(np.linspace(-0.25, 0.25, 9))
+    targets = np.stack([rng.uniform(-6e-3, 0, 300), np.zeros(300), rng.uniform(7e-3, 14e-3, 300)], axis=1)
     rf = echoes(
-        scene, targets, plane_times(targets, [0.0]), sampling_hz=FS, samples=SAMPLES, amplitudes=rng.normal(size=900)
+        scene, targets, plane_times(targets, angles), sampling_hz=FS, samples=450, amplitudes=rng.normal(size=300)
     )
     data = to_baseband(rf, FS, F0)
     data += (0.5 * data.std() * rng.normal(size=data.shape)).astype(np.float32)
     told = {
-        "receive_elements": np.arange(64, dtype=np.int32)[None],
-        "transmit_time_s": plane_times(scene.points, [0.0]),
+        "receive_elements": np.tile(np.arange(48, dtype=np.int32), (9, 1)),
+        "transmit_time_s": plane_times(scene.points, angles),
         "sampling_hz": FS,
-        "t0_s": np.zeros(1),
+        "t0_s": np.zeros(9),
         "demodulation_hz": F0,
         "sound_speed_m_s": SPEED,
         "f_number": 1.5,
     }
-    coherence = beamformer(scene, "short-lag-coherence", told).run(data)[..., 0]
+    coherence = beamformer(scene, "short-lag-coherence", told, samples=450).run(data)[..., 0]
     speckle, empty = coherence[5:15].mean(), coherence[-8:].mean()
     assert coherence.max() <= 1 + 1e-5
     # The theorem of van Cittert and Zernike: in speckle neighbours agree, falling as a triangle over the aperture.
-    assert speckle > 0.5
+    assert speckle > 0.3
     assert empty < 0.5 * speckle
 
 
