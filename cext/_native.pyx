@@ -577,6 +577,123 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         sonod_run_das_blocks(&plan)
 
 
+# -- adaptive beamforming -----------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_adaptive:
+        size_t lines, count, transmits, channels, elements, samples
+        const double *origins
+        const double *directions
+        double first, spacing
+        const double *feet
+        double per_half, least_half
+        int window
+        const float *element_x
+        const float *element_y
+        const float *element_z
+        const uint8_t *heard
+        const float *lateral
+        const int32_t *channel_of
+        const float *transmit_fine
+        const float *transmit_weight
+        const float *wave_turns
+        float fine_per_metre, turns_per_fine
+        int method, bins, lags, reach
+        size_t taps, left, numerator, denominator
+        const float *coefficients
+        size_t width
+        float *traces
+        float factor
+        const float *data
+        float *out
+    void sonod_run_adaptive(const sonod_adaptive *plan) nogil
+
+
+def adaptive(const double[:, ::1] origins not None, const double[:, ::1] directions not None, double first,
+             double spacing, const double[::1] feet not None, double per_half, double least_half, int window,
+             const float[:, ::1] positions not None, const unsigned char[::1] heard not None,
+             const float[:, ::1] lateral not None, const int32_t[:, ::1] channel_of not None,
+             const float[:, :, ::1] transmit_fine not None, const float[:, :, ::1] transmit_weight,
+             const float[::1] wave_turns not None, float fine_per_metre, float turns_per_fine, int method, int bins,
+             int lags, int reach, Py_ssize_t left, Py_ssize_t numerator, const float[:, ::1] coefficients not None,
+             float[:, :, :, ::1] traces not None, float factor, const float[:, :, :, ::1] data not None,
+             float[:, :, ::1] out not None):
+    """Products of the delayed channels; see sonod.cext.adaptive, which makes every argument."""
+    cdef sonod_adaptive plan
+    cdef Py_ssize_t lines = out.shape[0]
+    cdef Py_ssize_t count = out.shape[1]
+    cdef Py_ssize_t transmits = data.shape[0]
+    cdef Py_ssize_t channels = data.shape[1]
+    cdef Py_ssize_t samples = data.shape[2]
+    cdef Py_ssize_t elements = heard.shape[0]
+    cdef Py_ssize_t taps = coefficients.shape[1] // 2
+    cdef Py_ssize_t denominator = coefficients.shape[0]
+    cdef Py_ssize_t fine = traces.shape[2] - 4
+    cdef Py_ssize_t t, e
+    _require(lines > 0 and count > 0 and out.shape[2] == 2, "out must be (lines, count, 2)")
+    _require(transmits > 0 and channels > 0 and samples > 0 and data.shape[3] == 2, "data must be (T, C, M, 2)")
+    _require(origins.shape[0] == lines and origins.shape[1] == 3 and directions.shape[0] == lines
+             and directions.shape[1] == 3 and feet.shape[0] == lines, "lines: wrong shape")
+    _require(positions.shape[0] == 3 and positions.shape[1] == elements and elements > 0, "positions: (3, elements)")
+    _require(lateral.shape[0] == lines and lateral.shape[1] == elements, "lateral must be (lines, elements)")
+    _require(channel_of.shape[0] == transmits and channel_of.shape[1] == elements, "channel_of: (transmits, elements)")
+    _require(transmit_fine.shape[0] == transmits and transmit_fine.shape[1] == lines
+             and transmit_fine.shape[2] == count, "transmit_fine must be (transmits, lines, count)")
+    _require(transmit_weight is None or (transmit_weight.shape[0] == transmits and transmit_weight.shape[1] == lines
+             and transmit_weight.shape[2] == count), "transmit_weight must be (transmits, lines, count)")
+    _require(wave_turns.shape[0] == transmits, "wave_turns must be (transmits,)")
+    _require(0 <= method <= 4 and 0 <= bins <= 4 and lags >= 1 and 0 <= reach <= 8, "method, bins, lags, reach: out of range")
+    _require(taps > 0 and coefficients.shape[1] == 2 * taps and taps % 8 == 0 and 0 <= left <= taps,
+             "coefficients must be (phases, 2 taps), taps a multiple of 8")
+    _require(traces.shape[0] == transmits and traces.shape[1] == channels and fine > 0 and traces.shape[3] == 2,
+             "traces must be (transmits, channels, 4 + fine, 2)")
+    _require(numerator > 0 and (fine - 1) * numerator // denominator < samples, "traces: longer than the data")
+    for t in range(transmits):
+        for e in range(elements):
+            _require(channel_of[t, e] < channels, "channel_of: no such channel")
+    plan.lines = lines
+    plan.count = count
+    plan.transmits = transmits
+    plan.channels = channels
+    plan.elements = elements
+    plan.samples = samples
+    plan.origins = &origins[0, 0]
+    plan.directions = &directions[0, 0]
+    plan.first = first
+    plan.spacing = spacing
+    plan.feet = &feet[0]
+    plan.per_half = per_half
+    plan.least_half = least_half
+    plan.window = window
+    plan.element_x = &positions[0, 0]
+    plan.element_y = &positions[1, 0]
+    plan.element_z = &positions[2, 0]
+    plan.heard = &heard[0]
+    plan.lateral = &lateral[0, 0]
+    plan.channel_of = &channel_of[0, 0]
+    plan.transmit_fine = &transmit_fine[0, 0, 0]
+    plan.transmit_weight = &transmit_weight[0, 0, 0] if transmit_weight is not None else NULL
+    plan.wave_turns = &wave_turns[0]
+    plan.fine_per_metre = fine_per_metre
+    plan.turns_per_fine = turns_per_fine
+    plan.method = method
+    plan.bins = bins
+    plan.lags = lags
+    plan.reach = reach
+    plan.taps = taps
+    plan.left = left
+    plan.numerator = numerator
+    plan.denominator = denominator
+    plan.coefficients = &coefficients[0, 0]
+    plan.width = traces.shape[2]
+    plan.traces = &traces[0, 0, 0, 0]
+    plan.factor = factor
+    plan.data = &data[0, 0, 0, 0]
+    plan.out = &out[0, 0, 0]
+    with nogil:
+        sonod_run_adaptive(&plan)
+
+
 # -- detect -------------------------------------------------------------------------------------------------------------
 
 cdef extern from "kernels.h":

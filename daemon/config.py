@@ -47,6 +47,9 @@ class ImageSection(Section):
     focused: Literal["lines", "synthetic"] = "lines"
     usual_rows: int = Field(default=512, ge=16, le=4096)
     finest_row_wavelengths: float = Field(default=0.25, gt=0, le=10)
+    coherence_bins: int = Field(default=1, ge=0, le=4)
+    coherence_lags: int = Field(default=8, ge=1, le=64)
+    coherence_wavelengths: float = Field(default=1.0, ge=0, le=4)
 
     def options(self) -> ImageOptions:
         return ImageOptions(**self.model_dump())

@@ -119,6 +119,8 @@ class Settings:
     angle_span_rad: float = math.radians(20)
     f_number: float = 1.5
     apodization: str = "tukey"
+    beamformer: str = "delay-and-sum"
+    compounding: str = "coherent"
     sound_speed_m_s: float = 1540.0
     persistence: float = 0.0
     grey_map: str = "linear"
@@ -207,6 +209,29 @@ KNOBS: Mapping[str, Knob] = {
             "tukey",
             "Receive window across the active aperture",
             choices=("rectangular", "hann", "hamming", "tukey"),
+        ),
+        Knob(
+            "beamformer",
+            "choice",
+            "",
+            "delay-and-sum",
+            "What is made of the delayed channels of each point",
+            choices=(
+                "delay-and-sum",
+                "coherence-factor",
+                "generalised-coherence-factor",
+                "sign-coherence-factor",
+                "delay-multiply-and-sum",
+                "short-lag-coherence",
+            ),
+        ),
+        Knob(
+            "compounding",
+            "choice",
+            "",
+            "coherent",
+            "How transmissions are added: as signals, or after detection (less speckle)",
+            choices=("coherent", "incoherent"),
         ),
         Knob(
             "sound_speed_m_s",

@@ -197,6 +197,44 @@ typedef struct {
     float *points;           /* (n, 16), or NULL */
 } sonod_das_times;
 
+/* -- adaptive beamforming ------------------------------------------------------------------------------------------- */
+
+enum { SONOD_PLAIN, SONOD_COHERENCE, SONOD_SIGNS, SONOD_MULTIPLY, SONOD_SHORT_LAG };
+
+/* Points of a strip, points beyond it on each side for the short-lag coherence, and lines of a band. */
+#define SONOD_ADAPTIVE_STRIP 64
+#define SONOD_ADAPTIVE_HALO 8
+#define SONOD_ADAPTIVE_LINES ((size_t)8)
+/* Zeros before and behind the fine samples of a trace. */
+#define SONOD_ADAPTIVE_MARGIN ((size_t)2)
+#define SONOD_MOST_BINS 4
+
+/* See das_adaptive.inc.c. */
+typedef struct {
+    size_t lines, count, transmits, channels, elements, samples;
+    const double *origins, *directions; /* (lines, 3) */
+    double first, spacing;
+    const double *feet; /* (lines) */
+    double per_half, least_half;
+    int window;
+    const float *element_x, *element_y, *element_z; /* (elements) */
+    const uint8_t *heard;         /* (elements) 1: some transmission has a channel for it */
+    const float *lateral;         /* (lines, elements), infinity: looks away */
+    const int32_t *channel_of;    /* (transmits, elements), -1: not measured */
+    const float *transmit_fine;   /* (transmits, lines, count) fine samples from the first of a trace, NaN: not seen */
+    const float *transmit_weight; /* the same or NULL */
+    const float *wave_turns;      /* (transmits) phase at the first fine sample, in cycles */
+    float fine_per_metre, turns_per_fine;
+    int method, bins, lags, reach; /* reach: points to each side that a coherence is taken over */
+    size_t taps, left, numerator, denominator; /* of the resampling filter: taps a multiple of 8 */
+    const float *coefficients;    /* (denominator, 2 taps), each twice */
+    size_t width;                 /* fine samples of a trace, its margins included */
+    float *traces;                /* (transmits, channels, width, 2) */
+    float factor;
+    const float *data;            /* (transmits, channels, samples, 2) */
+    float *out;                   /* (lines, count, 2) */
+} sonod_adaptive;
+
 /* -- scan conversion ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -253,6 +291,8 @@ typedef struct {
     void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t trace);
     void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
+    void (*adaptive_resample)(const sonod_adaptive *plan, size_t trace);
+    void (*adaptive)(const sonod_adaptive *plan, size_t group);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;
     void (*compress)(const sonod_compress *plan, size_t band);
@@ -274,6 +314,7 @@ void sonod_run_das_exact(const sonod_das_exact *plan);
 void sonod_run_das_receive(const sonod_das_receive *plan);
 void sonod_run_das_blocks(const sonod_das_blocks *plan);
 void sonod_run_das_times(const sonod_das_times *plan);
+void sonod_run_adaptive(const sonod_adaptive *plan);
 void sonod_run_envelope(const float *iq, float *out, size_t count);
 void sonod_run_compress(const sonod_compress *plan);
 void sonod_run_scan_convert(const sonod_scan_convert *plan);

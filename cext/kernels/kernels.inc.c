@@ -19,6 +19,7 @@
 #include "das_receive.inc.c"
 #include "das_resample.inc.c"
 #include "das_blocks.inc.c"
+#include "das_adaptive.inc.c"
 #include "das_times.inc.c"
 #include "simulate.inc.c"
 
@@ -32,6 +33,8 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .das_resample = das_resample,
     .das_blocks = das_blocks,
     .das_times = das_times,
+    .adaptive_resample = adaptive_resample,
+    .adaptive = adaptive,
     .envelope = envelope,
     .compress = compress,
     .scan_convert = scan_convert,

@@ -19,6 +19,14 @@ FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
 FOR_EACH(compress, sonod_compress, (plan->rows + SONOD_COMPRESS_ROWS - 1) / SONOD_COMPRESS_ROWS)
 FOR_EACH(scan_convert, sonod_scan_convert, plan->rows)
 
+static void one_adaptive_resample(void *plan, size_t trace) { sonod_kernels_current()->adaptive_resample(plan, trace); }
+static void one_adaptive(void *plan, size_t group) { sonod_kernels_current()->adaptive(plan, group); }
+
+void sonod_run_adaptive(const sonod_adaptive *plan) {
+    sonod_parallel(plan->transmits * plan->channels, one_adaptive_resample, (void *)plan);
+    sonod_parallel((plan->lines + SONOD_ADAPTIVE_LINES - 1) / SONOD_ADAPTIVE_LINES, one_adaptive, (void *)plan);
+}
+
 /* Bands of lines for each thread, when there are several: few, for lines share the samples of their depth and mirrored
    ones their table; more than one, for they differ in work. A single thread takes all in one. */
 #define BANDS_PER_THREAD ((size_t)2)

@@ -40,8 +40,15 @@ INLINE float fma_exact(float a, float b, float c) {
 }
 #endif
 
+/* Without the instruction it is a long way round, and worth a call: inlined everywhere it takes minutes to compile. */
+#if defined(__FMA__) || defined(__aarch64__)
+#define FMA8 INLINE
+#else
+#define FMA8 static __attribute__((noinline))
+#endif
+
 /* a * b + c with one rounding. */
-INLINE v8f fma8(v8f a, v8f b, v8f c) {
+FMA8 v8f fma8(v8f a, v8f b, v8f c) {
 #if defined(__FMA__)
     return (v8f)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__aarch64__)

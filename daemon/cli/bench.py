@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sonod.cext.threads import set_thread_count, thread_count
+from sonod.daemon.bench.adaptive import AdaptiveResult, measure_adaptive
 from sonod.daemon.bench.beamform import BeamformResult, PicturesDiffer, check_peers, measure_beamform
 from sonod.daemon.bench.core import CoreResult, measure_core
 from sonod.daemon.bench.delivery import DeliveryResult, measure_delivery
@@ -18,6 +19,7 @@ from sonod.daemon.bench.peers import PEERS, PeerUnfit
 from sonod.daemon.bench.shared import RATES_MB_S, SharedResult, measure_shared
 from sonod.daemon.bench.stage import StageResult, measure_stages
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
+from sonod.daemon.bench.wire import WireResult, measure_wire
 from sonod.daemon.bench.work import WORKS
 from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table
@@ -35,6 +37,8 @@ CORE_CASES = {
     "phased": ("sim:?probe=phased", ImageOptions()),
 }
 STAGES_CASE = "stages"
+ADAPTIVE_CASE = "adaptive"
+WIRE_CASE = "wire"
 PATH_CASE = "path"
 USB_CASE = "usb"
 # Messages of one transfer of 256 KiB, and shots of 128 channels.
@@ -48,7 +52,18 @@ USB_RUNS = (
 )
 DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE = "delivery", "isolation", "shared-memory"
 ENDPOINTS = ("ipc", "tcp")
-CASES = (*CORE_CASES, *WORKS, STAGES_CASE, PATH_CASE, DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE, USB_CASE)
+CASES = (
+    *CORE_CASES,
+    *WORKS,
+    STAGES_CASE,
+    ADAPTIVE_CASE,
+    WIRE_CASE,
+    PATH_CASE,
+    DELIVERY_CASE,
+    ISOLATION_CASE,
+    SHARED_CASE,
+    USB_CASE,
+)
 
 
 def bench(
@@ -117,11 +132,15 @@ def bench(
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
     stages = measure_stages() if case in ("", STAGES_CASE) else []
+    adaptive = measure_adaptive(driver or "sim:", STANDARD, seconds) if case in ("", ADAPTIVE_CASE) else []
+    wire = [measure_wire(seconds, quality=quality)] if case in ("", WIRE_CASE) else []
     machine = this_machine(peers)
     if as_json:
         everything: dict[str, Any] = {"machine": asdict(machine)}
         everything["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
         everything["beamform"] = [asdict(result) for result in beamform]
+        everything["adaptive"] = [asdict(result) for result in adaptive]
+        everything["wire"] = [asdict(result) for result in wire]
         everything["notes"] = notes
         everything["stages"] = [asdict(result) for result in stages]
         everything["path"] = [asdict(result) for result in path]
@@ -141,8 +160,12 @@ def bench(
         put(note)
     if stages:
         _stage_table(stages)
+    if adaptive:
+        _adaptive_table(adaptive)
     if core:
         _core_table(core)
+    for wired in wire:
+        _wire_lines(wired)
     for result in path:
         _path_lines(result)
     if delivery:
@@ -187,6 +210,35 @@ def _stage_table(results: list[StageResult]) -> None:
             for result in results
         ),
     )
+
+
+def _adaptive_table(results: list[AdaptiveResult]) -> None:
+    put_table(
+        ("product", "plan ms", "raw frame to picture ms", "images/s", "x delay and sum"),
+        (
+            (
+                result.product,
+                f"{result.plan_ms:.0f}",
+                f"{result.frame_ms:.2f}",
+                f"{result.images_per_s:.0f}",
+                f"{result.ratio:.2f}",
+            )
+            for result in results
+        ),
+    )
+
+
+def _wire_lines(result: WireResult) -> None:
+    put()
+    put(f"wire speed, {result.transmits_a_picture} plane waves a picture, {result.seconds:g} s paced")
+    put(f"  {result.offered_transmits_per_s:g} transmissions/s offered, {result.done_transmits_per_s:g} used")
+    put(f"  {result.made} pictures of {result.sent} sent, {result.dropped} dropped; {result.cpu_percent:g} % of a core")
+    put(f"  last byte to picture {result.latency_ms:.2f} ms, 99 % within {result.latency_p99_ms:.2f} ms")
+    put(
+        f"  hot: {result.hot_picture_ms:.2f} ms a picture = {result.sustainable_transmits_per_s:g} transmissions/s "
+        f"= {result.sustainable_mb_s:g} MB/s; {result.cpu_ms_per_transmit:.2f} ms of processor time a transmission"
+    )
+    put(f"  stages, ms: {' '.join(f'{name} {value:.2f}' for name, value in result.stages_ms.items())}")
 
 
 def _core_table(results: list[CoreResult]) -> None:

@@ -84,13 +84,17 @@ class PixelMapper:
 
 
 class Greys:
-    """Lines that arrive compressed, (lines, samples) float32 of 0..255, to greys uint8. Gain and range were the
-    device's; persistence and the grey map are ours."""
+    """Lines that are levels, (lines, samples) float32, to greys uint8: compressed by the device to 0..255, or a
+    coherence of 0..1 (`white` is what becomes 255). There is no gain and range; persistence and the grey map are ours.
+    """
 
     takes_baseband = False
 
-    def __init__(self, geometry: ImageGeometry, settings: Settings, converter: ScanConverter) -> None:
+    def __init__(
+        self, geometry: ImageGeometry, settings: Settings, converter: ScanConverter | None, white: float = 255.0
+    ) -> None:
         self.geometry = geometry
+        self._scale = np.float32(255 / white)
         self._mapper = PixelMapper(converter, (geometry.shape[0], geometry.shape[1]))
         self._persistence = np.float32(settings.persistence)
         self._table = grey_table(settings.grey_map)
@@ -101,6 +105,8 @@ class Greys:
     def compress(self, lines: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The greys, valid until the next call."""
         pixels = self._mapper.run(lines)
+        if self._scale != 1:
+            pixels *= self._scale
         if self._started and self._persistence:
             self._levels *= self._persistence
             self._levels += (1 - self._persistence) * pixels
