@@ -57,7 +57,7 @@ class Publisher:
     """Sends frames and notices to every subscriber; one that is slow loses its own frames and nobody else's.
 
     `standing` gives the notices that are repeated every second and to every new subscriber. `latest` is where single
-    newest frames are asked for, '' = nowhere.
+    newest frames are asked for, '' = nowhere. `alive` is called at every turn of the loop, at least once a second.
     """
 
     def __init__(
@@ -67,11 +67,13 @@ class Publisher:
         session: Session,
         standing: Callable[[], Sequence[Notice]],
         latest: str = "",
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self.streams = Streams()
         self.ledger = Ledger()
         self._session = session
         self._standing = standing
+        self._alive = alive
         self._subscriptions = Subscriptions()
         self._probe = UNKNOWN_PROBE
         self._wanted: frozenset[str] = frozenset()
@@ -194,6 +196,7 @@ class Publisher:
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
+            self._alive()
             now_ns = self._session.monotonic_ns()
             ready = dict(poller.poll(max(0, (next_repeat_ns - now_ns) // 1_000_000 + 1)))
             if self._waker.fd in ready:

@@ -214,7 +214,7 @@ def _core_table(results: list[CoreResult]) -> None:
 def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> None:
     put_table(
         ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "late", "overruns",
-         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "runs"),
+         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "waited ms", "runs"),
         (
             (
                 result.reader,
@@ -231,6 +231,7 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
                 f"{result.cpu_ns_byte:.2f}",
                 f"{result.reader_ns_byte:.2f}",
                 f"{result.stolen_ms:.0f}",
+                f"{result.waited_ms:.0f}",
                 str(result.attempts),
             )
             for result in streams
