@@ -45,8 +45,9 @@ class _Answer:
 class Control:
     """Answers every request with exactly one reply; whatever is wrong with one costs its sender only."""
 
-    def __init__(self, endpoint: str, commands: Commands) -> None:
+    def __init__(self, endpoint: str, commands: Commands, alive: Callable[[], None] = lambda: None) -> None:
         self._commands = commands
+        self._alive = alive
         self._outstanding: Counter[bytes] = Counter()
         self._answers: deque[_Answer] = deque()
         self._leaving = False
@@ -91,6 +92,7 @@ class Control:
         poller.register(self._waker.fd, zmq.POLLIN)
         poller.register(self._connections.monitor, zmq.POLLIN)
         while not self._leaving:
+            self._alive()
             ready = dict(poller.poll(TICK_MS))
             if self._waker.fd in ready:
                 self._waker.calm()
