@@ -5,7 +5,8 @@
     for frame in Subscriber().frames("bmode", latest=True):
         print(frame.header.frame, frame.header.revision, frame.data.shape)
 
-`wire` has the messages as pure functions; docs/wire-protocol.md describes them for other languages.
+`wire` has the messages as pure functions; docs/wire-protocol.md describes them for other languages. `calibration` and
+`conventions` say what a pixel is to a tracker and in the words of others; `bridges` and `conformance` are programs.
 """
 
 from importlib import import_module
