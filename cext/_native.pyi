@@ -13,8 +13,8 @@ def filter_traces(
     gain: NDArray[np.float32],
     remove_offset: bool,
     coefficients: NDArray[np.float32],
-    starts: NDArray[np.int32],
-    phases: NDArray[np.int32],
+    step: int,
+    outputs: int,
     left: int,
     turns: NDArray[np.float32] | None,
     transmit_turns: NDArray[np.float32],
@@ -94,6 +94,7 @@ def das_blocks(
     table: NDArray[np.int32] | None,
     class_of: NDArray[np.int32],
     shift: NDArray[np.int32],
+    mirrored: NDArray[np.uint8],
     receive: NDArray[np.int32],
     map_of: NDArray[np.int32],
     map_first: NDArray[np.int32],
@@ -127,6 +128,14 @@ def das_blocks(
     out: NDArray[np.float32],
 ) -> None: ...
 def envelope(iq: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
+def scan_convert(
+    lines: NDArray[np.float32],
+    base: NDArray[np.int32],
+    spans: NDArray[np.int32],
+    line_share: NDArray[np.float32],
+    sample_share: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
 def compress(
     envelope: NDArray[np.float32],
     slope: float,
@@ -134,15 +143,32 @@ def compress(
     persistence: float,
     level: NDArray[np.float32] | None,
     first: bool,
-    table: NDArray[np.uint8],
+    table: NDArray[np.uint8] | None,
     out: NDArray[np.uint8],
 ) -> None: ...
-def scan_convert(
+def compress_lines(
+    lines: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
+) -> None: ...
+def compress_scan(
     lines: NDArray[np.float32],
     base: NDArray[np.int32],
+    spans: NDArray[np.int32],
     line_share: NDArray[np.float32],
     sample_share: NDArray[np.float32],
-    out: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
 ) -> None: ...
 
 # -- simulation --------------------------------------------------------------------------------------------------------

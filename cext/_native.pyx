@@ -61,15 +61,14 @@ def _require(bint condition, str message not None):
 cdef extern from "kernels.h":
     ctypedef struct sonod_filter:
         int type
-        size_t transmits, channels, samples, outputs, taps, left
+        size_t transmits, channels, samples, outputs, taps, left, step, phases
         const void *raw
         const float *gain
         size_t gain_stride
         int remove_offset
         const float *coefficients
-        const int32_t *starts
-        const int32_t *phases
         const float *turns
+        size_t turns_stride
         const float *transmit_turns
         const float *output_gain
         float *out
@@ -92,21 +91,22 @@ cdef size_t _bytes_of(int sample_type):
 
 def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssize_t channels,
                   const float[:, ::1] gain not None, bint remove_offset, const float[:, :, ::1] coefficients not None,
-                  const int32_t[::1] starts not None, const int32_t[::1] phases not None, Py_ssize_t left,
-                  const float[:, ::1] turns, const float[:, ::1] transmit_turns not None, const float[::1] output_gain,
-                  bint real_part, float[::1] out not None):
+                  Py_ssize_t step, Py_ssize_t outputs, Py_ssize_t left, const float[:, ::1] turns,
+                  const float[:, ::1] transmit_turns not None, const float[::1] output_gain, bint real_part,
+                  float[::1] out not None):
     """Filter every trace of `raw` bytes (transmits, channels, samples) into `out`; see sonod.cext.prepare."""
     cdef sonod_filter plan
     cdef Py_ssize_t samples = gain.shape[1]
     cdef Py_ssize_t transmits = transmit_turns.shape[0]
-    cdef Py_ssize_t outputs = starts.shape[0]
+    cdef Py_ssize_t phases = coefficients.shape[0]
     cdef Py_ssize_t components = 1 if real_part or output_gain is not None else 2
     _require(0 <= sample_type <= 4, "sample_type must be in 0..4")
     _require(raw.shape[0] == transmits * channels * samples * <Py_ssize_t>_bytes_of(sample_type), "raw: wrong size")
     _require(gain.shape[0] == 1 or gain.shape[0] == transmits, "gain must be (1 or transmits, samples)")
-    _require(coefficients.shape[1] == 2 and coefficients.shape[2] % 8 == 0, "coefficients must be (phases, 2, 8 n)")
-    _require(phases.shape[0] == outputs and outputs > 0, "phases must be (outputs,), outputs > 0")
-    _require(turns is None or (turns.shape[0] == outputs and turns.shape[1] == 2), "turns must be (outputs, 2)")
+    _require(coefficients.shape[1] == 2 and 0 < coefficients.shape[2] <= 512 and phases > 0,
+             "coefficients must be (phases, 2, 1..512)")
+    _require(step > 0 and outputs > 0 and (outputs - 1) * step // phases < samples, "step or outputs: too large")
+    _require(turns is None or (turns.shape[0] == 2 and turns.shape[1] == outputs + 8), "turns must be (2, outputs + 8)")
     _require(transmit_turns.shape[1] == 2, "transmit_turns must be (transmits, 2)")
     _require(output_gain is None or output_gain.shape[0] == outputs, "output_gain must be (outputs,)")
     _require(out.shape[0] == transmits * channels * outputs * components, "out: wrong size")
@@ -118,14 +118,15 @@ def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssi
     plan.outputs = outputs
     plan.taps = coefficients.shape[2]
     plan.left = left
+    plan.step = step
+    plan.phases = phases
     plan.raw = &raw[0]
     plan.gain = &gain[0, 0]
     plan.gain_stride = samples if gain.shape[0] > 1 else 0
     plan.remove_offset = remove_offset
     plan.coefficients = &coefficients[0, 0, 0]
-    plan.starts = &starts[0]
-    plan.phases = &phases[0]
     plan.turns = &turns[0, 0] if turns is not None else NULL
+    plan.turns_stride = outputs + 8
     plan.transmit_turns = &transmit_turns[0, 0]
     plan.output_gain = &output_gain[0] if output_gain is not None else NULL
     plan.out = &out[0]
@@ -291,6 +292,7 @@ cdef extern from "kernels.h":
         size_t lines, transmits, channels, samples, elements
         const int32_t *class_of
         const int32_t *shift
+        const uint8_t *mirrored
         const int32_t *receive
         size_t map_row
         const int32_t *map_of
@@ -471,9 +473,10 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
 
 def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
                const int32_t[::1] class_of not None, const int32_t[::1] shift not None,
+               const unsigned char[::1] mirrored not None,
                const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
-               const int32_t[:, ::1] map_first not None, const int32_t[:, ::1] map_traces not None,
-               const unsigned char[::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, float last_index, int32_t largest_drift,
+               const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
+               const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, float last_index, int32_t largest_drift,
                const float[:, :, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
                const int32_t[:, ::1] filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
                const float[:, ::1] mixing, float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
@@ -499,10 +502,11 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         plan.receive_table.heads = &heads[0, 0, 0]
         plan.receive_table.paces = &paces[0, 0]
         plan.receive_table.table = &table[0]
-    _require(shift.shape[0] == lines and lines > 0, "shift must be (lines,)")
+    _require(shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0, "shift, mirrored must be (lines,)")
     _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
-    _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] > 1,
-             "map_first, map_traces, map_whole: wrong shape")
+    _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
+             and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
+             "map_first, map_traces, map_whole must be (maps, 2, ...)")
     _require(coefficients.shape[1] == 3 and coefficients.shape[2] % 8 == 0,
              "coefficients must be (phases, 3, 2 taps), taps a multiple of 4")
     _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
@@ -528,15 +532,16 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.transmits = transmits
     plan.channels = channels
     plan.samples = samples
-    plan.elements = map_first.shape[1] - 1
+    plan.elements = map_first.shape[2] - 1
     plan.class_of = &class_of[0]
     plan.shift = &shift[0]
+    plan.mirrored = &mirrored[0]
     plan.receive = &receive[0, 0]
-    plan.map_row = map_traces.shape[1]
+    plan.map_row = map_traces.shape[2]
     plan.map_of = &map_of[0]
-    plan.map_first = &map_first[0, 0]
-    plan.map_traces = &map_traces[0, 0]
-    plan.map_whole = &map_whole[0]
+    plan.map_first = &map_first[0, 0, 0]
+    plan.map_traces = &map_traces[0, 0, 0]
+    plan.map_whole = &map_whole[0, 0]
     plan.step = step
     plan.width = width
     plan.row = row
@@ -588,12 +593,64 @@ def envelope(const float[:, ::1] iq not None, float[::1] out not None):
         sonod_run_envelope(&iq[0, 0], &out[0], count)
 
 
+# -- scan conversion ----------------------------------------------------------------------------------------------------
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_scan_convert:
+        size_t rows, columns
+        const int32_t *base
+        const int32_t *spans
+        const float *line_share
+        const float *sample_share
+        size_t line_step, sample_step
+        const float *lines
+        float *out
+    void sonod_run_scan_convert(const sonod_scan_convert *plan) nogil
+
+
+cdef int describe_scan(sonod_scan_convert *plan, const float[:, ::1] lines, const int32_t[:, ::1] base,
+                       const int32_t[:, ::1] spans, const float[:, ::1] line_share,
+                       const float[:, ::1] sample_share) except -1:
+    cdef Py_ssize_t rows = base.shape[0]
+    cdef Py_ssize_t columns = base.shape[1]
+    _require(lines.shape[0] > 0 and lines.shape[1] > 0 and rows > 0 and columns > 0, "lines must not be empty")
+    _require(spans.shape[0] == rows and spans.shape[1] == 2, "spans must be (rows, 2)")
+    _require(line_share.shape[0] == rows and line_share.shape[1] == columns and sample_share.shape[0] == rows
+             and sample_share.shape[1] == columns, "the table must be (rows, columns)")
+    plan.rows = rows
+    plan.columns = columns
+    plan.base = &base[0, 0]
+    plan.spans = &spans[0, 0]
+    plan.line_share = &line_share[0, 0]
+    plan.sample_share = &sample_share[0, 0]
+    plan.line_step = lines.shape[1] if lines.shape[0] > 1 else 0
+    plan.sample_step = 1 if lines.shape[1] > 1 else 0
+    plan.lines = &lines[0, 0]
+    plan.out = NULL
+    return 0
+
+
+def scan_convert(const float[:, ::1] lines not None, const int32_t[:, ::1] base not None,
+                 const int32_t[:, ::1] spans not None, const float[:, ::1] line_share not None,
+                 const float[:, ::1] sample_share not None, float[:, ::1] out not None):
+    """Pixels `out` from `lines (lines, samples)` by table; `base` must be below lines * samples. See scanconvert."""
+    cdef sonod_scan_convert plan
+    describe_scan(&plan, lines, base, spans, line_share, sample_share)
+    _require(out.shape[0] == base.shape[0] and out.shape[1] == base.shape[1], "out must be (rows, columns)")
+    plan.out = &out[0, 0]
+    with nogil:
+        sonod_run_scan_convert(&plan)
+
+
 # -- compress -----------------------------------------------------------------------------------------------------------
 
 cdef extern from "kernels.h":
     ctypedef struct sonod_compress:
         size_t rows, columns
         const float *envelope
+        const float *lines
+        int baseband
+        const sonod_scan_convert *scan
         float slope
         const float *row_offset
         float persistence
@@ -604,65 +661,71 @@ cdef extern from "kernels.h":
     void sonod_run_compress(const sonod_compress *plan) nogil
 
 
-def compress(const float[:, ::1] envelope not None, float slope, const float[::1] row_offset not None,
-             float persistence, float[:, ::1] level, bint first, const unsigned char[::1] table not None,
-             unsigned char[:, ::1] out not None):
-    """Greys `out` of `envelope`, both (rows, columns); see sonod.cext.compress."""
-    cdef sonod_compress plan
-    cdef Py_ssize_t rows = envelope.shape[0]
-    cdef Py_ssize_t columns = envelope.shape[1]
-    _require(out.shape[0] == rows and out.shape[1] == columns and rows > 0 and columns > 0, "out: wrong shape")
-    _require(row_offset.shape[0] == rows, "row_offset must be (rows,)")
+cdef int describe_compress(sonod_compress *plan, float slope, const float[::1] row_offset, float persistence,
+                           float[:, ::1] level, bint first, const unsigned char[::1] table,
+                           unsigned char[:, ::1] out) except -1:
+    cdef Py_ssize_t rows = out.shape[0]
+    cdef Py_ssize_t columns = out.shape[1]
+    _require(rows > 0 and columns > 0, "out must not be empty")
+    _require(row_offset.shape[0] == rows + 16, "row_offset must be (rows + 16,)")
     _require(level is None or (level.shape[0] == rows and level.shape[1] == columns), "level: wrong shape")
-    _require(table.shape[0] == 256, "table must be (256,)")
+    _require(table is None or table.shape[0] == 256, "table must be (256,)")
     plan.rows = rows
     plan.columns = columns
-    plan.envelope = &envelope[0, 0]
+    plan.envelope = NULL
+    plan.lines = NULL
+    plan.baseband = 0
+    plan.scan = NULL
     plan.slope = slope
     plan.row_offset = &row_offset[0]
     plan.persistence = persistence
     plan.level = &level[0, 0] if level is not None else NULL
     plan.first = first
-    plan.table = &table[0]
+    plan.table = &table[0] if table is not None else NULL
     plan.out = &out[0, 0]
+    return 0
+
+
+def compress(const float[:, ::1] envelope not None, float slope, const float[::1] row_offset not None,
+             float persistence, float[:, ::1] level, bint first, const unsigned char[::1] table,
+             unsigned char[:, ::1] out not None):
+    """Greys `out` of `envelope`, both (rows, columns); see sonod.cext.compress."""
+    cdef sonod_compress plan
+    describe_compress(&plan, slope, row_offset, persistence, level, first, table, out)
+    _require(envelope.shape[0] == out.shape[0] and envelope.shape[1] == out.shape[1], "out: wrong shape")
+    plan.envelope = &envelope[0, 0]
     with nogil:
         sonod_run_compress(&plan)
 
 
-# -- scan conversion ----------------------------------------------------------------------------------------------------
-
-cdef extern from "kernels.h":
-    ctypedef struct sonod_scan_convert:
-        size_t pixels
-        const int32_t *base
-        const float *line_share
-        const float *sample_share
-        size_t line_step, sample_step
-        const float *lines
-        float *out
-    void sonod_run_scan_convert(const sonod_scan_convert *plan) nogil
-
-
-def scan_convert(const float[:, ::1] lines not None, const int32_t[::1] base not None, const float[::1] line_share not None,
-                 const float[::1] sample_share not None, float[::1] out not None):
-    """Pixels `out` from `lines (lines, samples)` by table; `base` must be below lines * samples. See scanconvert."""
-    cdef sonod_scan_convert plan
-    cdef Py_ssize_t pixels = out.shape[0]
-    _require(lines.shape[0] > 0 and lines.shape[1] > 0, "lines must not be empty")
-    _require(base.shape[0] == pixels and line_share.shape[0] == pixels and sample_share.shape[0] == pixels,
-             "the table must be (pixels,)")
-    if pixels == 0:
-        return
-    plan.pixels = pixels
-    plan.base = &base[0]
-    plan.line_share = &line_share[0]
-    plan.sample_share = &sample_share[0]
-    plan.line_step = lines.shape[1] if lines.shape[0] > 1 else 0
-    plan.sample_step = 1 if lines.shape[1] > 1 else 0
-    plan.lines = &lines[0, 0]
-    plan.out = &out[0]
+def compress_lines(const float[:, :, ::1] lines not None, float slope, const float[::1] row_offset not None,
+                   float persistence, float[:, ::1] level, bint first, const unsigned char[::1] table,
+                   unsigned char[:, ::1] out not None):
+    """Greys `out (rows, columns)` of `lines (columns, rows, 1)` envelope or (columns, rows, 2) baseband."""
+    cdef sonod_compress plan
+    describe_compress(&plan, slope, row_offset, persistence, level, first, table, out)
+    _require(lines.shape[0] == out.shape[1] and lines.shape[1] == out.shape[0] and 1 <= lines.shape[2] <= 2,
+             "lines must be (columns, rows, 1 or 2)")
+    plan.lines = &lines[0, 0, 0]
+    plan.baseband = lines.shape[2] == 2
     with nogil:
-        sonod_run_scan_convert(&plan)
+        sonod_run_compress(&plan)
+
+
+def compress_scan(const float[:, ::1] lines not None, const int32_t[:, ::1] base not None,
+                  const int32_t[:, ::1] spans not None, const float[:, ::1] line_share not None,
+                  const float[:, ::1] sample_share not None, float slope, const float[::1] row_offset not None,
+                  float persistence, float[:, ::1] level, bint first, const unsigned char[::1] table,
+                  unsigned char[:, ::1] out not None):
+    """Greys `out (rows, columns)` of the scan conversion of `lines`; arguments as of `scan_convert` and `compress`."""
+    cdef sonod_compress plan
+    cdef sonod_scan_convert scan
+    describe_scan(&scan, lines, base, spans, line_share, sample_share)
+    describe_compress(&plan, slope, row_offset, persistence, level, first, table, out)
+    _require(base.shape[0] == out.shape[0] and base.shape[1] == out.shape[1], "out: wrong shape")
+    plan.scan = &scan
+    with nogil:
+        sonod_run_compress(&plan)
 
 
 # -- simulation --------------------------------------------------------------------------------------------------------

@@ -73,10 +73,12 @@ class Subscriber:
         socket = self._context.socket(zmq.SUB)
         try:
             _set_up(socket, self.endpoint, products, probe, variant, last)
+            socket.setsockopt(zmq.RCVTIMEO, -1 if timeout_s is None else round(timeout_s * 1000))
             while True:
-                if not socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
-                    raise _nothing(self.endpoint, products, timeout_s)
-                batch = [socket.recv_multipart(copy=False)]
+                try:
+                    batch = [socket.recv_multipart(copy=False)]
+                except zmq.Again:
+                    raise _nothing(self.endpoint, products, timeout_s) from None
                 while latest and (parts := _waiting(socket)) is not None:
                     batch.append(parts)
                 received_ns = time.monotonic_ns()

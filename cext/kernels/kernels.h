@@ -54,18 +54,19 @@ enum { SONOD_RECTANGULAR, SONOD_HANN, SONOD_HAMMING, SONOD_TUKEY };
 
 /* -- prepare -------------------------------------------------------------------------------------------------------- */
 
-/* A complex polyphase filter over real traces. Output m of a trace reads `taps` samples from starts[m] - left on, with
-   the coefficients of phase phases[m]; it is then multiplied by the turn of m and by that of the trace's transmit. */
+/* A complex polyphase filter over real traces. Outputs p, p + phases, p + 2 phases ... have the coefficients of phase p;
+   output m reads `taps` samples from floor(m step / phases) - left on; it is then multiplied by its turn and by that of
+   the trace's transmit. */
 typedef struct {
     int type;
-    size_t transmits, channels, samples, outputs, taps, left;
+    size_t transmits, channels, samples, outputs, taps, left, step, phases;
     const void *raw;           /* (transmits, channels, samples) */
     const float *gain;         /* scale times gain, (samples) or (transmits, samples) */
     size_t gain_stride;        /* 0 or samples */
     int remove_offset;
     const float *coefficients; /* (phases, 2, taps) */
-    const int32_t *starts, *phases; /* (outputs) */
-    const float *turns;        /* (outputs, 2), NULL: no turning */
+    const float *turns;        /* (2, outputs + 8) real, imaginary, phase after phase, NULL: no turning */
+    size_t turns_stride;
     const float *transmit_turns; /* (transmits, 2) */
     const float *output_gain;  /* (outputs) on the magnitude, NULL: complex output */
     float *out;                /* (transmits, channels, outputs, 2), or (..., outputs) magnitudes or real parts */
@@ -141,13 +142,14 @@ typedef struct {
     sonod_das_receive receive_table; /* of classes of lines that are alike but for a shift along the array */
     size_t lines, transmits, channels, samples, elements;
     const int32_t *class_of, *shift; /* (lines) element of the array = element of the class + shift */
+    const uint8_t *mirrored;         /* (lines) 1: elements count from the other end of the array */
     const int32_t *receive;          /* (transmits, channels) element, -1 = not measured */
-    /* Channels that hear a transmission, by element; equal for many transmissions. */
+    /* Channels that hear a transmission, by element and by element from the other end, equal for many transmissions. */
     size_t map_row;
     const int32_t *map_of;     /* (transmits) */
-    const int32_t *map_first;  /* (maps, elements + 1) place of an element's first channel */
-    const int32_t *map_traces; /* (maps, map_row) channels */
-    const uint8_t *map_whole;  /* (maps) every element has one channel */
+    const int32_t *map_first;  /* (maps, 2, elements + 1) place of an element's first channel */
+    const int32_t *map_traces; /* (maps, 2, map_row) channels */
+    const uint8_t *map_whole;  /* (maps, 2) every element has one channel */
     /* The fine rate. */
     size_t step;  /* fine samples from one point to the next */
     size_t width; /* fine samples of a plane, a multiple of 8 */
@@ -195,30 +197,39 @@ typedef struct {
     float *points;           /* (n, 16), or NULL */
 } sonod_das_times;
 
-/* -- compress ------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    size_t rows, columns;
-    const float *envelope;
-    float slope;             /* greys per factor of two of the amplitude */
-    const float *row_offset; /* (rows) greys */
-    float persistence;       /* share of the old level; 0 = none */
-    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
-    int first;               /* 1: there is no previous frame */
-    const uint8_t *table;    /* (256) */
-    uint8_t *out;
-} sonod_compress;
-
 /* -- scan conversion ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    size_t pixels;
-    const int32_t *base; /* offset of the first of four samples, -1 = outside */
+    size_t rows, columns;
+    const int32_t *base; /* (rows, columns) offset of the first of four samples, -1 = outside */
+    const int32_t *spans; /* (rows, 2) first column that is inside, and the one behind the last */
     const float *line_share, *sample_share;
     size_t line_step, sample_step;
     const float *lines;
-    float *out;
+    float *out; /* (rows, columns) */
 } sonod_scan_convert;
+
+/* -- compress ------------------------------------------------------------------------------------------------------- */
+
+/* Rows that are compressed together. */
+#define SONOD_COMPRESS_ROWS ((size_t)16)
+
+/* Greys of one of four sources: an envelope (rows, columns); lines of envelope or of baseband that are the columns; or
+   the pixels of a scan conversion. */
+typedef struct {
+    size_t rows, columns;
+    const float *envelope;    /* (rows, columns), or NULL */
+    const float *lines;       /* (columns, rows), or (columns, rows, 2) of baseband, or NULL */
+    int baseband;
+    const sonod_scan_convert *scan; /* its lines are the source, its out is not used; or NULL */
+    float slope;             /* greys per factor of two of the amplitude */
+    const float *row_offset; /* (rows + 16) greys */
+    float persistence;       /* share of the old level; 0 = none */
+    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
+    int first;               /* 1: there is no previous frame */
+    const uint8_t *table;    /* (256), or NULL: greys are levels */
+    uint8_t *out;
+} sonod_compress;
 
 /* -- bytes from a wire ---------------------------------------------------------------------------------------------- */
 
@@ -244,8 +255,8 @@ typedef struct {
     void (*das_times)(const sonod_das_times *plan, size_t index);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;
-    void (*compress)(const sonod_compress *plan, size_t row);
-    void (*scan_convert)(const sonod_scan_convert *plan, size_t begin, size_t end);
+    void (*compress)(const sonod_compress *plan, size_t band);
+    void (*scan_convert)(const sonod_scan_convert *plan, size_t row);
     sonod_byte_kernels bytes;
 } sonod_kernels;
 

@@ -10,6 +10,7 @@
 #define TEXT(a) TEXT2(a)
 
 #include "bytes.inc.c"
+#include "scanconvert.inc.c"
 #include "compress.inc.c"
 #include "das_exact.inc.c"
 #include "detect.inc.c"
@@ -19,7 +20,6 @@
 #include "das_resample.inc.c"
 #include "das_blocks.inc.c"
 #include "das_times.inc.c"
-#include "scanconvert.inc.c"
 #include "simulate.inc.c"
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {

@@ -16,7 +16,8 @@ FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
 FOR_EACH(das_exact, sonod_das_exact, plan->lines)
 FOR_EACH(das_receive, sonod_das_receive, plan->lines)
 FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
-FOR_EACH(compress, sonod_compress, plan->rows)
+FOR_EACH(compress, sonod_compress, (plan->rows + SONOD_COMPRESS_ROWS - 1) / SONOD_COMPRESS_ROWS)
+FOR_EACH(scan_convert, sonod_scan_convert, plan->rows)
 
 /* Bands of lines for each thread: few, for lines share the samples of their depth; some, for they differ in work. */
 #define BANDS_PER_THREAD ((size_t)3)
@@ -95,13 +96,4 @@ static void one_envelope(void *context, size_t band) {
 void sonod_run_envelope(const float *iq, float *out, size_t count) {
     flat own = {iq, out, count};
     sonod_parallel(bands(count), one_envelope, &own);
-}
-
-static void one_scan_convert(void *context, size_t band) {
-    const sonod_scan_convert *plan = context;
-    sonod_kernels_current()->scan_convert(plan, band * FLAT_BAND, band_end(band, plan->pixels));
-}
-
-void sonod_run_scan_convert(const sonod_scan_convert *plan) {
-    sonod_parallel(bands(plan->pixels), one_scan_convert, (void *)plan);
 }
