@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sonod.client.calibration import CalibrationError
 from sonod.client.errors import ClientError, NoAnswer, RequestRefused
 from sonod.client.wire.errors import WireError
 from sonod.daemon.errors import ConfigError, DaemonError, EndpointError
@@ -44,11 +43,14 @@ def reported() -> Iterator[None]:
         raise Failure(UNAVAILABLE, str(error)) from error
     except SettingsRefused as error:
         raise Failure(USAGE, *error.problems) from error
-    except (RecordingError, CalibrationError) as error:
+    except RecordingError as error:
         raise Failure(USAGE, str(error)) from error
     except (DeviceNotFound, AccessDenied) as error:
         raise Failure(UNAVAILABLE, str(error)) from error
-    except (ClientError, WireError, DriverError, DaemonError) as error:
+    except ClientError as error:
+        # A file or a value of the user's that is wrong, such as a calibration; its module is not imported for that.
+        raise Failure(USAGE if isinstance(error, ValueError) else FAILED, str(error)) from error
+    except (WireError, DriverError, DaemonError) as error:
         raise Failure(FAILED, str(error)) from error
 
 
