@@ -9,12 +9,13 @@
 """
 
 from sonod.client.control import AsyncControl, Control
-from sonod.client.errors import ClientError, NoAnswer, RequestRefused
+from sonod.client.errors import AccessRefused, ClientError, NoAnswer, RequestRefused
 from sonod.client.frame import Frame
 from sonod.client.lease import HeldLease
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
 
 __all__ = [
+    "AccessRefused",
     "AsyncControl",
     "AsyncSubscriber",
     "ClientError",

@@ -12,6 +12,8 @@ import zmq.asyncio
 
 from sonod.client.errors import NoAnswer
 from sonod.client.frame import Frame, Message, MissedFrames, read_message
+from sonod.client.handshake import Handshake
+from sonod.client.keys import Keys, keys_from
 from sonod.client.wire.topic import subscription
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
@@ -22,8 +24,9 @@ QUEUE_MESSAGES = 8
 class Subscriber:
     """Frames from a daemon, for programs of one thread: `for frame in Subscriber().frames("bmode")`."""
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, keys: Keys = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys_from(keys)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
     def frames(
@@ -32,7 +35,8 @@ class Subscriber:
         """Frames of one product as they come, for ever.
 
         With `latest`, those that came while the program was busy are passed over but for the newest; `Frame.missed`
-        counts them. NoAnswer when none comes within `timeout_s`; another call may follow.
+        counts them. NoAnswer when none comes within `timeout_s`; another call may follow. AccessRefused when the daemon
+        wants another key.
         """
         for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s):
             if isinstance(message, Frame):
@@ -43,11 +47,12 @@ class Subscriber:
     ) -> Iterator[Message]:
         """Frames and notices of the products (none = all) as they come; `latest` holds for each product."""
         socket = self._context.socket(zmq.SUB)
+        handshake = Handshake(socket, self.endpoint, self._keys)
         try:
             _set_up(socket, self.endpoint, products, probe)
             missed = MissedFrames()
             while True:
-                if not socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
+                if not handshake.poll(None if timeout_s is None else round(timeout_s * 1000)):
                     raise _nothing(self.endpoint, products, timeout_s)
                 batch = [socket.recv_multipart(copy=False)]
                 while latest and (parts := _waiting(socket)) is not None:
@@ -56,7 +61,7 @@ class Subscriber:
                 for parts in _newest(batch):
                     yield read_message([part.buffer for part in parts], received_ns, missed)
         finally:
-            socket.close()
+            handshake.close()
 
     def close(self) -> None:
         """End every iteration that is not running and let go of the sockets."""
@@ -74,8 +79,9 @@ class Subscriber:
 class AsyncSubscriber:
     """Frames from a daemon for asyncio: `async for frame in AsyncSubscriber().frames("bmode")`."""
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, keys: Keys = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys_from(keys)
         self._context = zmq.asyncio.Context()
 
     async def frames(
@@ -91,11 +97,12 @@ class AsyncSubscriber:
     ) -> AsyncIterator[Message]:
         """As `Subscriber.messages`."""
         socket = self._context.socket(zmq.SUB)
+        handshake = Handshake(socket, self.endpoint, self._keys)
         try:
             _set_up(socket, self.endpoint, products, probe)
             missed = MissedFrames()
             while True:
-                if not await socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
+                if not await handshake.poll_async(None if timeout_s is None else round(timeout_s * 1000)):
                     raise _nothing(self.endpoint, products, timeout_s)
                 batch = [await socket.recv_multipart(copy=False)]
                 while latest and await socket.poll(0):
@@ -104,7 +111,7 @@ class AsyncSubscriber:
                 for parts in _newest(batch):
                     yield read_message([part.buffer for part in parts], received_ns, missed)
         finally:
-            socket.close()
+            handshake.close()
 
     def close(self) -> None:
         """Let go of the sockets."""

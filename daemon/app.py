@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,9 @@ from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
+from sonod.daemon.endpoint import is_exposed
 from sonod.daemon.errors import ConfigError, EndpointError
+from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
@@ -54,6 +57,8 @@ class Daemon:
         self.session = Session()
         self._log = structlog.get_logger().bind(driver=config.driver.uri)
         presets = load_presets(config.presets.folder)
+        gate = Gate(Path(config.access.keys)) if config.access.keys else None
+        everywhere = config.access.everywhere
         try:
             driver = open_uri(config.driver.uri)
         except DriverError as error:
@@ -65,10 +70,12 @@ class Daemon:
         self._viewer: ViewerProcess | None = None
         self._ready = False
         self.publisher = Publisher(
-            (config.publish.endpoint, *config.publish.also),
+            config.frame_endpoints,
             config.publish.high_water_messages,
             self.session,
             self._standing,
+            gate,
+            everywhere,
         )
         self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
         self._recorder = Recorder(
@@ -112,9 +119,10 @@ class Daemon:
             leases=self.leases,
             addresses=lambda: self.addresses,
             wanted=lambda: self.publisher.wanted,
+            recordings=Path(config.record.folder) if config.record.folder else None,
         )
         try:
-            self.control = Control(config.control.endpoint, Commands(services))
+            self.control = Control(config.control_endpoints, Commands(services), gate, everywhere)
         except EndpointError:
             self.publisher.leave(0)
             raise
@@ -124,7 +132,7 @@ class Daemon:
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
-        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer)
+        return Addresses(self.publisher.endpoints, self.control.endpoints, viewer)
 
     def start(self, leave: threading.Event | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
@@ -150,6 +158,9 @@ class Daemon:
         self._log.info(
             "ready", frames=list(self.addresses.frames), control=self.addresses.control, session=self.session.id
         )
+        exposed = [place for place in (*self.addresses.frames, *self.addresses.controls) if is_exposed(place)]
+        if exposed:
+            self._log.info("reachable_with_keys", addresses=exposed)
 
     def supervise(self) -> None:
         """Look after what runs beside the threads; called now and then."""
@@ -186,8 +197,18 @@ class Daemon:
         if not ViewerProcess.available():
             self._log.info("viewer_missing", reason="this installation has no viewer")
             return
-        self._viewer = ViewerProcess(self.addresses.frames[0], self.addresses.control, config.host, config.port)
+        frames = self._for_viewer(self.config.frame_endpoints, self.addresses.frames)
+        control = self._for_viewer(self.config.control_endpoints, self.addresses.controls)
+        self._viewer = ViewerProcess(frames, control, config.host, config.port, config.keys)
         self._viewer.start()
+
+    def _for_viewer(self, configured: Sequence[str], bound: Sequence[str]) -> str:
+        """The first address without keys, or with a key for the viewer the first with."""
+        with_keys = bool(self.config.viewer.keys)
+        for place, found in zip(configured, bound, strict=True):
+            if self.config.needs_keys(place) == with_keys:
+                return found
+        return bound[0]
 
     # -- what is told to the world -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sonod.daemon.endpoint import check_endpoint, is_loopback
+from sonod.daemon.endpoint import check_endpoint, is_exposed, is_ipc, is_loopback
 from sonod.daemon.errors import ConfigError
 from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
@@ -69,6 +69,17 @@ class PublishSection(Section):
 
 class ControlSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5556"
+    also: tuple[Endpoint, ...] = ()
+
+    @field_validator("also", mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class AccessSection(Section):
+    keys: str = ""
+    everywhere: bool = False
 
 
 class LeaseSection(Section):
@@ -84,6 +95,7 @@ class ViewerSection(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=5580, ge=0, le=65535)
+    keys: str = ""
 
     @field_validator("host")
     @classmethod
@@ -95,6 +107,7 @@ class ViewerSection(Section):
 
 class RecordSection(Section):
     queue_frames: int = Field(default=32, ge=2, le=4096)
+    folder: str = ""
 
 
 class PresetsSection(Section):
@@ -116,11 +129,24 @@ class Config(Section):
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
     control: ControlSection = ControlSection()
+    access: AccessSection = AccessSection()
     lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
     presets: PresetsSection = PresetsSection()
     log: LogSection = LogSection()
+
+    @property
+    def frame_endpoints(self) -> tuple[str, ...]:
+        return (self.publish.endpoint, *self.publish.also)
+
+    @property
+    def control_endpoints(self) -> tuple[str, ...]:
+        return (self.control.endpoint, *self.control.also)
+
+    def needs_keys(self, endpoint: str) -> bool:
+        """Whether whoever connects to the address needs a key."""
+        return is_exposed(endpoint) or (self.access.everywhere and not is_ipc(endpoint))
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -169,10 +195,17 @@ def load_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | 
 def parse_config(values: Mapping[str, Any], where: str = "") -> Config:
     """A checked configuration; ConfigError has every problem, each with its path and led by `where`."""
     try:
-        return Config.model_validate(values)
+        config, problems = Config.model_validate(values), []
     except ValidationError as error:
-        problems = [f"{where}{line}" for item in error.errors() for line in _lines(item)]
-        raise ConfigError(problems) from error
+        problems = [line for item in error.errors() for line in _lines(item)]
+        # What is good of it, so that everything that is wrong is told at once.
+        config = Config(
+            **{name: section for name in Config.model_fields if (section := _good(values, name)) is not None}
+        )
+    problems += _access_problems(config)
+    if problems:
+        raise ConfigError([f"{where}{line}" for line in problems])
+    return config
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -186,6 +219,41 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: not TOML: {error}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not TOML: not UTF-8 at byte {error.start}"]) from error
+
+
+def _good(values: Mapping[str, Any], name: str) -> Any:
+    """One section, or None when it is missing or wrong."""
+    model = Config.model_fields[name].annotation
+    if name not in values or not (isinstance(model, type) and issubclass(model, Section)):
+        return None
+    try:
+        return model.model_validate(values[name])
+    except ValidationError:
+        return None
+
+
+def _access_problems(config: Config) -> list[str]:
+    """Addresses that other machines can reach need keys, and so may the viewer."""
+    groups = {"publish": config.frame_endpoints, "control": config.control_endpoints}
+    if config.access.keys:
+        if not config.viewer.enabled or config.viewer.keys:
+            return []
+        return [
+            f"viewer.keys: the viewer page needs a key, for {name} has no address without; add one of this machine to "
+            f"{name}.also, name a key file of role control here, or set viewer.enabled = false"
+            for name, endpoints in groups.items()
+            if all(map(config.needs_keys, endpoints))
+        ]
+    problems = [
+        f"{name}.endpoint: {endpoint} can be reached from other machines, which needs keys: make them with "
+        "`sonod keys new NAME --role view`, and name their folder in access.keys"
+        for name, endpoints in groups.items()
+        for endpoint in endpoints
+        if is_exposed(endpoint)
+    ]
+    if config.access.everywhere:
+        problems.append("access.everywhere: needs the folder of keys in access.keys (`sonod keys new NAME`)")
+    return problems
 
 
 def _lines(item: Any) -> list[str]:

@@ -13,9 +13,10 @@ from sonod.client.wire.header import encode_header
 from sonod.client.wire.notices import Notice, encode_notice, product_of
 from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.daemon.errors import EndpointError
+from sonod.daemon.keyring import Gate
 from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
-from sonod.daemon.sockets import LINGER_MS, bind
+from sonod.daemon.sockets import LINGER_MS, Listener
 from sonod.daemon.subscriptions import Subscriptions
 from sonod.daemon.waker import Waker
 
@@ -40,6 +41,8 @@ class Publisher:
         high_water_messages: int,
         session: Session,
         standing: Callable[[], Sequence[Notice]],
+        gate: Gate | None = None,
+        keys_everywhere: bool = False,
     ) -> None:
         self._session = session
         self._standing = standing
@@ -58,9 +61,11 @@ class Publisher:
         self._socket.setsockopt(zmq.RCVHWM, 1000)
         self._socket.setsockopt(zmq.MAXMSGSIZE, UPSTREAM_LIMIT_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
+        self._listener = Listener(self._socket, "publisher", gate, keys_everywhere)
         try:
-            self.endpoints = tuple(bind(self._socket, endpoint, "publish.endpoint") for endpoint in endpoints)
+            self.endpoints = self._listener.bind(endpoints, "publish.endpoint")
         except EndpointError:
+            self._listener.leave()
             self._context.destroy(linger=0)
             raise
         self._waker = Waker()
@@ -118,6 +123,7 @@ class Publisher:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._waker.fd, zmq.POLLIN)
+        poller.register(self._listener.monitor, zmq.POLLIN)
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
@@ -125,6 +131,7 @@ class Publisher:
             ready = dict(poller.poll(max(0, (next_repeat_ns - now_ns) // 1_000_000 + 1)))
             if self._waker.fd in ready:
                 self._waker.calm()
+            self._listener.attend()
             if self._socket in ready and self._hear():
                 next_repeat_ns = min(next_repeat_ns, max(last_standing_ns + WELCOME_PAUSE_NS, now_ns))
             while self._frames:
@@ -147,7 +154,9 @@ class Publisher:
         news = False
         try:
             while True:
-                news |= self._subscriptions.heard(self._socket.recv(zmq.NOBLOCK))
+                message = self._socket.recv(zmq.NOBLOCK, copy=False)
+                self._listener.sender(message)
+                news |= self._subscriptions.heard(message.bytes)
         except zmq.Again:
             pass
         wanted = self._subscriptions.wanted(self._probe)
@@ -176,5 +185,6 @@ class Publisher:
             self._log.error("publish_failed", reason=str(error))
 
     def _close(self) -> None:
+        self._listener.leave()
         self._context.destroy(linger=LINGER_MS)
         self._waker.close()

@@ -18,6 +18,7 @@ from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.emulate import emulate
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
+from sonod.daemon.cli.keys import keys
 from sonod.daemon.cli.lease import lease
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
@@ -50,6 +51,7 @@ app.command()(preset)
 app.command()(save)
 app.command()(load)
 app.add_typer(lease, name="lease")
+app.add_typer(keys, name="keys")
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(record)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sonod.client.replies import Status
-from sonod.daemon.cli.connection import PROBE_TIMEOUT_S, ControlOption, JsonOption, connect
+from sonod.daemon.cli.connection import PROBE_TIMEOUT_S, ControlOption, JsonOption, KeysOption, connect
 from sonod.daemon.cli.output import milliseconds, put, put_json, put_table
 
 
-def status(endpoint: ControlOption = None, as_json: JsonOption = False) -> None:
+def status(endpoint: ControlOption = None, keys: KeysOption = None, as_json: JsonOption = False) -> None:
     """Show the state, the losses and how long each stage takes."""
-    with connect(endpoint, PROBE_TIMEOUT_S) as control:
+    with connect(endpoint, PROBE_TIMEOUT_S, keys) as control:
         answer = control.status()
     if as_json:
         put_json(answer.values)
