@@ -59,9 +59,12 @@ class Control:
             self._socket.setsockopt(zmq.LINGER, 0)
             self._handshake = Handshake(self._socket, self.endpoint, self._keys)
             self._socket.connect(self.endpoint)
-        self._socket.send(encode_request(Request(identity, command, arguments or {})))
+        data = encode_request(Request(identity, command, arguments or {}))
         deadline = time.monotonic() + self.timeout_s
         try:
+            # A connection that was refused takes nothing any more.
+            if self._handshake.poll(round(self.timeout_s * 1000), zmq.POLLOUT):
+                self._socket.send(data)
             while (left_s := deadline - time.monotonic()) > 0 and self._handshake.poll(round(left_s * 1000)):
                 reply = decode_reply(self._socket.recv())
                 if is_answer(reply, identity):

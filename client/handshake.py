@@ -33,10 +33,11 @@ class Handshake:
             keys.apply(socket)
         self._monitor = socket.get_monitor_socket(_EVENTS)
 
-    def poll(self, timeout_ms: int | None) -> bool:
-        """Whether a message came in time; AccessRefused as soon as the daemon lets us not in."""
+    def poll(self, timeout_ms: int | None, flag: int = zmq.POLLIN) -> bool:
+        """Whether a message came, or could be sent (`zmq.POLLOUT`), in time; AccessRefused as soon as the daemon lets
+        us not in."""
         poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._socket, flag)
         poller.register(self._monitor, zmq.POLLIN)
         while True:
             ready = dict(poller.poll(timeout_ms))
