@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sonod.client.calibration import CalibrationError
 from sonod.client.errors import AccessRefused, ClientError, NoAnswer, RequestRefused
 from sonod.client.keys import KeyFileError
 from sonod.client.wire.errors import WireError
@@ -46,7 +47,7 @@ def reported() -> Iterator[None]:
         raise Failure(USAGE, str(error)) from error
     except SettingsRefused as error:
         raise Failure(USAGE, *error.problems) from error
-    except RecordingError as error:
+    except (RecordingError, CalibrationError) as error:
         raise Failure(USAGE, str(error)) from error
     except (DeviceNotFound, AccessDenied) as error:
         raise Failure(UNAVAILABLE, str(error)) from error

@@ -20,7 +20,7 @@ from sonod.daemon.pipeline.arrivals import (
     transmit_times,
 )
 from sonod.daemon.pipeline.base import Plan
-from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
+from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import BeamGrid, channel_grid, scans_line_by_line
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
@@ -74,7 +74,12 @@ class ChannelPlan(Plan):
             (grid.pixels.rows, grid.pixels.columns),
         )
         self._pictures = tuple(
-            Picture(own.pixels, settings, level, gain="gain_db" not in configuration.applied, sector=own.sector)
+            Picture(
+                image_geometry(own.pixels, acquisition.probe, settings.sound_speed_m_s, own.sector),
+                settings,
+                level,
+                gain="gain_db" not in configuration.applied,
+            )
             for own in self._grids
         )
         self._lines_geometry: LinesGeometry = lines_geometry(grid.lines)
