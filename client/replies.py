@@ -84,6 +84,7 @@ class Description:
     control: str
     viewer: str | None
     probe: Mapping[str, Any] | None = None
+    latest: str | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> Description:
@@ -112,6 +113,7 @@ class Description:
             control=fields.text("control", ""),
             viewer=fields.values.get("viewer"),
             probe=None if probe is None else probe.values,
+            latest=fields.values.get("latest"),
         )
 
 

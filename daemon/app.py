@@ -15,7 +15,7 @@ import structlog
 
 from sonod import __version__
 from sonod.client.wire.header import Losses
-from sonod.client.wire.notices import EventNotice, Notice, SettingsNotice, StateNotice
+from sonod.client.wire.notices import ClockNotice, EventNotice, Notice, SettingsNotice, StateNotice
 from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
@@ -26,16 +26,18 @@ from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
-from sonod.daemon.publisher import Publisher
+from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
-from sonod.daemon.session import Session
+from sonod.daemon.session import Session, UtcStep
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.drivers import open_uri
 from sonod.drivers.errors import DriverError
+from sonod.drivers.frame import Slot
 from sonod.drivers.settings import Settings
 
 # Each part gets this long to end; together they stay within two seconds because they end almost at once.
@@ -71,13 +73,16 @@ class Daemon:
         self._ready = False
         self.publisher = Publisher(
             config.frame_endpoints,
-            config.publish.high_water_messages,
+            Limits(config.publish.high_water_messages, config.publish.max_connections, config.publish.stalled_s),
             self.session,
             self._standing,
+            config.latest_endpoint,
             gate,
             everywhere,
         )
-        self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
+        self.session.stepped = self._utc_stepped
+        self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
+        self._runner = Runner(self._ring, self.publisher, self.session, self.shared, self.session.monotonic_ns)
         self._recorder = Recorder(
             config.record.queue_frames,
             self.session.id,
@@ -102,7 +107,7 @@ class Daemon:
             self._states,
             self.planner.configure,
             patience=Patience(acquire.read_timeout_s, acquire.stall_s, acquire.retry_first_s, acquire.retry_longest_s),
-            tap=self._recorder.offer,
+            tap=self._tap,
             monotonic_ns=self.session.monotonic_ns,
         )
         self.leases = LeaseDesk(config.lease.policy(), self._freeze, self._event, self.session.monotonic_ns)
@@ -118,7 +123,8 @@ class Daemon:
             presets=presets,
             leases=self.leases,
             addresses=lambda: self.addresses,
-            wanted=lambda: self.publisher.wanted,
+            publisher=self.publisher,
+            shared=self.shared,
             recordings=Path(config.record.folder) if config.record.folder else None,
         )
         try:
@@ -132,7 +138,7 @@ class Daemon:
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
-        return Addresses(self.publisher.endpoints, self.control.endpoints, viewer)
+        return Addresses(self.publisher.endpoints, self.control.endpoints, viewer, self.publisher.latest)
 
     def start(self, leave: threading.Event | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
@@ -182,6 +188,7 @@ class Daemon:
         ]
         if self._viewer is not None:
             self._viewer.stop()
+        self.shared.close()
         if not self.publisher.leave(LEAVE_TIMEOUT_S):
             stuck.append("publisher")
         if stuck:
@@ -210,12 +217,38 @@ class Daemon:
                 return found
         return bound[0]
 
+    def _tap(self, slot: Slot) -> None:
+        """Every raw frame, on the reader's thread."""
+        self._recorder.offer(slot)
+        self._runner.tap(slot)
+
     # -- what is told to the world -----------------------------------------------------------------------------------
 
     def _standing(self) -> Sequence[Notice]:
         """State and settings, as every new subscriber learns them."""
         state = self._state_notice(self._states.situation)
-        return (state,) if self._settings_notice is None else (state, self._settings_notice)
+        if self._settings_notice is None:
+            return (state, self._clock_notice())
+        return (state, self._settings_notice, self._clock_notice())
+
+    def _clock_notice(self) -> ClockNotice:
+        session = self.session
+        return ClockNotice(
+            session=session.id,
+            probe=self.publisher.probe,
+            utc=session.utc,
+            utc_rate=session.utc_rate,
+            utc_residual_ns=session.utc_residual_ns,
+            maximum_error_ns=session.discipline.maximum_error_ns,
+            estimated_error_ns=session.discipline.estimated_error_ns,
+            device_clock=self._runner.device_clock,
+            published_ns=session.monotonic_ns(),
+        )
+
+    def _utc_stepped(self, step: UtcStep) -> None:
+        message = f"the host's UTC was set by {step.step_ns / 1e9:+.6f} s; monotonic times go on"
+        self.publisher.notify(self._clock_notice())
+        self._event("utc_stepped", message, "warning", step_ns=step.step_ns, **step.mapping.block())
 
     def _state_notice(self, situation: Situation) -> StateNotice:
         now_ns = self.session.monotonic_ns()

@@ -56,6 +56,11 @@ class RecordArguments(Arguments):
     seconds: float | None = Field(default=None, gt=0, le=LONGEST_RECORDING_S)
 
 
+class SharedMemoryArguments(Arguments):
+    product: str
+    ttl_s: float = Field(default=10.0, ge=1, le=3600)
+
+
 class LeaseArguments(Arguments):
     action: Literal["acquire", "takeover", "release", "status"]
     holder: str = Field(default="", max_length=200)

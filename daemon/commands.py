@@ -23,6 +23,7 @@ from sonod.daemon.arguments import (
     PresetArguments,
     RecordArguments,
     SetArguments,
+    SharedMemoryArguments,
     TransmitArguments,
     parse_arguments,
 )
@@ -31,12 +32,14 @@ from sonod.daemon.errors import CommandError
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
+from sonod.daemon.publisher import Publisher
 from sonod.daemon.reader import Reader, Wish
 from sonod.daemon.recorder import Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
 from sonod.daemon.settings_file import dump_settings, parse_settings
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
@@ -55,6 +58,7 @@ class Addresses:
     frames: tuple[str, ...]
     controls: tuple[str, ...]
     viewer: str | None
+    latest: str | None = None
 
     @property
     def control(self) -> str:
@@ -76,7 +80,8 @@ class Services:
     presets: Mapping[str, Preset]
     leases: LeaseDesk
     addresses: Callable[[], Addresses]
-    wanted: Callable[[], frozenset[str]]
+    publisher: Publisher
+    shared: SharedMemory
     # Where callers with keys may record; None = nowhere.
     recordings: Path | None = None
 
@@ -102,6 +107,7 @@ class Commands:
             "status": (NoArguments, self._status),
             "record": (RecordArguments, self._record),
             "lease": (LeaseArguments, self._lease),
+            "shared_memory": (SharedMemoryArguments, self._share),
         }
 
     @property
@@ -151,6 +157,7 @@ class Commands:
             "control": addresses.control,
             "controls": addresses.controls,
             "viewer": addresses.viewer,
+            "latest": addresses.latest,
         }
 
     def _get(self, arguments: GetArguments) -> Result:
@@ -198,10 +205,19 @@ class Commands:
                 "errors": counters.errors,
             },
             "stages": services.runner.stages.block(),
-            "wanted": sorted(services.wanted()),
+            "ledger": services.publisher.ledger.block(),
+            "wanted": sorted(services.publisher.wanted),
+            "shared_memory": services.shared.block(),
+            "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
             "lease": self.leases.block(),
         }
+
+    def _share(self, arguments: SharedMemoryArguments) -> Result:
+        if arguments.product not in PRODUCTS:
+            line = f"shared_memory: product: must be one of {', '.join(PRODUCTS)}; got {arguments.product!r}"
+            raise CommandError("invalid", line, (line,))
+        return self._services.shared.open(arguments.product, arguments.ttl_s)
 
     # -- changing --------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.settings import KNOBS
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+LatestEndpoint = Annotated[
+    str, AfterValidator(lambda value: value if value in ("auto", "off") else check_endpoint(value))
+]
 SettingValue = float | int | str | tuple[float, ...]
 
 
@@ -59,12 +62,25 @@ class AcquireSection(Section):
 class PublishSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5555"
     also: tuple[Endpoint, ...] = ()
+    latest: LatestEndpoint = "auto"
     high_water_messages: int = Field(default=16, ge=1, le=1000)
+    max_connections: int = Field(default=64, ge=1, le=4096)
+    stalled_s: float = Field(default=10.0, ge=0)
 
     @field_validator("also", mode="before")
     @classmethod
     def _from_list(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
+
+
+class SharedMemorySection(Section):
+    slots: int = Field(default=8, ge=2, le=1024)
+    mode: Literal["0600", "0640", "0644"] = "0640"
+
+    @property
+    def permissions(self) -> int:
+        """Of the segments' files; readers need no more than to read."""
+        return int(self.mode, 8)
 
 
 class ControlSection(Section):
@@ -128,6 +144,7 @@ class Config(Section):
     core: CoreSection = CoreSection()
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
+    shared_memory: SharedMemorySection = SharedMemorySection()
     control: ControlSection = ControlSection()
     access: AccessSection = AccessSection()
     lease: LeaseSection = LeaseSection()
@@ -135,6 +152,17 @@ class Config(Section):
     record: RecordSection = RecordSection()
     presets: PresetsSection = PresetsSection()
     log: LogSection = LogSection()
+
+    @property
+    def latest_endpoint(self) -> str:
+        """Where single newest frames are asked for; '' = nowhere. `auto` is beside the first address of frames that
+        needs no key: this socket has none."""
+        if self.publish.latest != "auto":
+            return "" if self.publish.latest == "off" else self.publish.latest
+        for endpoint in self.frame_endpoints:
+            if not self.needs_keys(endpoint):
+                return f"{endpoint}.latest" if is_ipc(endpoint) else f"{endpoint.rpartition(':')[0]}:*"
+        return ""
 
     @property
     def frame_endpoints(self) -> tuple[str, ...]:
@@ -235,16 +263,22 @@ def _good(values: Mapping[str, Any], name: str) -> Any:
 def _access_problems(config: Config) -> list[str]:
     """Addresses that other machines can reach need keys, and so may the viewer."""
     groups = {"publish": config.frame_endpoints, "control": config.control_endpoints}
+    problems = []
+    if config.latest_endpoint and config.needs_keys(config.latest_endpoint):
+        problems.append(
+            f"publish.latest: {config.latest_endpoint} would need keys, which this socket has not; use one of this "
+            'machine, "auto" or "off"'
+        )
     if config.access.keys:
         if not config.viewer.enabled or config.viewer.keys:
-            return []
-        return [
+            return problems
+        return problems + [
             f"viewer.keys: the viewer page needs a key, for {name} has no address without; add one of this machine to "
             f"{name}.also, name a key file of role control here, or set viewer.enabled = false"
             for name, endpoints in groups.items()
             if all(map(config.needs_keys, endpoints))
         ]
-    problems = [
+    problems += [
         f"{name}.endpoint: {endpoint} can be reached from other machines, which needs keys: make them with "
         "`sonod keys new NAME --role view`, and name their folder in access.keys"
         for name, endpoints in groups.items()

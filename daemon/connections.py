@@ -42,9 +42,14 @@ class Connection:
 class Connections:
     """Follows a socket's connections, on the socket's own thread; those beyond the limits are ended at once."""
 
-    def __init__(self, listening: zmq.Socket[bytes], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, listening: zmq.Socket[bytes], clock: Callable[[], float] = time.monotonic, most: int = CONNECTIONS
+    ) -> None:
+        self.accepted = 0
+        self.refused = 0
         self.monitor = listening.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
         self._clock = clock
+        self._most = most
         self._known: dict[int, Connection] = {}
         self._next = 1
         self._ended: list[int] = []
@@ -89,6 +94,10 @@ class Connections:
         older = sum(other.key == connection.key and other.number < connection.number for other in self._known.values())
         return older >= CONNECTIONS_PER_KEY
 
+    def present(self) -> tuple[Connection, ...]:
+        """Those that are open now."""
+        return tuple(self._known.values())
+
     def cut(self, ends: Callable[[Connection], bool]) -> int:
         """End every connection that `ends` picks; how many there were."""
         picked = [connection for connection in self._known.values() if ends(connection)]
@@ -105,10 +114,12 @@ class Connections:
         connection = Connection(self._next, descriptor, inode, peer)
         self._next += 1
         peers = Counter(known.peer for known in self._known.values())
-        limit = CONNECTIONS if peer == _LOCAL else CONNECTIONS_PER_PEER
-        if len(self._known) >= CONNECTIONS or peers[peer] >= limit:
+        limit = self._most if peer == _LOCAL else CONNECTIONS_PER_PEER
+        self.accepted += 1
+        if len(self._known) >= self._most or peers[peer] >= limit:
             _shut_down(connection)
             self._refused += 1
+            self.refused += 1
             return
         self._known[descriptor] = connection
 

@@ -17,6 +17,7 @@ from sonod.client.wire.control import REQUEST_LIMIT_BYTES, Problem, Reply, Reque
 from sonod.client.wire.errors import WireError
 from sonod.daemon.access import Caller, Role
 from sonod.daemon.commands import Commands
+from sonod.daemon.connections import Connections
 from sonod.daemon.errors import CommandError, EndpointError
 from sonod.daemon.keyring import Gate, Permit
 from sonod.daemon.sockets import LINGER_MS, Listener
@@ -64,7 +65,8 @@ class Control:
         self._socket.setsockopt(zmq.SNDHWM, ANSWERS_LIMIT)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_PERIOD_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        self._listener = Listener(self._socket, "control", gate, keys_everywhere)
+        self._connections = Connections(self._socket)
+        self._listener = Listener(self._socket, "control", self._connections, gate, keys_everywhere)
         try:
             self.endpoints = self._listener.bind(endpoints, "control.endpoint")
         except EndpointError:
@@ -95,7 +97,7 @@ class Control:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._waker.fd, zmq.POLLIN)
-        poller.register(self._listener.monitor, zmq.POLLIN)
+        poller.register(self._connections.monitor, zmq.POLLIN)
         while not self._leaving:
             ready = dict(poller.poll(TICK_MS))
             if self._waker.fd in ready:
@@ -114,7 +116,8 @@ class Control:
         if self._gate is not None and now_s - self._looked_s >= KEYS_PERIOD_S:
             self._looked_s = now_s
             self._look_at_keys(self._gate)
-        for number in self._listener.attend():
+        self._listener.cut_revoked()
+        for number in self._connections.attend():
             self._commands.leases.connection_ended(number)
 
     def _look_at_keys(self, gate: Gate) -> None:

@@ -26,12 +26,17 @@ IPC_FOLDER_MODE = 0o750
 class Listener:
     """A listening socket, its connections, and the keys that those from other machines need.
 
-    Made and bound before the socket's thread starts; then used on that thread alone, which reads `monitor` and calls
-    `attend` when it can be read, and now and then.
+    Made and bound before the socket's thread starts; then used on that thread alone, which has `connections` attend to
+    their monitor and calls `cut_revoked` now and then.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], name: str, gate: Gate | None = None, keys_everywhere: bool = False
+        self,
+        socket: zmq.Socket[bytes],
+        name: str,
+        connections: Connections,
+        gate: Gate | None = None,
+        keys_everywhere: bool = False,
     ) -> None:
         self._socket = socket
         self._name = name
@@ -40,8 +45,7 @@ class Listener:
         self._seen_version = 0 if gate is None else gate.version
         self._zap: ZapHandler | None = None
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
-        self._connections = Connections(socket)
-        self.monitor = self._connections.monitor
+        self._connections = connections
 
     def bind(self, endpoints: Sequence[str], key: str) -> tuple[str, ...]:
         """Bind them all, and return them with the ports that were found for `*`; EndpointError names the remedy."""
@@ -61,13 +65,12 @@ class Listener:
             found |= {endpoint: bind(self._socket, endpoint, key) for endpoint in guarded}
         return tuple(found[endpoint] for endpoint in endpoints)
 
-    def attend(self) -> list[int]:
-        """Take in who came and went, and cut those whose keys are admitted no longer; the connections that ended."""
+    def cut_revoked(self) -> None:
+        """Cut the connections whose keys are admitted no longer."""
         gate = self._gate
         if gate is not None and gate.version != self._seen_version:
             self._seen_version = gate.version
             self._connections.cut(self._unwanted)
-        return self._connections.attend()
 
     def sender(self, message: zmq.Frame) -> tuple[Connection | None, str]:
         """The connection over which a message came, and its public key, '' when it needs none. A connection whose key

@@ -212,6 +212,7 @@ class Driver(ABC):
         slot.truth = None
         slot.lost = 0
         slot.device_ticks = -1
+        slot.device_clock = None
         slot.transmit_ns = 0
         slot.transmit_uncertainty_ns = -1
         slot.first_byte_ns = 0

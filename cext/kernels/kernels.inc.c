@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "threads.h"
 #include "vector.h"
+#include "vector16.h"
 
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
@@ -9,13 +10,16 @@
 #define TEXT(a) TEXT2(a)
 
 #include "bytes.inc.c"
+#include "scanconvert.inc.c"
 #include "compress.inc.c"
 #include "das_exact.inc.c"
 #include "detect.inc.c"
 #include "prepare.inc.c"
 
+#include "das_receive.inc.c"
+#include "das_resample.inc.c"
 #include "das_blocks.inc.c"
-#include "scanconvert.inc.c"
+#include "das_times.inc.c"
 #include "simulate.inc.c"
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
@@ -23,6 +27,8 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .filter = filter,
     .baseband = baseband,
     .das_exact = das_exact,
+    .das_receive = das_receive,
+    .das_peak = das_peak,
     .das_resample = das_resample,
     .das_blocks = das_blocks,
     .das_times = das_times,

@@ -12,6 +12,7 @@ import typer
 
 from sonod import __version__
 from sonod.daemon.cli.bench import bench
+from sonod.daemon.cli.bridge import bridge
 from sonod.daemon.cli.calibration import calibration
 from sonod.daemon.cli.check_config import check_config
 from sonod.daemon.cli.conformance import conformance
@@ -59,8 +60,9 @@ app.command()(record)
 app.command()(process)
 app.command()(view)
 app.command()(bench)
+app.add_typer(bridge, name="bridge")
 app.add_typer(calibration, name="calibration")
-app.command()(conformance)
+app.add_typer(conformance, name="conformance")
 app.command()(emulate)
 
 

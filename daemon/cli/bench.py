@@ -7,12 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from sonod.daemon.bench.common import PEERS, CommonResult, measure_common
+from sonod.cext.threads import set_thread_count, thread_count
+from sonod.daemon.bench.beamform import BeamformResult, PicturesDiffer, check_peers, measure_beamform
 from sonod.daemon.bench.core import CoreResult, measure_core
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
+from sonod.daemon.bench.peers import PEERS, PeerUnfit
+from sonod.daemon.bench.stage import StageResult, measure_stages
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
-from sonod.daemon.cli.failure import USAGE, Failure
+from sonod.daemon.bench.work import WORKS
+from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table
 from sonod.daemon.cli.values import parse_changes
 from sonod.daemon.core import AUTO, configure_core
@@ -27,8 +31,7 @@ CORE_CASES = {
     "curvilinear": ("sim:?probe=curvilinear", ImageOptions()),
     "phased": ("sim:?probe=phased", ImageOptions()),
 }
-# Delay and sum alone, as other beamformers are measured: case -> plane waves.
-COMMON_CASES = {"common": 1, "common-11": 11}
+STAGES_CASE = "stages"
 PATH_CASE = "path"
 USB_CASE = "usb"
 # Messages of one transfer of 256 KiB, and shots of 128 channels.
@@ -40,7 +43,7 @@ USB_RUNS = (
     ("polled", 300.0, 1, ONE_TRANSFER),
     ("ring", 350.0, 0, SHOT),
 )
-CASES = (*CORE_CASES, *COMMON_CASES, PATH_CASE, USB_CASE)
+CASES = (*CORE_CASES, *WORKS, STAGES_CASE, PATH_CASE, USB_CASE)
 
 
 def bench(
@@ -49,7 +52,10 @@ def bench(
         str | None, typer.Option("--driver", metavar="URI", help="Measure this driver instead of the case's.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long each measurement lasts.")] = 5.0,
-    threads: Annotated[int, typer.Option(help="Threads of the core; 0 = one for each processor core.")] = 0,
+    threads: Annotated[
+        int,
+        typer.Option(help="Threads of the core; 0 = one for each processor core; in the beamformer's cases also one."),
+    ] = 0,
     instruction_set: Annotated[str, typer.Option("--instruction-set", help="Kernels to measure.")] = AUTO,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")
@@ -57,7 +63,11 @@ def bench(
     quality: Annotated[str, typer.Option(help=f"Beamforming: {', '.join(QUALITIES)}.")] = "default",
     against: Annotated[
         list[str] | None,
-        typer.Option("--against", metavar="PEER", help=f"In the common cases also: {', '.join(PEERS)}; on one thread."),
+        typer.Option(
+            "--against",
+            metavar="PEERS",
+            help=f"In the beamformer's cases also, on the same arrays: {', '.join(PEERS)}; several with | or commas.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
@@ -72,15 +82,22 @@ def bench(
     changes = parse_changes(settings or [])
     if quality not in QUALITIES:
         raise Failure(USAGE, f"--quality: must be one of {', '.join(QUALITIES)}; got {quality!r}")
+    peers = tuple(dict.fromkeys(name for text in against or () for name in text.replace("|", ",").split(",") if name))
+    counts = (threads,) if threads else tuple(dict.fromkeys((1, thread_count())))
+    beamform: list[BeamformResult] = []
+    notes: list[str] = []
     try:
-        common = [
-            result
-            for name, transmits in COMMON_CASES.items()
-            if case in ("", name)
-            for result in measure_common(transmits, quality, tuple(against or ()), seconds)
-        ]
-    except ValueError as error:
-        raise Failure(USAGE, str(error)) from error
+        check_peers(peers)
+        for name in WORKS:
+            if case in ("", name):
+                results, own_notes = measure_beamform(WORKS[name](), quality, peers, counts, seconds)
+                beamform += results
+                notes += own_notes
+    except PeerUnfit as error:
+        raise Failure(USAGE, f"--against: {error}") from error
+    except PicturesDiffer as error:
+        raise Failure(FAILED, str(error)) from error
+    set_thread_count(counts[-1])
     core = [
         measure_core(name, driver or uri, changes, replace(options, quality=quality), seconds)
         for name, (uri, options) in CORE_CASES.items()
@@ -90,19 +107,26 @@ def bench(
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
-    machine = this_machine()
+    stages = measure_stages() if case in ("", STAGES_CASE) else []
+    machine = this_machine(peers)
     if as_json:
-        results: dict[str, Any] = {"machine": asdict(machine)}
-        results["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
-        results["common"] = [asdict(result) for result in common]
-        results["path"] = [asdict(result) for result in path]
-        results["usb"] = [asdict(result) for result in streams]
-        results["kernels"] = [asdict(result) for result in kernels]
-        put_json(results)
+        everything: dict[str, Any] = {"machine": asdict(machine)}
+        everything["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
+        everything["beamform"] = [asdict(result) for result in beamform]
+        everything["notes"] = notes
+        everything["stages"] = [asdict(result) for result in stages]
+        everything["path"] = [asdict(result) for result in path]
+        everything["usb"] = [asdict(result) for result in streams]
+        everything["kernels"] = [asdict(result) for result in kernels]
+        put_json(everything)
         return
     put(f"{machine.processor}, {machine.cores} cores, {machine.instruction_set}, {machine.threads} threads")
-    if common:
-        _common_table(common)
+    if beamform:
+        _beamform_table(beamform)
+    for note in notes:
+        put(note)
+    if stages:
+        _stage_table(stages)
     if core:
         _core_table(core)
     for result in path:
@@ -111,19 +135,35 @@ def bench(
         _usb_tables(streams, kernels)
 
 
-def _common_table(results: list[CommonResult]) -> None:
+def _beamform_table(results: list[BeamformResult]) -> None:
     put_table(
-        ("delay and sum", "plane waves", "set-up ms", "frame ms", "G active points/s", "x sonod", "likeness"),
+        ("work", "delay and sum", "threads", "set-up ms", "table MB", "hot ms", "paced ms", "G active points/s",
+         "x sonod", "likeness"),
         (
             (
-                result.name,
-                str(result.transmits),
+                result.work,
+                result.name
+                if result.measured_transmits == result.transmits
+                else f"{result.name} ({result.measured_transmits} of {result.transmits} waves, scaled)",
+                str(result.threads) if result.threads else "own",
                 f"{result.set_up_ms:.0f}",
+                f"{result.table_mb:.1f}" if result.table_mb else "",
                 f"{result.frame_ms:.2f}",
+                f"{result.paced_ms:.2f}" if result.paced_ms else "",
                 f"{result.active_points_per_s / 1e9:.2f}",
                 f"{result.ratio:.2f}",
                 f"{result.likeness:.3f}",
             )
+            for result in results
+        ),
+    )  # fmt: skip
+
+
+def _stage_table(results: list[StageResult]) -> None:
+    put_table(
+        ("stage, one thread", "size", "cpu ms", "GB/s", "x copy"),
+        (
+            (result.stage, result.work, f"{result.cpu_ms:.3f}", f"{result.gb_s:.1f}", f"{result.copies:.1f}")
             for result in results
         ),
     )
@@ -153,8 +193,8 @@ def _core_table(results: list[CoreResult]) -> None:
 
 def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> None:
     put_table(
-        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "counted",
-         "out of order", "process ns/byte", "reader ns/byte"),
+        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "late", "overruns",
+         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "runs"),
         (
             (
                 result.reader,
@@ -164,10 +204,14 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
                 f"{result.received_mb_s:.1f}",
                 str(result.made),
                 f"{result.lost} = {100 * result.lost / max(result.made, 1):.2f} %",
-                str(result.counted),
+                str(result.late),
+                str(result.overruns),
+                str(result.unaccounted),
                 str(result.out_of_order),
                 f"{result.cpu_ns_byte:.2f}",
                 f"{result.reader_ns_byte:.2f}",
+                f"{result.stolen_ms:.0f}",
+                str(result.attempts),
             )
             for result in streams
         ),

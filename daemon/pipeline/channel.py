@@ -69,16 +69,16 @@ class ChannelPlan(Plan):
         self._beamformed = np.zeros((*grid.lines.shape, 2), np.float32)
         self._magnitude = np.zeros(grid.lines.shape, np.float32)
         self._detect = Envelope()
-        self._mapper = PixelMapper(
-            None if grid.direct else converters.to_pixels(grid.lines, grid.pixels),
-            (grid.pixels.rows, grid.pixels.columns),
-        )
+        converter = None if grid.direct else converters.to_pixels(grid.lines, grid.pixels)
+        self._mapper = PixelMapper(converter, (grid.pixels.rows, grid.pixels.columns))
+        gain = "gain_db" not in configuration.applied
         self._pictures = tuple(
             Picture(
                 image_geometry(own.pixels, acquisition.probe, settings.sound_speed_m_s, own.sector),
                 settings,
                 level,
-                gain="gain_db" not in configuration.applied,
+                gain=gain,
+                converter=converter,
             )
             for own in self._grids
         )
@@ -103,20 +103,20 @@ class ChannelPlan(Plan):
         self._end_stage("beamform")
         if "iq" in wanted:
             products.append(Product("iq", self._beamformed, self._lines_geometry))
-        if wanted - {"rf", "iq"}:
+        picture = self._pictures[index]
+        needs_envelope = wanted & {"lines", "envelope"} or not picture.takes_baseband
+        if wanted - {"rf", "iq"} and needs_envelope:
             self._detect.run(self._beamformed, self._magnitude)
             self._end_stage("detect")
-            if "lines" in wanted:
-                products.append(Product("lines", self._magnitude, self._lines_geometry))
-        if wanted & {"bmode", "envelope"}:
-            picture = self._pictures[index]
-            pixels = self._mapper.run(self._magnitude)
+        if "lines" in wanted:
+            products.append(Product("lines", self._magnitude, self._lines_geometry))
+        if "envelope" in wanted:
+            products.append(Product("envelope", self._mapper.run(self._magnitude), picture.geometry))
             self._end_stage("scan_convert")
-            if "envelope" in wanted:
-                products.append(Product("envelope", pixels, picture.geometry))
-            if "bmode" in wanted:
-                products.append(Product("bmode", picture.compress(pixels), picture.geometry))
-                self._end_stage("compress")
+        if "bmode" in wanted:
+            greys = picture.compress(self._beamformed if picture.takes_baseband else self._magnitude)
+            products.append(Product("bmode", greys, picture.geometry))
+            self._end_stage("compress")
         return tuple(products)
 
     def _grid(self, index: int, part: Acquisition, options: ImageOptions) -> BeamGrid:

@@ -313,6 +313,7 @@ def test_keys_everywhere_but_for_ipc(start: Start, tmp_path: Path) -> None:
             {"access": {"keys": "/k"}, "publish": {"endpoint": "tcp://10.0.0.1:5555"}},
             r"viewer.keys: the viewer page needs a key, for publish has no address without",
         ),
+        ({"publish": {"latest": "tcp://0.0.0.0:5557"}}, r"publish.latest: tcp://0.0.0.0:5557 would need keys"),
         ({"publish": {"endpoint": "ipc://frames"}}, r"publish.endpoint: must be ipc:// and an absolute path"),
         ({"publish": {"endpoint": "ipc:///" + 120 * "x"}}, r"the path may have 107 bytes at most"),
         ({"publish": {"endpoint": "udp://127.0.0.1:5555"}}, r"must be tcp://HOST:PORT or ipc:///PATH"),
@@ -427,3 +428,15 @@ def test_zap_is_asked_about_nothing_else(tmp_path: Path) -> None:
     finally:
         handler.leave()
         context.destroy(linger=0)
+
+
+def test_the_newest_frame_is_never_to_be_had_where_keys_are_needed() -> None:
+    keys = {"access": {"keys": "/k"}, "viewer": {"enabled": False}}
+    exposed, local = "tcp://10.0.0.1:5555", "tcp://127.0.0.1:5555"
+    assert parse_config({**keys, "publish": {"endpoint": exposed}}).latest_endpoint == ""
+    assert (
+        parse_config({**keys, "publish": {"endpoint": exposed, "also": [local]}}).latest_endpoint == "tcp://127.0.0.1:*"
+    )
+    everywhere = {"access": {"keys": "/k", "everywhere": True}, "viewer": {"enabled": False}}
+    assert parse_config({**everywhere, "publish": {"endpoint": local}}).latest_endpoint == ""
+    assert parse_config({"publish": {"endpoint": "ipc:///run/s/f"}}).latest_endpoint == "ipc:///run/s/f.latest"
