@@ -17,7 +17,7 @@ from sonod.client.wire.control import REQUEST_LIMIT_BYTES, Problem, Reply, Reque
 from sonod.client.wire.errors import WireError
 from sonod.daemon.access import Caller, Role
 from sonod.daemon.commands import Commands
-from sonod.daemon.connections import Connections
+from sonod.daemon.connections import CONNECTIONS, Connections
 from sonod.daemon.errors import CommandError, EndpointError
 from sonod.daemon.keyring import Gate, Permit
 from sonod.daemon.sockets import LINGER_MS, Listener
@@ -65,7 +65,7 @@ class Control:
         self._socket.setsockopt(zmq.SNDHWM, ANSWERS_LIMIT)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_PERIOD_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        self._connections = Connections(self._socket)
+        self._connections = Connections(self._socket, most=CONNECTIONS)
         self._listener = Listener(self._socket, "control", self._connections, gate, keys_everywhere)
         try:
             self.endpoints = self._listener.bind(endpoints, "control.endpoint")

@@ -19,6 +19,8 @@ from sonod.daemon.zap import DOMAIN, ZapHandler
 LINGER_MS = 200
 # A peer that does not say who it is for so long is cut.
 HANDSHAKE_TIMEOUT_MS = 5000
+# The longest command of a CURVE handshake has 257 bytes and the properties of the peer.
+CURVE_HANDSHAKE_BYTES = 1024
 # What others may not do in the folder of an ipc socket.
 IPC_FOLDER_MODE = 0o750
 
@@ -60,6 +62,8 @@ class Listener:
             # From here on: what is bound already keeps the options that it was bound with.
             self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
             self._socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
+            if 0 < int(self._socket.getsockopt(zmq.MAXMSGSIZE)) < CURVE_HANDSHAKE_BYTES:
+                self._socket.setsockopt(zmq.MAXMSGSIZE, CURVE_HANDSHAKE_BYTES)
             self._socket.setsockopt(zmq.CURVE_SERVER, 1)
             self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._gate.server.secret.encode())
             found |= {endpoint: bind(self._socket, endpoint, key) for endpoint in guarded}

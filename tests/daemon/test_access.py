@@ -249,9 +249,10 @@ def test_programs_of_one_key_are_limited(keyed: Keyed) -> None:
 
 
 def test_connections_beyond_the_limit_are_cut_and_the_others_stay(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sonod.daemon.connections.CONNECTIONS", 8)
+    monkeypatch.setattr("sonod.daemon.control.CONNECTIONS", 8)
+    bench = start()
     bench.control.status()
     host, port = bench.daemon.addresses.control.removeprefix("tcp://").split(":")
     crowd = [socket.create_connection((host, int(port)), timeout=PATIENCE_S) for _ in range(20)]
