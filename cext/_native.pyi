@@ -94,6 +94,7 @@ def das_blocks(
     table: NDArray[np.int32] | None,
     class_of: NDArray[np.int32],
     shift: NDArray[np.int32],
+    mirrored: NDArray[np.uint8],
     receive: NDArray[np.int32],
     map_of: NDArray[np.int32],
     map_first: NDArray[np.int32],

@@ -292,6 +292,7 @@ cdef extern from "kernels.h":
         size_t lines, transmits, channels, samples, elements
         const int32_t *class_of
         const int32_t *shift
+        const uint8_t *mirrored
         const int32_t *receive
         size_t map_row
         const int32_t *map_of
@@ -472,9 +473,10 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
 
 def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
                const int32_t[::1] class_of not None, const int32_t[::1] shift not None,
+               const unsigned char[::1] mirrored not None,
                const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
-               const int32_t[:, ::1] map_first not None, const int32_t[:, ::1] map_traces not None,
-               const unsigned char[::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, float last_index, int32_t largest_drift,
+               const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
+               const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, float last_index, int32_t largest_drift,
                const float[:, :, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
                const int32_t[:, ::1] filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
                const float[:, ::1] mixing, float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
@@ -500,10 +502,11 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         plan.receive_table.heads = &heads[0, 0, 0]
         plan.receive_table.paces = &paces[0, 0]
         plan.receive_table.table = &table[0]
-    _require(shift.shape[0] == lines and lines > 0, "shift must be (lines,)")
+    _require(shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0, "shift, mirrored must be (lines,)")
     _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
-    _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] > 1,
-             "map_first, map_traces, map_whole: wrong shape")
+    _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
+             and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
+             "map_first, map_traces, map_whole must be (maps, 2, ...)")
     _require(coefficients.shape[1] == 3 and coefficients.shape[2] % 8 == 0,
              "coefficients must be (phases, 3, 2 taps), taps a multiple of 4")
     _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
@@ -529,15 +532,16 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.transmits = transmits
     plan.channels = channels
     plan.samples = samples
-    plan.elements = map_first.shape[1] - 1
+    plan.elements = map_first.shape[2] - 1
     plan.class_of = &class_of[0]
     plan.shift = &shift[0]
+    plan.mirrored = &mirrored[0]
     plan.receive = &receive[0, 0]
-    plan.map_row = map_traces.shape[1]
+    plan.map_row = map_traces.shape[2]
     plan.map_of = &map_of[0]
-    plan.map_first = &map_first[0, 0]
-    plan.map_traces = &map_traces[0, 0]
-    plan.map_whole = &map_whole[0]
+    plan.map_first = &map_first[0, 0, 0]
+    plan.map_traces = &map_traces[0, 0, 0]
+    plan.map_whole = &map_whole[0, 0]
     plan.step = step
     plan.width = width
     plan.row = row

@@ -173,6 +173,10 @@ def pitch_m(elements_m: FloatArray) -> float:
 
 def feet(origins_m: FloatArray, directions: FloatArray, elements_m: FloatArray, normals: FloatArray) -> FloatArray:
     """Distance along each line, from its origin, at which it leaves the array (lines,)."""
+    flat = np.abs(normals - normals[0]).max() == 0 and np.ptp(elements_m @ normals[0]) == 0
+    if flat and (np.abs(directions @ normals[0]) >= GRAZING_COSINE).all():
+        # All elements share one plane, whichever is nearest.
+        return np.asarray((elements_m[0] @ normals[0] - origins_m @ normals[0]) / (directions @ normals[0]))
     result = np.empty(len(origins_m))
     step = max(1, PAIRS_AT_ONCE // len(elements_m))
     for start in range(0, len(origins_m), step):

@@ -50,7 +50,7 @@ HEAD_START, HEAD_PLAIN, HEAD_EDGE, HEAD_STEEP, HEAD_SIZE = 0, 1, 2, 3, 8
 SAMPLED_LINES = 12
 SAMPLED_BLOCKS = 12
 # So many waves and so many elements stand for all when the usual pace is sought.
-SAMPLED_PACES = 200
+SAMPLED_PACES = 60
 CANDIDATE_PACES = 200
 # Time that a channel takes point by point over that in a block; measured.
 POINTS_COST = 12.0
@@ -160,6 +160,7 @@ class BlockPlan:
             self._table,
             self._class_of,
             self._shift,
+            self._mirrored,
             self._receive,
             self._map_of,
             self._map_first,
@@ -224,19 +225,18 @@ class BlockPlan:
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
 
     def _list_channels(self, elements: int) -> None:
-        """Channels of each distinct receive row, by element."""
+        """Channels of each distinct receive row, by element and by element from the other end."""
         rows, inverse = np.unique(self._receive, axis=0, return_inverse=True)
         self._map_of = np.ascontiguousarray(inverse.reshape(-1), dtype=np.int32)
-        order = np.argsort(rows, axis=1, kind="stable")
-        missing = (rows < 0).sum(axis=1)
         # Eight more, for the kernel reads them in eights.
-        self._map_traces = np.zeros((len(rows), rows.shape[1] + GROUP), np.int32)
-        self._map_first = np.zeros((len(rows), elements + 1), np.int32)
+        self._map_traces = np.zeros((len(rows), 2, rows.shape[1] + GROUP), np.int32)
+        self._map_first = np.zeros((len(rows), 2, elements + 1), np.int32)
         for number, row in enumerate(rows):
-            channels = order[number, missing[number] :]
-            self._map_traces[number, : len(channels)] = channels
-            self._map_first[number] = np.searchsorted(row[channels], np.arange(elements + 1))
-        whole = (np.diff(self._map_first, axis=1) == 1).all(axis=1)
+            for mirrored, own in enumerate((row, np.where(row < 0, -1, elements - 1 - row))):
+                order = np.argsort(own, kind="stable")[int((own < 0).sum()) :]
+                self._map_traces[number, mirrored, : len(order)] = order
+                self._map_first[number, mirrored] = np.searchsorted(own[order], np.arange(elements + 1))
+        whole = (np.diff(self._map_first, axis=2) == 1).all(axis=2)
         self._map_whole = np.ascontiguousarray(whole, dtype=np.uint8)
 
     def _measure(self, aperture: Aperture, slowness: float, demodulation_hz: float) -> None:
@@ -249,7 +249,7 @@ class BlockPlan:
             aperture.element_normals,
             alike=aperture.lateral_m is None,
         )
-        self._class_of, self._shift = classes.class_of, classes.shift
+        self._class_of, self._shift, self._mirrored = classes.class_of, classes.shift, classes.mirrored
         own_feet = aperture.feet_m[classes.example]
         feet, half_of_class = _distinct(own_feet if aperture.lateral_m is None else np.zeros(len(own_feet)))
         blocks = -(-aperture.count // BLOCK)
@@ -298,7 +298,7 @@ class BlockPlan:
         _native.das_receive(self._geometry, self._heads, self._paces, None)
         counts = self._heads.astype(np.int64)
         plain, edge, steep = counts[..., HEAD_PLAIN], counts[..., HEAD_EDGE], counts[..., HEAD_STEEP]
-        sizes = 5 * _in_eights(plain) + 5 * _in_eights(edge) + 8 * edge + steep
+        sizes = 5 * plain + 13 * edge + steep
         ends = np.cumsum(sizes.reshape(-1))
         if 4 * int(ends[-1]) <= TABLE_BYTES:
             self._heads[..., HEAD_START] = (ends - sizes.reshape(-1)).reshape(sizes.shape)
@@ -306,10 +306,6 @@ class BlockPlan:
             _native.das_receive(self._geometry, self._heads, self._paces, self._table)
         else:
             self._heads = self._paces = None
-
-
-def _in_eights(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return -(-counts // GROUP) * GROUP
 
 
 def _distinct(values: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:

@@ -117,7 +117,6 @@ class DelayAndSum:
         self._receive_time = None
         if receive_time_s is not None:
             self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
-        self._seen = seen_lines(self._time32 if self._time64 is None else self._time64)
         self._blocks: BlockPlan | None = None
         if quality != "exact" and self._demodulation_hz and points_m is None and receive_time_s is None:
             self._blocks = BlockPlan(
@@ -175,7 +174,7 @@ class DelayAndSum:
             self._time64,
             self._weight,
             self._receive_time,
-            self._seen,
+            seen_lines(_one_of(self._time32, self._time64)),
             self._t0_s,
             self._sampling_hz,
             self._demodulation_hz,

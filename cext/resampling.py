@@ -25,7 +25,7 @@ MIRROR_WEIGHT = 1.0
 # The spectrum that is assumed falls to this power (of e) at the edge of the band: -24 dB.
 EDGE_EXPONENT = 5.5
 # Frequencies of the fit.
-FREQUENCIES = 241
+FREQUENCIES = 121
 # Taps of the filters, and up to which half band (cycles per input sample) they do; multiples of four.
 TAPS = ((0.16, 8), (0.25, 12), (0.5, 16))
 # The fine rate over the sampling rate is brought to a ratio with at most this many phases.
@@ -69,28 +69,32 @@ def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resamp
     left = taps // 2 - 1
     nodes, node_weights = np.polynomial.legendre.leggauss(6)
     places, node_weights = nodes * FITTED_REACH, node_weights / 2
-    frequency = np.linspace(-0.5, 0.5, FREQUENCIES)[:-1]
+    # The filters are real, so half of the frequencies say all.
+    frequency = np.linspace(0, 0.5, FREQUENCIES)
     inside = np.exp(-EDGE_EXPONENT * (frequency / half) ** 2)
-    kept_out = np.where(np.abs(frequency) > BEYOND * half, OUTSIDE_WEIGHT, 0.0)
+    kept_out = np.where(frequency > BEYOND * half, OUTSIDE_WEIGHT, 0.0)
     if mirror is not None:
-        off = np.abs((frequency - mirror + 0.5) % 1 - 0.5)
-        kept_out += MIRROR_WEIGHT * np.exp(-EDGE_EXPONENT * (off / half) ** 2)
-    tap = np.arange(taps, dtype=np.float64) - left
-    turning = np.exp(2j * np.pi * frequency[:, None] * tap)
-    normal = ((turning.conj() * (inside + kept_out)[:, None]).T @ turning).real
-    normal += 1e-9 * np.trace(normal) / taps * np.eye(taps)
+        off = np.abs((frequency - mirror + 0.5) % 1 - 0.5), np.abs((frequency + mirror + 0.5) % 1 - 0.5)
+        kept_out += MIRROR_WEIGHT * sum(np.exp(-EDGE_EXPONENT * (one / half) ** 2) for one in off)
+    tap: FloatArray = np.arange(taps, dtype=np.float64) - left
+    lags = np.arange(1 - taps, taps, dtype=np.float64)
+    # Normal equations: the weighted spectrum at the differences of taps, and at those of taps and wanted delays.
+    spectrum = np.cos(2 * np.pi * frequency[:, None] * lags).T @ (inside + kept_out)
+    normal = spectrum[np.arange(taps)[:, None] - np.arange(taps) + taps - 1]
+    normal += 1e-9 * normal[0, 0] * np.eye(taps)
     moments = np.array([[(node_weights * places ** (i + j)).sum() for j in range(ROWS)] for i in range(ROWS)])
     fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
-    # Wanted response of every place: a delay of its own.
-    delays = fractions[:, None] + places * float(ratio)
-    wanted = np.exp(2j * np.pi * frequency[:, None, None] * delays)
-    by_place = np.einsum("ft,f,fpn->tpn", turning.conj(), inside, wanted, optimize=True).real
+    delays = (fractions[:, None] + places * float(ratio)).reshape(-1)
+    wanted = np.cos(2 * np.pi * frequency[:, None] * delays) * inside[:, None]
+    odd = np.sin(2 * np.pi * frequency[:, None] * delays) * inside[:, None]
+    turning = 2 * np.pi * frequency[:, None] * tap
+    by_place = (np.cos(turning).T @ wanted + np.sin(turning).T @ odd).reshape(taps, len(fractions), len(places))
     powers = places ** np.arange(ROWS)[:, None] * node_weights
-    right = np.einsum("tpn,rn->tpr", by_place, powers)
+    right = by_place @ powers.T
     solved = np.linalg.solve(normal, right.reshape(taps, -1)).reshape(taps, len(fractions), ROWS)
-    coefficients = np.einsum("ir,tpr->pit", np.linalg.inv(moments), solved)
+    coefficients = np.moveaxis(solved @ np.linalg.inv(moments), 0, 2)
     # Every phase has the same gain at the centre frequency.
-    coefficients /= coefficients[:, :1].sum(axis=2, keepdims=True)
+    coefficients = coefficients / coefficients[:, :1].sum(axis=2, keepdims=True)
     bound = float(np.abs(coefficients).sum(axis=(1, 2)).max())
     return Resampling(ratio, np.asarray(coefficients, dtype=np.float64), left, bound)
 

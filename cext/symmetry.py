@@ -1,4 +1,4 @@
-"""Lines that are alike but for a shift along a regular array: beside each other, or radial ones of an arc."""
+"""Lines that are alike but for a shift along a regular array or a reflection: side by side, or radial on an arc."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_ELEMENTS = 32767
 
 @dataclass(frozen=True, eq=False)
 class LineClasses:
-    """Lines by class: element e of a class is element e + shift of the array, for each of its lines.
+    """Lines by class: element e of a class is element e + shift of the array, from its other end where mirrored.
 
     `origins_m`, `directions (classes, 3)`; `element_positions_m`, `element_normals (elements, 3)` of an array that goes
-    on to both sides as far as the lines need; `class_of`, `shift (lines,)`.
+    on to both sides as far as the lines need; `class_of`, `shift`, `mirrored (lines,)`; an `example` of each class.
     """
 
     origins_m: FloatArray
@@ -35,6 +35,7 @@ class LineClasses:
     element_normals: FloatArray
     class_of: NDArray[np.int32]
     shift: NDArray[np.int32]
+    mirrored: NDArray[np.uint8]
     example: NDArray[np.intp]
 
 
@@ -60,7 +61,9 @@ def line_classes(
         return found
     lines = np.arange(len(origins_m))
     zero = np.zeros(len(lines), np.int32)
-    return LineClasses(origins_m, directions, elements_m, normals, lines.astype(np.int32), zero, lines)
+    return LineClasses(
+        origins_m, directions, elements_m, normals, lines.astype(np.int32), zero, zero.astype(np.uint8), lines
+    )
 
 
 def _straight(
@@ -73,23 +76,21 @@ def _straight(
         return None
     if np.abs(normals - normals[0]).max() > SAME_DIRECTION or np.abs(directions - directions[0]).max() > SAME_DIRECTION:
         return None
-    offset = origins - origins[0]
+    offset = origins - elements[0]
     place = offset @ pitch / length**2
-    if np.abs(offset - place[:, None] * pitch).max() > SAME_M:
+    across = offset - place[:, None] * pitch
+    if np.abs(across - across[0]).max() > SAME_M:
         return None
-    groups = _groups(place, feet, len(elements))
+    upright = abs(directions[0] @ pitch) < SAME_DIRECTION * length and abs(normals[0] @ pitch) < SAME_DIRECTION * length
+    groups = _grouped(place, feet, len(elements), reflected=upright)
     if groups is None:
         return None
-    class_of, whole, example, first, count = groups
-    more = (first + np.arange(count))[:, None]
-    return LineClasses(
-        np.ascontiguousarray(origins[example] - whole[example, None] * pitch),
-        np.ascontiguousarray(directions[example]),
-        np.ascontiguousarray(elements[0] + more * pitch),
-        np.tile(normals[0], (count, 1)),
-        class_of,
-        np.asarray(whole + first, dtype=np.int32),
-        example,
+    more = (groups.first + np.arange(groups.count))[:, None]
+    return groups.classes(
+        elements[0] + across[0] + groups.places[:, None] * pitch,
+        np.tile(directions[0], (len(groups.places), 1)),
+        elements[0] + more * pitch,
+        np.tile(normals[0], (groups.count, 1)),
     )
 
 
@@ -110,40 +111,75 @@ def _round(
     if np.abs(elements - centre - radius * normals).max() > SAME_M:
         return None
     heading = np.unwrap(np.arctan2(directions[:, 0], directions[:, 2]))
-    if np.abs(_turned(origins - centre, -heading) - _turned(origins[:1] - centre, -heading[:1])).max() > SAME_M:
+    heading += 2 * np.pi * np.round((angles.mean() - heading.mean()) / (2 * np.pi))
+    own = _turned(origins - centre, -heading)
+    if np.abs(own - own[0]).max() > SAME_M:
         return None
-    place = (heading - heading[0]) / pitch
-    groups = _groups(place, feet, len(elements))
+    groups = _grouped((heading - angles[0]) / pitch, feet, len(elements), reflected=abs(own[0, 0]) < SAME_M)
     if groups is None:
         return None
-    class_of, whole, example, first, count = groups
-    back = -whole[example] * pitch
-    more = angles[0] + (first + np.arange(count)) * pitch
-    radial = np.stack([np.sin(more), np.zeros(count), np.cos(more)], axis=1)
-    return LineClasses(
-        np.ascontiguousarray(centre + _turned(origins[example] - centre, back)),
-        np.ascontiguousarray(_turned(directions[example], back)),
-        np.ascontiguousarray(centre + radius * radial),
+    turned_by = angles[0] + groups.places * pitch
+    more = angles[0] + (groups.first + np.arange(groups.count)) * pitch
+    radial = np.stack([np.sin(more), np.zeros(groups.count), np.cos(more)], axis=1)
+    ahead = np.tile([0.0, 0.0, 1.0], (len(turned_by), 1))
+    return groups.classes(
+        centre + _turned(np.tile(own[0], (len(turned_by), 1)), turned_by),
+        _turned(ahead, turned_by),
+        centre + radius * radial,
         radial,
-        class_of,
-        np.asarray(whole + first, dtype=np.int32),
-        example,
     )
 
 
-def _groups(
-    place: FloatArray, feet: FloatArray, elements: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.intp], int, int] | None:
-    """Class and whole shift of each line, an example of each class, first number and count of the longer array."""
-    whole = np.floor(place + SAME_SHARE).astype(np.int64)
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """Lines by where they lie between two elements; `places (classes,)` in pitches from the array's first element."""
+
+    places: FloatArray
+    class_of: NDArray[np.int32]
+    shift: NDArray[np.int64]
+    mirrored: NDArray[np.uint8]
+    example: NDArray[np.intp]
+    first: int
+    count: int
+
+    def classes(
+        self, origins: FloatArray, directions: FloatArray, elements: FloatArray, normals: FloatArray
+    ) -> LineClasses:
+        return LineClasses(
+            np.ascontiguousarray(origins),
+            np.ascontiguousarray(directions),
+            np.ascontiguousarray(elements),
+            np.ascontiguousarray(normals),
+            self.class_of,
+            np.asarray(self.shift + self.first, dtype=np.int32),
+            self.mirrored,
+            self.example,
+        )
+
+
+def _grouped(place: FloatArray, feet: FloatArray, elements: int, *, reflected: bool) -> _Groups | None:
+    """Lines at `place`, in pitches from the first element, that lie alike between two elements and leave alike."""
+    share = place - np.floor(place + SAME_SHARE)
+    # A line just before an element lies as one just behind it does, seen from the other end.
+    mirrored = (share > 0.5 + SAME_SHARE) & reflected
+    own = np.where(mirrored, elements - 1 - place, place)
+    whole = np.floor(own + SAME_SHARE).astype(np.int64)
     # Neighbouring numbers may be one class that rounding parts; then there are a few more classes than needed.
-    marks = np.stack([np.round((place - whole) / SAME_SHARE), np.round(feet / SAME_M)], axis=1).astype(np.int64)
+    marks = np.stack([np.round((own - whole) / SAME_SHARE), np.round(feet / SAME_M)], axis=1).astype(np.int64)
     _, example, class_of = np.unique(marks, axis=0, return_index=True, return_inverse=True)
     first = -int(whole.max())
     count = elements + int(whole.max() - whole.min())
     if len(example) * LEAST_LINES_PER_CLASS > len(place) or count > MOST_ELEMENTS:
         return None
-    return class_of.reshape(-1).astype(np.int32), whole, example, first, count
+    return _Groups(
+        own[example] - whole[example],
+        class_of.reshape(-1).astype(np.int32),
+        whole,
+        mirrored.astype(np.uint8),
+        example,
+        first,
+        count,
+    )
 
 
 def _turned(vectors: FloatArray, angles: FloatArray) -> FloatArray:

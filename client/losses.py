@@ -58,6 +58,8 @@ class LossAccount:
         self._totals.setdefault(header.product, NOTHING_MISSED)
         if before is None or before.session != header.session:
             return NOTHING_MISSED
+        if header.frame == before.frame + 1:
+            return NOTHING_MISSED
         missed = _between(before, header, passed_over)
         self._totals[header.product] += missed
         return missed

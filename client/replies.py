@@ -181,6 +181,8 @@ class Status:
     session: str
     version: str
     revision: int | None
+    health: str
+    health_reason: str
     frame: int
     frame_rate_hz: float
     uptime_s: float
@@ -204,6 +206,8 @@ class Status:
             session=fields.text("session"),
             version=fields.text("version", ""),
             revision=fields.optional_integer("revision"),
+            health=fields.text("health", ""),
+            health_reason=fields.text("health_reason", ""),
             frame=fields.integer("frame", 0),
             frame_rate_hz=fields.number("frame_rate_hz", 0.0),
             uptime_s=fields.number("uptime_s", 0.0),

@@ -22,6 +22,8 @@ from sonod.client.wire.variant import LAST, Variant
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 # Messages that wait here while the program is busy; the daemon drops for us beyond that.
 QUEUE_MESSAGES = 8
+# How often it is looked whether the daemon lets us in, when nothing comes.
+LOOK_MS = 200
 EVERY_FRAME = Variant()
 
 
@@ -78,10 +80,13 @@ class Subscriber:
         handshake = Handshake(socket, self.endpoint, self._keys)
         try:
             _set_up(socket, self.endpoint, products, probe, variant, last)
+            look_ms = LOOK_MS if timeout_s is None else min(LOOK_MS, round(timeout_s * 1000))
+            socket.setsockopt(zmq.RCVTIMEO, look_ms)
             while True:
-                if not handshake.poll(None if timeout_s is None else round(timeout_s * 1000)):
+                parts = _received(socket, handshake, timeout_s)
+                if parts is None:
                     raise _nothing(self.endpoint, products, timeout_s)
-                batch = [socket.recv_multipart(copy=False)]
+                batch = [parts]
                 while latest and (parts := _waiting(socket)) is not None:
                     batch.append(parts)
                 received_ns = time.monotonic_ns()
@@ -187,6 +192,17 @@ def _set_up(
         for notice in NOTICES:
             socket.subscribe(subscription(notice, probe))
     socket.connect(endpoint)
+
+
+def _received(socket: zmq.Socket[bytes], handshake: Handshake, timeout_s: float | None) -> list[zmq.Frame] | None:
+    """The next message, or None when none comes in time; AccessRefused when the daemon lets us not in."""
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        try:
+            return socket.recv_multipart(copy=False)
+        except zmq.Again:
+            if not handshake.poll(0) and deadline_s is not None and time.monotonic() >= deadline_s:
+                return None
 
 
 def _waiting(socket: zmq.Socket[bytes]) -> list[zmq.Frame] | None:

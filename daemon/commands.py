@@ -29,6 +29,7 @@ from sonod.daemon.arguments import (
 )
 from sonod.daemon.config import suggestion
 from sonod.daemon.errors import CommandError
+from sonod.daemon.health import Health
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
@@ -82,6 +83,7 @@ class Services:
     addresses: Callable[[], Addresses]
     publisher: Publisher
     shared: SharedMemory
+    health: Callable[[], tuple[Health, str]]
     # Where callers with keys may record; None = nowhere.
     recordings: Path | None = None
 
@@ -175,6 +177,7 @@ class Commands:
         services = self._services
         present, situation, counters = services.planner.present, services.states.situation, services.driver.counters
         now_ns = services.session.monotonic_ns()
+        health, health_reason = services.health()
         return {
             "version": __version__,
             "session": services.session.id,
@@ -183,6 +186,8 @@ class Commands:
             "probe": None if present is None else present.acquisition.probe.name,
             "state": situation.state,
             "reason": situation.reason,
+            "health": health,
+            "health_reason": health_reason,
             "since_ns": situation.since_ns,
             "now_ns": now_ns,
             "uptime_s": round((now_ns - self._started_ns) / 1e9, 3),
@@ -203,6 +208,7 @@ class Commands:
                 "lost": counters.lost,
                 "timeouts": counters.timeouts,
                 "errors": counters.errors,
+                "temperature_c": services.driver.temperature_c,
             },
             "stages": services.runner.stages.block(),
             "ledger": services.publisher.ledger.block(),

@@ -23,6 +23,12 @@ LatestEndpoint = Annotated[
 SettingValue = float | int | str | tuple[float, ...]
 
 
+def _loopback_host(host: str) -> str:
+    if not is_loopback(host):
+        raise ValueError(f"must be an address of this machine such as 127.0.0.1; got {host!r}")
+    return host
+
+
 class Section(BaseModel):
     """A table of the file: unknown keys are errors."""
 
@@ -113,17 +119,33 @@ class ViewerSection(Section):
     port: int = Field(default=5580, ge=0, le=65535)
     keys: str = ""
 
-    @field_validator("host")
-    @classmethod
-    def _loopback_only(cls, host: str) -> str:
-        if not is_loopback(host):
-            raise ValueError(f"must be an address of this machine such as 127.0.0.1; got {host!r}")
-        return host
+    _loopback_only = field_validator("host")(_loopback_host)
 
 
 class RecordSection(Section):
     queue_frames: int = Field(default=32, ge=2, le=4096)
     folder: str = ""
+
+
+class MetricsSection(Section):
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(default=5581, ge=0, le=65535)
+
+    _loopback_only = field_validator("host")(_loopback_host)
+
+
+class RealtimeSection(Section):
+    reader_priority: int = Field(default=0, ge=0, le=99)
+    runner_priority: int = Field(default=0, ge=0, le=99)
+    reader_cpus: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
+    runner_cpus: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
+    lock_memory: bool = False
+
+    @field_validator("reader_cpus", "runner_cpus", mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
 
 
 class PresetsSection(Section):
@@ -132,7 +154,7 @@ class PresetsSection(Section):
 
 class LogSection(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
-    form: Literal["auto", "human", "json"] = "auto"
+    form: Literal["auto", "human", "json", "journal"] = "auto"
 
 
 class Config(Section):
@@ -150,6 +172,8 @@ class Config(Section):
     lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
+    metrics: MetricsSection = MetricsSection()
+    realtime: RealtimeSection = RealtimeSection()
     presets: PresetsSection = PresetsSection()
     log: LogSection = LogSection()
 

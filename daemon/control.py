@@ -49,9 +49,15 @@ class Control:
     """Answers every request with exactly one reply; whatever is wrong with one costs its sender only."""
 
     def __init__(
-        self, endpoints: Sequence[str], commands: Commands, gate: Gate | None = None, keys_everywhere: bool = False
+        self,
+        endpoints: Sequence[str],
+        commands: Commands,
+        gate: Gate | None = None,
+        keys_everywhere: bool = False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._commands = commands
+        self._alive = alive
         self._gate = gate
         self._looked_s = 0.0
         self._outstanding: Counter[bytes] = Counter()
@@ -99,6 +105,7 @@ class Control:
         poller.register(self._waker.fd, zmq.POLLIN)
         poller.register(self._connections.monitor, zmq.POLLIN)
         while not self._leaving:
+            self._alive()
             ready = dict(poller.poll(TICK_MS))
             if self._waker.fd in ready:
                 self._waker.calm()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 
 import numpy as np
 
@@ -22,36 +22,33 @@ LEGS = {
 
 
 class Ledger:
-    """One thread adds, any may read."""
+    """One thread adds, any may read. Adding is for the frame path and does next to nothing."""
 
     def __init__(self) -> None:
-        self._durations = np.zeros((len(LEGS), WINDOW_FRAMES), np.int64)
-        self._counts = [0] * len(LEGS)
-        self._lock = threading.Lock()
+        self.count = 0
+        self._frames: deque[tuple[Times, int]] = deque(maxlen=WINDOW_FRAMES)
 
     def add(self, times: Times, published_ns: int) -> None:
-        """Take a product's ledger; legs with an end that is not known are left out."""
-        with self._lock:
-            for leg, (begin, end) in enumerate(LEGS.values()):
-                begun_ns = getattr(times, begin)
-                ended_ns = published_ns if end == "published_ns" else getattr(times, end)
-                if begun_ns is not None:
-                    self._durations[leg, self._counts[leg] % WINDOW_FRAMES] = ended_ns - begun_ns
-                    self._counts[leg] += 1
+        """Take a product's ledger."""
+        self._frames.append((times, published_ns))
+        self.count += 1
 
     def block(self) -> dict[str, dict[str, int]]:
-        """As `status` shows it: over the last products, and their count since the session began."""
-        with self._lock:
-            durations, counts = self._durations.copy(), list(self._counts)
+        """As `status` shows it, over the last products; a leg with an end that is not known is left out."""
+        frames = self._frames.copy()
         legs = {}
-        for leg, name in enumerate(LEGS):
-            if counts[leg]:
-                known = durations[leg, : min(counts[leg], WINDOW_FRAMES)]
-                p50, p99 = np.percentile(known, (50, 99))
+        for name, (begin, end) in LEGS.items():
+            durations = [
+                (published_ns if end == "published_ns" else getattr(times, end)) - getattr(times, begin)
+                for times, published_ns in frames
+                if getattr(times, begin) is not None
+            ]
+            if durations:
+                p50, p99 = np.percentile(durations, (50, 99))
                 legs[name] = {
                     "p50_ns": round(p50),
                     "p99_ns": round(p99),
-                    "max_ns": int(known.max()),
-                    "count": counts[leg],
+                    "max_ns": max(durations),
+                    "count": len(durations),
                 }
         return legs

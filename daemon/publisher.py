@@ -12,7 +12,7 @@ import lz4.block
 import structlog
 import zmq
 
-from sonod.client.wire.header import ENCODING_LZ4, FrameHeader, encode_header
+from sonod.client.wire.header import ENCODING_LZ4, FrameHeader, encode_header, stamp_published
 from sonod.client.wire.notices import Notice, encode_notice, product_of
 from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.client.wire.variant import LAST
@@ -40,6 +40,8 @@ WELCOME_PAUSE_NS = 50_000_000
 # A machine that vanished does not close its connections; a program that has stopped is found by its queue instead.
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 5000, 20000
 HANDSHAKE_MS = 5000
+# What the kernel may hold for one connection: a picture in few pieces, and no more than that.
+SEND_BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Publisher:
     """Sends frames and notices to every subscriber; one that is slow loses its own frames and nobody else's.
 
     `standing` gives the notices that are repeated every second and to every new subscriber. `latest` is where single
-    newest frames are asked for, '' = nowhere.
+    newest frames are asked for, '' = nowhere. `alive` is called at every turn of the loop, at least once a second.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class Publisher:
         latest: str = "",
         gate: Gate | None = None,
         keys_everywhere: bool = False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self.streams = Streams()
         self.ledger = Ledger()
         self._session = session
         self._standing = standing
+        self._alive = alive
         self._subscriptions = Subscriptions()
         self._probe = UNKNOWN_PROBE
         self._wanted: frozenset[str] = frozenset()
@@ -89,6 +93,7 @@ class Publisher:
         self._socket.setsockopt(zmq.SNDHWM, limits.high_water_messages)
         self._socket.setsockopt(zmq.RCVHWM, UPSTREAM_HIGH_WATER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, UPSTREAM_LIMIT_BYTES)
+        self._socket.setsockopt(zmq.SNDBUF, SEND_BUFFER_BYTES)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
@@ -147,7 +152,8 @@ class Publisher:
     def set_probe(self, probe: str) -> None:
         """The probe whose frames come next."""
         self._probe = probe
-        self._wanted = self._subscriptions.wanted(probe)
+        # The publisher's thread looks what is wanted of it.
+        self._waker.wake()
 
     def put(self, message: Outgoing) -> bool:
         """Send a frame; False when an older one had to be dropped for it."""
@@ -195,6 +201,7 @@ class Publisher:
         next_repeat_ns = 0
         last_standing_ns = 0
         while True:
+            self._alive()
             now_ns = self._session.monotonic_ns()
             ready = dict(poller.poll(max(0, (next_repeat_ns - now_ns) // 1_000_000 + 1)))
             if self._waker.fd in ready:
@@ -295,11 +302,10 @@ class Publisher:
     def _parts(self, message: Outgoing, header: FrameHeader, variant: str) -> list[bytes] | None:
         """The message's parts as of now, or None when they cannot be made."""
         topic = Topic(header.product, header.probe, variant).encode()
-        now_ns = self._session.monotonic_ns()
-        utc = self._session.check()
-        times = replace(header.times, published_ns=now_ns, utc=utc)
+        times = replace(header.times, published_ns=0, utc=self._session.check())
         try:
-            return [topic, encode_header(replace(header, times=times)), message.payload]
+            data = encode_header(replace(header, times=times))
+            return [topic, stamp_published(data, self._session.monotonic_ns()), message.payload]
         except ValueError as error:
             # Something that JSON cannot say, such as NaN in a geometry: the frame is lost, the others are not.
             self._log.error("encoding_failed", topic=topic.decode(), reason=str(error))

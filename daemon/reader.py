@@ -13,6 +13,7 @@ import structlog
 
 from sonod.daemon.errors import ConfigError
 from sonod.daemon.handover import DeviceAway, Handover
+from sonod.daemon.log import say_always
 from sonod.daemon.rate import FrameRate
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.state import State, StateKeeper
@@ -27,6 +28,9 @@ from sonod.drivers.errors import (
     RecordingError,
 )
 from sonod.drivers.frame import Configuration, Slot
+
+# How often a thread that waits shows that it is alive.
+LONGEST_WAIT_S = 1.0
 
 
 class Wish(StrEnum):
@@ -56,8 +60,9 @@ class Reader:
     """Runs the device on its own thread from `start` to `leave`.
 
     `configure` gives the configuration for a device just opened to the function that comes with it; it is called on
-    this thread while no frames flow.
-    `tap` sees every raw frame on this thread and must be short. A device that fails is closed and opened again with
+    this thread while no frames flow. `tap` sees every raw frame on this thread and must be short. `begin` is called
+    once as the thread begins, `alive` at every turn of its loop, at least once a second while it waits. A device that
+    fails is closed and opened again with
     growing pauses; nothing that a driver raises ends the thread. `opened` is done after the first attempt to open, and
     carries a ConfigError when trying again would be of no use.
     """
@@ -71,6 +76,8 @@ class Reader:
         *,
         patience: Patience = Patience(),
         tap: Callable[[Slot], None] | None = None,
+        alive: Callable[[], None] = lambda: None,
+        begin: Callable[[], None] = lambda: None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.opened: Future[None] = Future()
@@ -83,8 +90,10 @@ class Reader:
         self._configure = configure
         self._patience = patience
         self._tap = tap
+        self._alive = alive
+        self._begin = begin
         self._monotonic_ns = monotonic_ns
-        self._log = structlog.get_logger().bind(driver=driver.uri.text)
+        self._log = structlog.get_logger()
         self._changed = threading.Condition()
         self._woken = False
         self._leaving = False
@@ -103,6 +112,11 @@ class Reader:
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def last_frame_ns(self) -> int:
+        """When the newest frame came, or the device was started."""
+        return self._last_frame_ns
 
     def leave(self, timeout_s: float) -> bool:
         """Stop transmitting, release the device and end the thread; False when that took longer than allowed."""
@@ -148,7 +162,9 @@ class Reader:
     # -- the reader's thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._begin()
         while not self._leaving:
+            self._alive()
             try:
                 self._step()
             except EndOfRecording:
@@ -231,6 +247,8 @@ class Reader:
             self._states.enter(State.STARTING)
         try:
             self._driver.open()
+            say_always(serial=self._driver.serial)
+            self._alive()
             self._configure(self._driver, self._take)
         except (ConfigError, RecordingError, DeviceNotFound) as error:
             # What needs no device to be plugged in will not turn up by waiting.
@@ -316,6 +334,13 @@ class Reader:
             asker.set_result(self._states.state)
 
     def _wait(self, timeout_s: float | None) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._woken or self._leaving, timeout_s)
-            self._woken = False
+        """Until woken, or for so long; a thread that waits is alive and says so."""
+        deadline_ns = None if timeout_s is None else self._monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            left_s = LONGEST_WAIT_S if deadline_ns is None else (deadline_ns - self._monotonic_ns()) / 1e9
+            with self._changed:
+                woken = self._changed.wait_for(lambda: self._woken or self._leaving, min(left_s, LONGEST_WAIT_S))
+                if woken or (left_s <= LONGEST_WAIT_S and deadline_ns is not None):
+                    self._woken = False
+                    return
+            self._alive()

@@ -76,6 +76,8 @@ class Runner:
         session: Session,
         shared: SharedMemory,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        alive: Callable[[], None] = lambda: None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._shared = shared
         self._raw_geometry: tuple[Configuration, Geometry] | None = None
@@ -88,6 +90,8 @@ class Runner:
         self._outlet = outlet
         self._session = session
         self._monotonic_ns = monotonic_ns
+        self._alive = alive
+        self._begin = begin
         self._preview = PreviewMaker()
         self._plans: deque[Installed] = deque()
         self._plans_lock = threading.Lock()
@@ -142,7 +146,9 @@ class Runner:
     # -- the runner's thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._begin()
         while not self._leaving:
+            self._alive()
             place = self._ring.take(TAKE_TIMEOUT_S)
             try:
                 if place is None:

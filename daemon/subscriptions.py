@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.topic import PREFIX, VARIANT_PREFIX
 from sonod.client.wire.variant import LAST, Variant
@@ -23,9 +25,12 @@ class Subscriptions:
         self._overflow = False
         # Prefixes of the variant `last` that were subscribed to and not yet answered.
         self._last: set[bytes] = set()
+        # Asked for each frame, changed by subscriptions only.
+        self._streams: tuple[str, Mapping[str, tuple[Variant, ...]]] | None = None
 
     def heard(self, message: bytes) -> bool:
         """Take what the socket reports; True when somebody subscribed."""
+        self._streams = None
         kind, prefix = message[:1], message[1:]
         if kind == b"\x01":
             if len(self._prefixes) < PREFIX_LIMIT:
@@ -46,8 +51,14 @@ class Subscriptions:
         """The products of this probe that somebody subscribes to, in any variant."""
         return frozenset(self.streams(probe))
 
-    def streams(self, probe: str) -> dict[str, tuple[Variant, ...]]:
+    def streams(self, probe: str) -> Mapping[str, tuple[Variant, ...]]:
         """The variants of each product of this probe that somebody subscribes to, the plain one first."""
+        known = self._streams
+        if known is None or known[0] != probe:
+            known = self._streams = (probe, self._find(probe))
+        return known[1]
+
+    def _find(self, probe: str) -> dict[str, tuple[Variant, ...]]:
         found: dict[str, tuple[Variant, ...]] = {}
         prefixes = tuple(self._prefixes)
         for product in PRODUCTS:
@@ -63,11 +74,13 @@ class Subscriptions:
 
     def asked_again(self, probe: str) -> frozenset[str]:
         """The products whose last frame somebody has just asked for."""
+        if not self._last:
+            return frozenset()
         prefixes = tuple(self._last)
         return frozenset(
             product
             for product in PRODUCTS
-            if prefixes and f"{VARIANT_PREFIX}{LAST}.{product}.{probe}".encode("ascii").startswith(prefixes)
+            if f"{VARIANT_PREFIX}{LAST}.{product}.{probe}".encode("ascii").startswith(prefixes)
         )
 
     def answered(self) -> None:

@@ -52,6 +52,11 @@ FILE_REPLY: Schema = {
     "properties": {"revision": {"type": "integer"}, "file": {"type": "string"}},
     "required": ["revision", "file"],
 }
+MEMORY_REPLY: Schema = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "expires_in_s": {"type": "number"}},
+    "required": ["name", "expires_in_s"],
+}
 # Command -> its arguments and what answers it.
 COMMANDS: Mapping[str, tuple[type[arguments.Arguments], type | Schema]] = {
     "describe": (arguments.NoArguments, replies.Description),
@@ -67,6 +72,7 @@ COMMANDS: Mapping[str, tuple[type[arguments.Arguments], type | Schema]] = {
     "status": (arguments.NoArguments, replies.Status),
     "record": (arguments.RecordArguments, {"anyOf": [PATH_REPLY, {"$ref": "#/$defs/RecordingOutcome"}]}),
     "lease": (arguments.LeaseArguments, replies.Lease),
+    "shared_memory": (arguments.SharedMemoryArguments, MEMORY_REPLY),
 }
 
 

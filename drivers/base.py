@@ -127,6 +127,11 @@ class Driver(ABC):
         return ""
 
     @property
+    def temperature_c(self) -> float | None:
+        """The board's temperature, or None when it does not report one; any thread may ask."""
+        return None
+
+    @property
     @abstractmethod
     def probe(self) -> Probe:
         """The probe as the defaults see it; known after `open`."""

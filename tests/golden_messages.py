@@ -56,6 +56,7 @@ def frame(product: str, dtype: str, geometry: Geometry, *more: int) -> FrameHead
 
 HEADERS = {
     "bmode": replace(base.HEADER, geometry=SECTOR, shape=SECTOR.shape),
+    "preview": replace(base.HEADER, product="preview", geometry=SECTOR, shape=SECTOR.shape),
     "mmode": frame("mmode", "uint8", MotionGeometry((3, 2), 0.0001, 0.0, 0.05)),
     "envelope": frame("envelope", "float32", SECTOR),
     "lines": frame("lines", "float32", LINES),
@@ -140,6 +141,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "record": ({"action": "start", "path": "/data/a.h5", "seconds": 3.0}, {"path": "/data/a.h5"}),
+    "shared_memory": ({"product": "rf", "ttl_s": 10.0}, {"name": "sonod-0123-rf-1", "expires_in_s": 10.0}),
     "lease": (
         {"action": "acquire", "holder": "needle", "ttl_s": 10.0},
         {"token": TOKEN, "holder": "needle", "expires_in_s": 10.0},

@@ -49,6 +49,7 @@ STATE = StateNotice(
     frame_rate_hz=30.0,
     losses=Losses(ring=2),
     version="0.1.0",
+    health="good",
 )
 CLOCK = ClockNotice(
     SESSION,

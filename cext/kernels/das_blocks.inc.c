@@ -111,7 +111,7 @@ typedef struct {
     const sonod_das_blocks *plan;
     const int32_t *planes; /* of the transmission */
     size_t line, class, block;
-    int32_t shift;         /* from the elements of the table to those of the array */
+    int32_t shift;         /* from the elements of the table to those of the array, counted from its other end if mirrored */
     const int32_t *map_first, *map_traces;
     int whole; /* every element has exactly one channel */
     const int32_t *head, *entries;
@@ -218,7 +218,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
 
 /* Adds entries `begin` to `end` of the plain list, at most sixteen, whose elements follow each other. */
 INLINE void add_run(const block_view *view, size_t begin, size_t end, block_sum *restrict total) {
-    const size_t row = in_eights((size_t)view->head[HEAD_PLAIN]);
+    const size_t row = (size_t)view->head[HEAD_PLAIN];
     const int32_t *list = view->entries + begin;
     party channels;
     place_party(view->plan, list, list + row, view->map_traces + view->head[HEAD_FIRST] + view->shift + (int32_t)begin,
@@ -241,11 +241,11 @@ INLINE void clip_list(const block_view *view, const int32_t *numbers, size_t cou
 /* Adds the channels at the edge of the aperture and those that are taken point by point. */
 static void add_rest(const block_view *view, block_sum *restrict total) {
     const size_t plain = (size_t)view->head[HEAD_PLAIN], edge = (size_t)view->head[HEAD_EDGE];
-    const size_t row = in_eights(edge), elements = view->plan->elements;
-    const int32_t *list = view->entries + 5 * in_eights(plain), *windows = list + 5 * row, *steep = windows + 8 * edge;
+    const size_t elements = view->plan->elements;
+    const int32_t *list = view->entries + 5 * plain, *windows = list + 5 * edge, *steep = windows + 8 * edge;
     size_t begin, end;
-    clip_list(view, list + row, edge, &begin, &end);
-    add_one_by_one(view, list, row, windows, begin, end, total);
+    clip_list(view, list + edge, edge, &begin, &end);
+    add_one_by_one(view, list, edge, windows, begin, end, total);
     for (int32_t i = 0; i < view->head[HEAD_STEEP]; i++) {
         const int32_t element = steep[i] + view->shift;
         if (element < 0 || element >= (int32_t)elements)
@@ -266,8 +266,8 @@ static void add_tile(const block_view *restrict views, size_t lines, block_sum *
         if (!view->head[HEAD_DENSE] || !view->whole || !view->steady) {
             const size_t count = (size_t)view->head[HEAD_PLAIN];
             size_t begin, end;
-            clip_list(view, view->entries + in_eights(count), count, &begin, &end);
-            add_one_by_one(view, view->entries, in_eights(count), NULL, begin, end, sums + i);
+            clip_list(view, view->entries + count, count, &begin, &end);
+            add_one_by_one(view, view->entries, count, NULL, begin, end, sums + i);
             continue;
         }
         const int32_t first = view->head[HEAD_FIRST] + view->shift, last = first + view->head[HEAD_PLAIN];
@@ -337,7 +337,7 @@ INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block,
 
 INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size_t t, size_t line, size_t block,
                        const int32_t *head, const int32_t *entries, float common_pace, block_view *view) {
-    const size_t transmit = first_transmit + t, map = (size_t)plan->map_of[transmit];
+    const size_t transmit = first_transmit + t, map = 2 * (size_t)plan->map_of[transmit] + plan->mirrored[line];
     const size_t own = (transmit * plan->lines + line) * plan->receive_table.blocks + block;
     const int32_t kind = plan->time_kind[own];
     view->plan = NULL;
@@ -345,7 +345,7 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
         return;
     const int32_t largest = plan->largest_drift;
     const float middle = plan->quadratic[3 * own], rise = plan->quadratic[3 * own + 1];
-    const float drift = (rise + common_pace - (float)plan->step) * (8 * 32768.0f);
+    const float drift = (rise + common_pace - (float)plan->step) * PACE_UNIT;
     view->plan = plan;
     view->planes = plan->planes + t * plan->channels * plan->step * PLANE_ROWS * plan->row;
     view->line = line;

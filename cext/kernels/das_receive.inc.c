@@ -6,6 +6,8 @@
 #define UNIT_WEIGHT 2048.0f
 /* Delays are in fine samples times 2^15. */
 #define DELAY_SHIFT 15
+/* Paces beyond the common one, per eight points: with them, phases stay within 16 bits. */
+#define PACE_UNIT (8 * 32768.0f)
 /* Fields of the head of a block. */
 enum { HEAD_START, HEAD_PLAIN, HEAD_EDGE, HEAD_STEEP, HEAD_FIRST, HEAD_DENSE, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
@@ -121,14 +123,8 @@ INLINE v8i pairs16(v8f low, v8f high) {
     return (a & splat8i(0xffff)) | (b << 16);
 }
 
-/* Ints that a block takes in the table. */
-INLINE size_t receive_ints(const int32_t *head) {
-    return 5 * in_eights((size_t)head[HEAD_PLAIN]) + 5 * in_eights((size_t)head[HEAD_EDGE]) +
-           8 * (size_t)head[HEAD_EDGE] + (size_t)head[HEAD_STEEP];
-}
-
 /* Ints that any block may take. */
-INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return 14 * in_eights(plan->elements) + 80; }
+INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return 14 * plan->elements + 40; }
 
 /* Floats of working memory for `receive_block`, and for the distances of one line. */
 INLINE size_t receive_floats(const sonod_das_receive *plan) { return 5 * in_eights(plan->elements); }
@@ -187,108 +183,106 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
     const float common = low <= high ? 0.5f * (low + high) : 0;
     *common_pace = common;
     /* Which turn too fast for the second order is known only now. */
-    size_t counts[5] = {0};
-    int32_t first_plain = 0, last_plain = -1, slow = 32767, fast = -32767;
+    size_t plain_count = 0, edge_count = 0, steep_count = 0;
+    int32_t first_plain = 0, last_plain = -1;
+    slowest = splat8(1e6f);
+    fastest = splat8(-1e6f);
     for (size_t i = begin; i < end; i += 8) {
-        const v8f own = load8(pace + i) - splat8(common);
         const v8i kept = load8i(part + i);
+        const v8f own = load8(pace + i) - splat8(common);
         const v8i quick = (kept != 0) & (max8(own, -own) > splat8(plan->largest_pace));
-        const v8i now = (quick & 4) | (~quick & kept);
+        const v8i now = (quick & 4) | (~quick & kept), blockwise = (now == 1) | (now == 2);
         store8i(part + i, now);
-        for (int lane = 0; lane < 8; lane++) {
-            counts[now[lane]]++;
-            if (now[lane] == 1) {
-                first_plain = last_plain < 0 ? (int32_t)i + lane : first_plain;
-                last_plain = (int32_t)i + lane;
-            }
+        slowest = select8(blockwise, min8(slowest, own), slowest);
+        fastest = select8(blockwise, max8(fastest, own), fastest);
+        const unsigned plain_bits = (unsigned)any8(now == 1);
+        plain_count += (size_t)__builtin_popcount(plain_bits);
+        edge_count += (size_t)__builtin_popcount((unsigned)any8(now == 2));
+        steep_count += (size_t)__builtin_popcount((unsigned)any8(now == 4));
+        if (plain_bits) {
+            first_plain = last_plain < 0 ? (int32_t)i + __builtin_ctz(plain_bits) : first_plain;
+            last_plain = (int32_t)i + 31 - __builtin_clz(plain_bits);
         }
     }
-    head[HEAD_PLAIN] = (int32_t)counts[1];
-    head[HEAD_EDGE] = (int32_t)counts[2];
-    head[HEAD_STEEP] = (int32_t)counts[4];
+    low = slowest[0], high = fastest[0];
+    for (int i = 1; i < 8; i++) {
+        low = slowest[i] < low ? slowest[i] : low;
+        high = fastest[i] > high ? fastest[i] : high;
+    }
+    head[HEAD_PLAIN] = (int32_t)plain_count;
+    head[HEAD_EDGE] = (int32_t)edge_count;
+    head[HEAD_STEEP] = (int32_t)steep_count;
     head[HEAD_FIRST] = first_plain;
-    head[HEAD_DENSE] = last_plain - first_plain + 1 == (int32_t)counts[1];
-    head[HEAD_SLOWEST] = slow;
-    head[HEAD_FASTEST] = fast;
+    head[HEAD_DENSE] = last_plain - first_plain + 1 == (int32_t)plain_count;
+    head[HEAD_SLOWEST] = low <= high ? (int32_t)(low * PACE_UNIT - 1.0f) : 0;
+    head[HEAD_FASTEST] = low <= high ? (int32_t)(high * PACE_UNIT + 1.0f) : 0;
     if (!out)
         return;
-    const size_t plain_row = in_eights(counts[1]), edge_row = in_eights(counts[2]);
-    int32_t *restrict plain = out, *restrict edge = plain + 5 * plain_row, *restrict windows = edge + 5 * edge_row;
-    int32_t *restrict steep = windows + 8 * counts[2];
-    memset(out, 0, (5 * plain_row + 5 * edge_row) * sizeof(int32_t));
-    size_t plain_at = 0, edge_at = 0, steep_at = 0;
+    int32_t *restrict plain = out, *restrict edge = plain + 5 * plain_count, *restrict windows = edge + 5 * edge_count;
+    int32_t *restrict steep = windows + 8 * edge_count;
+    size_t plain_at = 0, edge_at = 0;
+    const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(8 * UNIT_WEIGHT), unit2 = splat8(64 * UNIT_WEIGHT);
     for (size_t i = begin; i < end; i += 8) {
         const v8i kept = load8i(part + i);
-        if (!any8(kept != 0))
+        const unsigned plain_bits = (unsigned)any8(kept == 1);
+        for (unsigned bits = (unsigned)any8(kept == 4); bits; bits &= bits - 1)
+            *steep++ = (int32_t)i + __builtin_ctz(bits);
+        unsigned edge_bits = (unsigned)any8(kept == 2);
+        if (!(plain_bits | edge_bits))
             continue;
         const v8f own = load8(pace + i) - splat8(common), from_foot = load8(lateral + i);
         const v8f cycles = load8(delay + i) * splat8(plan->turns_per_fine);
         v8f s, c;
         turn8(cycles - round8(cycles), &s, &c);
-        const v8f turning = own * splat8(plan->radians_per_fine), bending = load8(bend + i) * splat8(plan->radians_per_fine);
+        const v8f radians = splat8(plan->radians_per_fine), turning = own * radians, bending = load8(bend + i) * radians;
         const v8f square = turning * turning, half_square = splat8(-0.5f) * square;
         const v8f linear = turning * fma8(square, splat8(-0.1f * 7.5f * 7.5f), one);
         v8f c1 = -(s * linear), s1 = c * linear;
         v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
-        const v8f u0 = from_foot * first, u2 = from_foot * last;
-        const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
-        if (plan->window != SONOD_RECTANGULAR && any8(tapered)) {
-            const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, from_foot * splat8(place.middle));
-            const v8f w2 = window8(plan->window, u2);
-            const v8f level = select8(tapered, w1, one);
-            const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / 7.5f), splat8(0));
-            const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (7.5f * 7.5f)), splat8(0));
-            c2 = fma8(c2, level, fma8(c1, rise, c * curve));
-            s2 = fma8(s2, level, fma8(s1, rise, s * curve));
-            c1 = fma8(c1, level, c * rise);
-            s1 = fma8(s1, level, s * rise);
-            c = c * level;
-            s = s * level;
+        if (plan->window != SONOD_RECTANGULAR) {
+            const v8f u0 = from_foot * first, u2 = from_foot * last;
+            const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
+            if (any8(tapered)) {
+                const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, from_foot * splat8(place.middle));
+                const v8f w2 = window8(plan->window, u2);
+                const v8f level = select8(tapered, w1, one);
+                const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / 7.5f), splat8(0));
+                const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (7.5f * 7.5f)), splat8(0));
+                c2 = fma8(c2, level, fma8(c1, rise, c * curve));
+                s2 = fma8(s2, level, fma8(s1, rise, s * curve));
+                c1 = fma8(c1, level, c * rise);
+                s1 = fma8(s1, level, s * rise);
+                c = c * level;
+                s = s * level;
+            }
         }
-        const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(8 * UNIT_WEIGHT), unit2 = splat8(64 * UNIT_WEIGHT);
         const v8i numbers = splat8i((int32_t)i) + (v8i){0, 1, 2, 3, 4, 5, 6, 7};
-        const v8i paces = __builtin_convertvector(round8(own * splat8(8 * 32768.0f)), v8i);
+        const v8i paces = __builtin_convertvector(round8(own * splat8(PACE_UNIT)), v8i);
         const v8i values[5] = {__builtin_convertvector(load8(delay + i) * splat8(32768.0f), v8i),
                                (paces & splat8i(0xffff)) | (numbers << 16), pairs16(c * unit, -(s * unit)),
                                pairs16(c1 * unit1, -(s1 * unit1)), pairs16(c2 * unit2, -(s2 * unit2))};
-        for (int lane = 0; lane < 8; lane++) {
-            const int32_t kind = kept[lane];
-            if (kind == 1 || kind == 2) {
-                slow = paces[lane] < slow ? paces[lane] : slow;
-                fast = paces[lane] > fast ? paces[lane] : fast;
-            }
-        }
-        if (!any8(kept != 1)) {
+        if (plain_bits == 0xff) {
             for (int k = 0; k < 5; k++)
-                store8i(plain + (size_t)k * plain_row + plain_at, values[k]);
+                store8i(plain + (size_t)k * plain_count + plain_at, values[k]);
             plain_at += 8;
             continue;
         }
-        for (int lane = 0; lane < 8; lane++) {
-            const int32_t kind = kept[lane];
-            if (kind == 1) {
-                for (int k = 0; k < 5; k++)
-                    plain[(size_t)k * plain_row + plain_at] = values[k][lane];
-                plain_at++;
-            } else if (kind == 2) {
-                for (int k = 0; k < 5; k++)
-                    edge[(size_t)k * edge_row + edge_at] = values[k][lane];
-                int16_t weights[BLOCK];
-                for (int half = 0; half < 2; half++) {
-                    const v8f w = window8(plan->window, splat8(from_foot[lane]) * load8(place.per_half + 8 * half));
-                    const v8i whole = __builtin_convertvector(round8(w * splat8(32767.0f)), v8i);
-                    for (int k = 0; k < 8; k++)
-                        weights[8 * half + k] = (int16_t)whole[k];
-                }
-                memcpy(windows + 8 * edge_at, weights, sizeof weights);
-                edge_at++;
-            } else if (kind == 4) {
-                steep[steep_at++] = (int32_t)i + lane;
+        int32_t lanes[5][8];
+        memcpy(lanes, values, sizeof lanes);
+        for (unsigned bits = plain_bits; bits; bits &= bits - 1, plain_at++)
+            for (int k = 0; k < 5; k++)
+                plain[(size_t)k * plain_count + plain_at] = lanes[k][__builtin_ctz(bits)];
+        for (; edge_bits; edge_bits &= edge_bits - 1, edge_at++) {
+            const int lane = __builtin_ctz(edge_bits);
+            for (int k = 0; k < 5; k++)
+                edge[(size_t)k * edge_count + edge_at] = lanes[k][lane];
+            for (int half = 0; half < 2; half++) {
+                const v8f w = window8(plan->window, splat8(lateral[i + (size_t)lane]) * load8(place.per_half + 8 * half));
+                const v8i whole = __builtin_convertvector(round8(w * splat8(32767.0f)), v8i);
+                *(v8s_loose *)(windows + 8 * edge_at + 4 * half) = (v8s_loose)__builtin_convertvector(whole, v8s);
             }
         }
     }
-    head[HEAD_SLOWEST] = slow;
-    head[HEAD_FASTEST] = fast;
 }
 
 /* All blocks of one line: counts them when the table is NULL, else fills it. */

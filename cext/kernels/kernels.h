@@ -142,13 +142,14 @@ typedef struct {
     sonod_das_receive receive_table; /* of classes of lines that are alike but for a shift along the array */
     size_t lines, transmits, channels, samples, elements;
     const int32_t *class_of, *shift; /* (lines) element of the array = element of the class + shift */
+    const uint8_t *mirrored;         /* (lines) 1: elements count from the other end of the array */
     const int32_t *receive;          /* (transmits, channels) element, -1 = not measured */
-    /* Channels that hear a transmission, by element; equal for many transmissions. */
+    /* Channels that hear a transmission, by element and by element from the other end, equal for many transmissions. */
     size_t map_row;
     const int32_t *map_of;     /* (transmits) */
-    const int32_t *map_first;  /* (maps, elements + 1) place of an element's first channel */
-    const int32_t *map_traces; /* (maps, map_row) channels */
-    const uint8_t *map_whole;  /* (maps) every element has one channel */
+    const int32_t *map_first;  /* (maps, 2, elements + 1) place of an element's first channel */
+    const int32_t *map_traces; /* (maps, 2, map_row) channels */
+    const uint8_t *map_whole;  /* (maps, 2) every element has one channel */
     /* The fine rate. */
     size_t step;  /* fine samples from one point to the next */
     size_t width; /* fine samples of a plane, a multiple of 8 */

@@ -11,6 +11,7 @@
 typedef int16_t v16s __attribute__((vector_size(32)));
 /* The same at an address that is only aligned to a pair. */
 typedef int16_t v16s_loose __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int16_t v8s __attribute__((vector_size(16)));
 typedef int16_t v8s_loose __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t v8i_loose __attribute__((vector_size(32), aligned(4), may_alias));
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Show:
         """The header of the present frame."""
         now_ns = self.started_ns + self.frame * 33_000_000
         number = self.frame - self.losses.total
-        header = FrameHeader(
+        return FrameHeader(
             product=product,
             frame=self.frame,
             session=self.session,
@@ -68,8 +68,8 @@ class Show:
             losses=self.losses,
             settings=dict(self.settings),
             byte_order="big" if pixels.dtype.byteorder == ">" else "little",
+            message=number,
         )
-        return replace(header, message=number)
 
 
 def script() -> Iterator[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sonod.client.wire.errors import WireError
@@ -18,7 +19,12 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "flo
 ENCODING_RAW, ENCODING_LZ4 = "raw", "lz4"
 LITTLE, BIG = "little", "big"
 # Our own headers end with the geometry.
-GEOMETRY_KEY = b',"geometry":'
+SETTINGS_KEY, GEOMETRY_KEY = b',"settings":', b',"geometry":'
+_CONSTANT = itemgetter("product", "session", "revision", "probe", "shape", "dtype", "byte_order", "encoding")
+_VARIABLE = itemgetter("frame", "message", "repeated", "times", "losses")
+_LOSSES = itemgetter("device", "ring", "processing", "unsubscribed", "skipped")
+# Filled in when everything else stands: no time passes between it and the socket.
+_PUBLISHED = b'"published_ns":0,'
 ACOUSTIC_STATUS = ("unknown", "estimated", "measured")
 
 
@@ -209,6 +215,11 @@ def encode_header(header: FrameHeader) -> bytes:
     return f"{compact(values)[:-1]}{GEOMETRY_KEY.decode()}{header.geometry.text}}}".encode()
 
 
+def stamp_published(data: bytes, published_ns: int) -> bytes:
+    """An encoded header whose time of publishing is 0, with that time."""
+    return data.replace(_PUBLISHED, b'"published_ns":%d,' % published_ns, 1)
+
+
 def decode_header(data: bytes | memoryview) -> FrameHeader:
     """The header in `data`; WireError names what is wrong. Unknown keys are ignored, optional ones may be missing."""
     fields = Fields.parse(data, "frame header")
@@ -222,38 +233,78 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
 
 
 class HeaderReader:
-    """Reads the headers of a stream; a geometry that stands in the same bytes as before is not read again."""
+    """Reads the headers of a stream; what stands at the end in the same bytes as before is not read again."""
 
     def __init__(self) -> None:
-        self._tail = b""
-        self._geometry: Geometry | None = None
+        # From the settings on, and the geometry alone, should something before it differ each time.
+        self._whole: tuple[bytes, FrameHeader] | None = None
+        self._part: tuple[bytes, FrameHeader] | None = None
 
     def read(self, data: bytes | memoryview) -> FrameHeader:
         """As `decode_header`."""
         data = bytes(data)
-        if self._geometry is not None and data.endswith(self._tail):
-            fields = Fields.parse(data[: -len(self._tail)] + b"}", "frame header")
-            check_version(fields)
-            return _header(fields, self._geometry)
-        header = decode_header(data)
-        self._remember(data, header.geometry)
+        if self._whole is not None and data.endswith(self._whole[0]):
+            tail, known = self._whole
+            fields = _head(data, tail)
+            return _like(fields.values, known) or _header(fields, known.geometry, known)
+        if self._part is not None and data.endswith(self._part[0]):
+            tail, known = self._part
+            header = _header(_head(data, tail), known.geometry)
+        else:
+            header = decode_header(data)
+            self._part = _tail(data, GEOMETRY_KEY, header)
+        self._whole = _tail(data, SETTINGS_KEY, header)
         return header
 
-    def _remember(self, data: bytes, geometry: Geometry) -> None:
-        """Only when what stands at the end is this geometry and nothing else."""
-        self._geometry = None
-        begin = data.rfind(GEOMETRY_KEY)
-        if begin < 0 or not data.endswith(b"}}"):
-            return
-        try:
-            block = Fields.parse(data[begin + len(GEOMETRY_KEY) : -1], "geometry")
-            if geometry_from_block(block.values).fingerprint == geometry.fingerprint:
-                self._tail, self._geometry = data[begin:], geometry
-        except (WireError, ValueError, TypeError, KeyError):
-            return
+
+def _like(values: Mapping[str, Any], known: FrameHeader) -> FrameHeader | None:
+    """The header when it differs from the known one in what differs between any two frames only; None when it differs
+    in more, or something in it is not as usual: then it is read field by field."""
+    try:
+        product, session, revision, probe, shape, dtype, byte_order, encoding = _CONSTANT(values)
+        frame, message, repeated, times, losses = _VARIABLE(values)
+        counts = _LOSSES(losses)
+    except (KeyError, TypeError):
+        return None
+    same = (
+        (product, session, revision, probe) == (known.product, known.session, known.revision, known.probe)
+        and (dtype, byte_order, encoding) == (known.dtype, known.byte_order, known.encoding)
+        and shape == list(known.shape)
+        and type(revision) is int
+    )
+    quick = Times.quick(times)
+    if not same or quick is None or repeated is not False or set(map(type, (frame, message, *counts))) != {int}:
+        return None
+    # What the constructor would check has been checked for the known one.
+    header = object.__new__(FrameHeader)
+    header.__dict__.update(known.__dict__)
+    header.__dict__.update(frame=frame, message=message, repeated=False, times=quick, losses=Losses(*counts))
+    return header
 
 
-def _header(fields: Fields, geometry: Geometry) -> FrameHeader:
+def _head(data: bytes, tail: bytes) -> Fields:
+    """The keys before a tail that is known to be whole keys and the end of the object."""
+    fields = Fields.parse(data[: -len(tail)] + b"}", "frame header")
+    check_version(fields)
+    return fields
+
+
+def _tail(data: bytes, key: bytes, header: FrameHeader) -> tuple[bytes, FrameHeader] | None:
+    """The bytes from a key on, when they are whole keys of the outermost object: each side is an object by itself."""
+    begin = data.rfind(key)
+    if begin < 0:
+        return None
+    tail = data[begin:]
+    try:
+        Fields.parse(data[:begin] + b"}", "head")
+        Fields.parse(b"{" + tail[1:], "tail")
+    except WireError:
+        return None
+    return tail, header
+
+
+def _header(fields: Fields, geometry: Geometry, known: FrameHeader | None = None) -> FrameHeader:
+    """`known`: what stands from the settings on is that of this header."""
     return FrameHeader(
         product=fields.text("product"),
         frame=fields.integer("frame"),
@@ -265,14 +316,14 @@ def _header(fields: Fields, geometry: Geometry) -> FrameHeader:
         geometry=geometry,
         times=Times.read(fields.inner("times")),
         losses=Losses.read(fields.optional_inner("losses")),
-        settings=values_from(fields.optional_inner("settings")),
-        acoustic=Acoustic.read(fields.optional_inner("acoustic")),
-        truth=Truth.read(fields.optional_inner("truth")),
+        settings=values_from(fields.optional_inner("settings")) if known is None else known.settings,
+        acoustic=Acoustic.read(fields.optional_inner("acoustic")) if known is None else known.acoustic,
+        truth=Truth.read(fields.optional_inner("truth")) if known is None else known.truth,
         byte_order=fields.text("byte_order", LITTLE),
         encoding=fields.text("encoding", ENCODING_RAW),
         message=fields.optional_integer("message"),
         repeated=fields.flag("repeated", False),
-        settling=fields.flag("settling", False),
+        settling=fields.flag("settling", False) if known is None else known.settling,
     )
 
 

@@ -31,6 +31,7 @@ class SettingsNotice:
 class StateNotice:
     """What the daemon is doing. `reason` says why in one line when it is not simply running.
 
+    `health` is good, idle, starting, degraded, recovering or leaving, '' from a daemon that does not say.
     `since_ns` is when the state was entered and `published_ns` when this was sent, both on the monotonic clock;
     `frame` the newest acquired frame; `frame_rate_hz` frames acquired in the last second or so.
     """
@@ -47,6 +48,7 @@ class StateNotice:
     losses: Losses = field(default_factory=Losses)
     recording: str | None = None
     version: str = ""
+    health: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def decode_notice(data: bytes | memoryview) -> Notice:
             Losses.read(fields.optional_inner("losses")),
             fields.values.get("recording"),
             fields.text("version", ""),
+            fields.text("health", ""),
         )
     if product == CLOCK:
         return ClockNotice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def payload_array(header: FrameHeader, payload: bytes | memoryview) -> NDArray[A
     """A read-only view of `payload` with the header's shape and dtype; WireError when they do not fit."""
     if header.encoding not in (ENCODING_RAW, ENCODING_LZ4):
         raise WireError(f"payload: encoding {header.encoding!r} is not known to this client; it reads raw and lz4")
-    dtype = np.dtype(header.dtype).newbyteorder(">" if header.byte_order == BIG else "<")
+    dtype = _dtype(header.dtype, header.byte_order)
     expected = math.prod(header.shape) * dtype.itemsize
     if header.encoding == ENCODING_LZ4:
         payload = _unpacked(payload, expected)
@@ -27,6 +28,11 @@ def payload_array(header: FrameHeader, payload: bytes | memoryview) -> NDArray[A
     array = np.frombuffer(payload, dtype=dtype).reshape(header.shape)
     array.flags.writeable = False
     return array
+
+
+@lru_cache
+def _dtype(name: str, byte_order: str) -> np.dtype[Any]:
+    return np.dtype(name).newbyteorder(">" if byte_order == BIG else "<")
 
 
 def _unpacked(payload: bytes | memoryview, expected: int) -> bytes:

@@ -11,7 +11,9 @@ import struct
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 from sonod.cext.wire import crc32c
 from sonod.drivers.bulk.protocol import BULK_IN, HEADER_BYTES, Header, message_bytes
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> None:
     for hog in hogs:
         hog.start()
     device.control_out(0x40, START, 0, 0)
-    stolen = _stolen_s()
+    stolen, waited = _stolen_s(), _waited_s()
     begun, cpu, own_cpu = time.monotonic(), time.process_time(), time.thread_time()
     taken = taken_bytes = 0
     stopped = False
@@ -81,7 +83,7 @@ def main(arguments: list[str]) -> None:
         sequence.follow(header.sequence)
         taken += 1
         taken_bytes += length
-    stolen = _stolen_s() - stolen
+    stolen, waited = _stolen_s() - stolen, _waited_s() - waited
     made, late = struct.unpack("<QQ", device.control_in(0xC0, COUNTS, 0, 0, 16))
     # What is missing after the last message that came.
     sequence.follow(made)
@@ -103,6 +105,7 @@ def main(arguments: list[str]) -> None:
                 "out_of_order": counters.duplicates,
                 "crc_errors": counters.crc_errors,
                 "stolen_s": stolen,
+                "waited_s": waited,
                 "overruns": transfers["overruns"],
                 "process_cpu_s": cpu,
                 "reader_cpu_s": own_cpu,
@@ -118,6 +121,15 @@ def _stolen_s() -> float:
             return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return 0.0
+
+
+def _waited_s() -> float:
+    """Time, all threads of this process together, in which one could have run but had no processor."""
+    waited = 0
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError, IndexError, ValueError):
+            waited += int((task / "schedstat").read_text().split()[1])
+    return waited / 1e9
 
 
 def _burn(leaving: threading.Event) -> None:

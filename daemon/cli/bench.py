@@ -10,9 +10,12 @@ import typer
 from sonod.cext.threads import set_thread_count, thread_count
 from sonod.daemon.bench.beamform import BeamformResult, PicturesDiffer, check_peers, measure_beamform
 from sonod.daemon.bench.core import CoreResult, measure_core
+from sonod.daemon.bench.delivery import DeliveryResult, measure_delivery
+from sonod.daemon.bench.isolation import IsolationResult, measure_isolation
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
 from sonod.daemon.bench.peers import PEERS, PeerUnfit
+from sonod.daemon.bench.shared import RATES_MB_S, SharedResult, measure_shared
 from sonod.daemon.bench.stage import StageResult, measure_stages
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
 from sonod.daemon.bench.work import WORKS
@@ -43,7 +46,9 @@ USB_RUNS = (
     ("polled", 300.0, 1, ONE_TRANSFER),
     ("ring", 350.0, 0, SHOT),
 )
-CASES = (*CORE_CASES, *WORKS, STAGES_CASE, PATH_CASE, USB_CASE)
+DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE = "delivery", "isolation", "shared-memory"
+ENDPOINTS = ("ipc", "tcp")
+CASES = (*CORE_CASES, *WORKS, STAGES_CASE, PATH_CASE, DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE, USB_CASE)
 
 
 def bench(
@@ -104,6 +109,10 @@ def bench(
         if case in ("", name)
     ]
     path = [measure_path(driver or "sim:", changes, STANDARD, seconds)] if case in ("", PATH_CASE) else []
+    # Minutes long, or about parts that the path has already: when asked for by name.
+    delivery = [measure_delivery(seconds, endpoint) for endpoint in ENDPOINTS] if case == DELIVERY_CASE else []
+    isolation = [measure_isolation(seconds, endpoint) for endpoint in ENDPOINTS] if case == ISOLATION_CASE else []
+    shared = [measure_shared(rate, seconds) for rate in RATES_MB_S] if case == SHARED_CASE else []
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
@@ -116,6 +125,11 @@ def bench(
         everything["notes"] = notes
         everything["stages"] = [asdict(result) for result in stages]
         everything["path"] = [asdict(result) for result in path]
+        everything["delivery"] = [asdict(result) for result in delivery]
+        everything["isolation"] = [
+            {**asdict(result), "p99_change": round(result.p99_change, 3)} for result in isolation
+        ]
+        everything["shared_memory"] = [asdict(result) for result in shared]
         everything["usb"] = [asdict(result) for result in streams]
         everything["kernels"] = [asdict(result) for result in kernels]
         put_json(everything)
@@ -131,6 +145,12 @@ def bench(
         _core_table(core)
     for result in path:
         _path_lines(result)
+    if delivery:
+        _delivery_table(delivery)
+    for one in isolation:
+        _isolation_lines(one)
+    if shared:
+        _shared_table(shared)
     if streams:
         _usb_tables(streams, kernels)
 
@@ -194,7 +214,7 @@ def _core_table(results: list[CoreResult]) -> None:
 def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> None:
     put_table(
         ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "late", "overruns",
-         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "runs"),
+         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "waited ms", "runs"),
         (
             (
                 result.reader,
@@ -211,6 +231,7 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
                 f"{result.cpu_ns_byte:.2f}",
                 f"{result.reader_ns_byte:.2f}",
                 f"{result.stolen_ms:.0f}",
+                f"{result.waited_ms:.0f}",
                 str(result.attempts),
             )
             for result in streams
@@ -219,6 +240,60 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
     put_table(
         ("kernel", "GB/s", "x copy"),
         ((result.kernel, f"{result.gb_s:.1f}", f"{result.ratio:.2f}") for result in kernels),
+    )
+
+
+def _delivery_table(results: list[DeliveryResult]) -> None:
+    put("published to in hands, sonod beside a bare ZeroMQ pair with the same bytes, in turns")
+    put_table(
+        ("over", "bytes", "frames/s", "frames", "sonod ms", "p99 ms", "bare ms", "p99 ms", "x bare", "p99", "missed"),
+        (
+            (
+                result.endpoint,
+                str(result.payload_bytes),
+                f"{result.rate_hz:g}",
+                str(result.frames),
+                f"{result.sonod_p50_ms:.3f}",
+                f"{result.sonod_p99_ms:.3f}",
+                f"{result.bare_p50_ms:.3f}",
+                f"{result.bare_p99_ms:.3f}",
+                f"{result.p50_ratio:.2f}",
+                f"{result.p99_ratio:.2f}",
+                str(result.missed),
+            )
+            for result in results
+        ),
+    )
+
+
+def _isolation_lines(result: IsolationResult) -> None:
+    put()
+    put(f"isolation over {result.endpoint}: {result.seconds:g} s without, and as long with a stopped subscriber,")
+    put(f"one that subscribes {result.subscriptions_sent} times, and one that sends noise")
+    put(f"  published to received   {result.p50_before_ms:.3f} ms, 99 % within {result.p99_before_ms:.3f} ms before")
+    put(f"                          {result.p50_during_ms:.3f} ms, 99 % within {result.p99_during_ms:.3f} ms with them")
+    put(f"  the good one: {result.frames_during} frames, {result.missed} missed; {result.lost} lost in the daemon")
+    put(f"  daemon: {result.growth_mib:+.1f} MiB; cut: {result.cut_stalled} stalled, {result.cut_flooding} flooding")
+
+
+def _shared_table(results: list[SharedResult]) -> None:
+    put("raw frames through shared memory: copied in, copied out, header decoded")
+    put_table(
+        ("asked MB/s", "frame bytes", "written MB/s", "read MB/s", "written", "read", "lost", "age ms", "p99 ms"),
+        (
+            (
+                f"{result.asked_mb_s:g}" if result.asked_mb_s else "all",
+                str(result.payload_bytes),
+                f"{result.written_mb_s:.1f}",
+                f"{result.read_mb_s:.1f}",
+                str(result.written),
+                str(result.read),
+                str(result.lost),
+                f"{result.age_p50_ms:.3f}",
+                f"{result.age_p99_ms:.3f}",
+            )
+            for result in results
+        ),
     )
 
 

@@ -42,6 +42,9 @@ def igtl(
     allow_network: Annotated[
         bool, typer.Option("--allow-network", help="Listen beyond this machine; others may only watch.")
     ] = False,
+    lease: Annotated[
+        bool, typer.Option("--lease", help="Hold the lease, so that only clients of this bridge change the probe.")
+    ] = False,
     frames: Annotated[
         str | None, typer.Option("--frames", metavar="ENDPOINT", help="Frames of the daemon.", show_default=False)
     ] = None,
@@ -58,6 +61,7 @@ def igtl(
             device,
             coordinates.upper(),
             allow_network,
+            lease,
         )
     except UsageError as error:
         raise Failure(USAGE, str(error)) from error

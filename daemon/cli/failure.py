@@ -14,6 +14,8 @@ from sonod.daemon.errors import ConfigError, DaemonError, EndpointError
 from sonod.drivers.errors import AccessDenied, DeviceNotFound, DriverError, RecordingError, SettingsRefused
 
 FAILED, USAGE, UNAVAILABLE = 1, 2, 69
+# EX_CONFIG, of a service: systemd must not start it again before somebody has changed the file.
+CONFIGURATION = 78
 # Refusals that are the user's to correct, as a wrong option is.
 USAGE_CODES = frozenset({"invalid", "refused", "malformed", "unknown_command"})
 

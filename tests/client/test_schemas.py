@@ -22,7 +22,7 @@ SCHEMAS = {
 def schema_of(values: dict[str, Any]) -> str:
     if "shape" in values:
         return "frame_header"
-    if "product" in values:
+    if "product" in values and "command" not in values:
         return str(values["product"])
     return "reply" if "ok" in values else "request"
 

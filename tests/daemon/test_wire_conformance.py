@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def test_daemon_keeps_to_the_protocol(fed: Bench) -> None:
     findings = list(check_server(addresses.frames[0], addresses.control, change=False, timeout_s=PATIENCE_S))
     assert [finding for finding in findings if finding.problem] == []
     assert len(findings) > 10
+
+
+def test_schemas_have_every_command(bench: Bench) -> None:
+    for name in ("request", "reply"):
+        schema = json.loads((files("sonod.client.wire") / "schemas" / f"{name}.json").read_text())
+        assert set(bench.control.describe().commands) <= set(schema["$defs"]), "add it to docs/make_schemas.py"
 
 
 def lines_of(fed: Bench, *command: str) -> dict[str, Any]:

@@ -35,6 +35,18 @@ _TABLE = _byte_table()
 _EIGHT, _TOP, _BYTE = np.uint64(8), np.uint64(56), np.uint64(0xFF)
 
 
+def _place_tables() -> tuple[Words, ...]:
+    """For each place in a lane, what a byte there adds to the lane's sum."""
+    tables = [_TABLE]
+    while len(tables) < LANE_BYTES:
+        words = tables[-1]
+        tables.append(_TABLE[words >> _TOP] ^ (words << _EIGHT))
+    return tuple(reversed(tables))
+
+
+_PLACES = _place_tables()
+
+
 def crc64(*pieces: bytes | memoryview) -> int:
     """The checksum of the pieces one after another."""
     data = b"".join(pieces)
@@ -44,9 +56,11 @@ def crc64(*pieces: bytes | memoryview) -> int:
         lanes *= 2
     padded = np.zeros(lanes * LANE_BYTES, np.uint8)
     padded[padded.size - len(data) :] = np.frombuffer(data, np.uint8)
-    sums = np.zeros(lanes, np.uint64)
-    for column in np.ascontiguousarray(padded.reshape(lanes, LANE_BYTES).T):
-        sums = _TABLE[(sums >> _TOP) ^ column] ^ (sums << _EIGHT)
+    # A lane's sum is that of its bytes, each with zeros around it.
+    sums, part = np.zeros(lanes, np.uint64), np.zeros(lanes, np.uint64)
+    for table, column in zip(_PLACES, np.ascontiguousarray(padded.reshape(lanes, LANE_BYTES).T), strict=True):
+        np.take(table, column, out=part, mode="clip")
+        np.bitwise_xor(sums, part, out=sums)
     level = 0
     while len(sums) > 1:
         sums = _shifted(sums[0::2], level) ^ sums[1::2]

@@ -30,6 +30,7 @@ class Options:
     device: str = DEFAULT_DEVICE
     coordinates: str = RAS
     allow_network: bool = False
+    hold_lease: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= LARGEST_PORT:

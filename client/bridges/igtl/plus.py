@@ -50,12 +50,14 @@ class Answer:
 
 
 class PlusCommands:
-    """Executes commands on the daemon. `writable` False refuses those that change anything."""
+    """Executes commands on the daemon, with the token of the lease where we hold it. `writable` False refuses those
+    that change anything."""
 
-    def __init__(self, control: AsyncControl, version: str, device: Callable[[], str]) -> None:
+    def __init__(self, control: AsyncControl, version: str, device: str, lease: str | None = None) -> None:
         self._control = control
         self._version = version
         self._device = device
+        self._lease = lease
 
     async def execute(self, text: str, writable: bool) -> tuple[str, Answer]:
         """(the command's name, its answer); a command that cannot be read or done has an answer that says so."""
@@ -110,7 +112,7 @@ class PlusCommands:
                 knob, value = knob_change(name, text, description.knobs, values)
                 changes[knob] = values[knob] = value
             if changes:
-                await self._control.set(changes, expected_revision=description.revision)
+                await self._control.set(changes, expected_revision=description.revision, lease=self._lease)
         except (ClientError, ParameterError) as error:
             problem = str(error)
         done = "false" if problem else "true"
@@ -119,8 +121,7 @@ class PlusCommands:
         return Answer(not problem, problem, results, f"<CommandReply>{parts}</CommandReply>")
 
     async def _ids(self, command: ElementTree.Element) -> Answer:
-        device = self._device()
-        return Answer(True, device, {device: device})
+        return Answer(True, self._device, {self._device: self._device})
 
     async def _tell_version(self, command: ElementTree.Element) -> Answer:
         return Answer(

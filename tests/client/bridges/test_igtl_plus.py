@@ -38,7 +38,10 @@ class Daemon:
     async def describe(self) -> Description:
         return description()
 
-    async def set(self, changes: Mapping[str, Any], *, expected_revision: int | None = None) -> AppliedSettings:
+    async def set(
+        self, changes: Mapping[str, Any], *, expected_revision: int | None = None, lease: str | None = None
+    ) -> AppliedSettings:
+        assert lease == "token"
         if changes.get("depth_m", 0) > 0.08:
             raise RequestRefused(Problem("refused", "depth_m: must be in 0.01..0.08 m; got 9"))
         assert expected_revision == 4
@@ -48,7 +51,7 @@ class Daemon:
 
 def ask(text: str, writable: bool = True) -> tuple[Daemon, str, Answer]:
     daemon = Daemon()
-    commands = PlusCommands(daemon, "0.1", lambda: "Image_Transducer")  # type: ignore[arg-type]
+    commands = PlusCommands(daemon, "0.1", "Image_Transducer", "token")  # type: ignore[arg-type]
     return daemon, *asyncio.run(commands.execute(text, writable))
 
 
