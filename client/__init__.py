@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sonod.client.control import AsyncControl, Control
-    from sonod.client.errors import ClientError, NoAnswer, RequestRefused
+    from sonod.client.errors import AccessRefused, ClientError, NoAnswer, RequestRefused
     from sonod.client.frame import Frame
     from sonod.client.latest import LatestFrames
     from sonod.client.lease import HeldLease
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AccessRefused",
     "AsyncControl",
     "AsyncSubscriber",
     "ClientError",
@@ -40,6 +41,7 @@ __all__ = [
     "Variant",
 ]
 _MODULES = {
+    "AccessRefused": "errors",
     "AsyncControl": "control",
     "AsyncSubscriber": "subscriber",
     "ClientError": "errors",

@@ -27,6 +27,7 @@ ZMQ_FILES = (
     "daemon/latest.py",
     "daemon/subscriber_guard.py",
     "daemon/sockets.py",
+    "daemon/zap.py",
 )
 
 

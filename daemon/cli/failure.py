@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sonod.client.errors import ClientError, NoAnswer, RequestRefused
+from sonod.client.errors import AccessRefused, ClientError, NoAnswer, RequestRefused
+from sonod.client.keys import KeyFileError
 from sonod.client.wire.errors import WireError
 from sonod.daemon.errors import ConfigError, DaemonError, EndpointError
 from sonod.drivers.errors import AccessDenied, DeviceNotFound, DriverError, RecordingError, SettingsRefused
@@ -41,6 +42,10 @@ def reported() -> Iterator[None]:
         raise Failure(code, *(error.problems or (str(error),))) from error
     except NoAnswer as error:
         raise Failure(UNAVAILABLE, str(error)) from error
+    except AccessRefused as error:
+        raise Failure(UNAVAILABLE, str(error)) from error
+    except KeyFileError as error:
+        raise Failure(USAGE, str(error)) from error
     except SettingsRefused as error:
         raise Failure(USAGE, *error.problems) from error
     except RecordingError as error:
