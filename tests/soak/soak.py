@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,8 @@ class Daemon:
         self._manager.settimeout(1.0)
         self.fed: list[float] = []
         self.lines: Counter[str] = Counter()
+        # The newest lines of level error, for the report.
+        self.errors: deque[str] = deque(maxlen=20)
         variables = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "NOTIFY_SOCKET": str(folder / "notify"),
@@ -119,7 +121,10 @@ class Daemon:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             try:
-                self.lines[json.loads(line)["event"]] += 1
+                told = json.loads(line)
+                self.lines[told["event"]] += 1
+                if told["level"] == "error":
+                    self.errors.append(line.strip()[:500])
             except (ValueError, KeyError, TypeError):
                 self.lines["(not a log line)"] += 1
 
@@ -328,6 +333,7 @@ class Campaign:
             "descriptors": [one[2] for one in self.samples[:: max(1, len(self.samples) // 10)]],
             "descriptor_growth": descriptors,
             "log_lines": dict(self._daemon.lines.most_common()),
+            "errors": list(self._daemon.errors),
             "broken": broken,
         }
 
