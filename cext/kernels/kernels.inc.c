@@ -16,7 +16,8 @@
 
 #include "das_blocks.inc.c"
 #include "scanconvert.inc.c"
-#include "simulate.inc.c"
+
+extern const sonod_simulate_kernels JOIN(sonod_simulate_, SONOD_ISA);
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .name = TEXT(SONOD_ISA),
@@ -30,5 +31,5 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .compress = compress,
     .scan_convert = scan_convert,
     .bytes = {crc32c, unpack, deinterleave_2, deinterleave_4},
-    .simulate = {simulate_field, simulate_deposit, simulate_convolve, simulate_frame},
+    .simulate = &JOIN(sonod_simulate_, SONOD_ISA),
 };
