@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test set-up lint types bench campaign clean
+.PHONY: run test set-up lint types bench schemas campaign clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,10 @@ types: set-up
 
 test: lint types $(VENV)/.foreign
 	$(BIN)/python -m pytest $(ARGS)
+
+# The JSON Schemas of the messages, after a change of their types.
+schemas: set-up
+	$(BIN)/python docs/make_schemas.py
 
 bench: set-up
 	$(BIN)/sonod bench $(ARGS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,56 +10,50 @@ from numpy.typing import NDArray
 from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
-from sonod.cext.filters import STOP_BAND_DB, taps_for
-from sonod.cext.reference import kaiser_low_pass
+from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, plane_order, preferred_rate_hz
+from sonod.cext.symmetry import MOST_ELEMENTS, line_classes
+from sonod.cext.waves import BLOCK, WAVE_TOLERANCE_RAD, pass_waves
 
-# Points of a block; the kernel's own number.
-BLOCK = 16
 # Channels are taken in eights.
 GROUP = 8
-# Floats of a row of a plane beyond its samples; the kernel's margins.
-ROW_MARGIN = 40
-# Fine samples per second over half the signal's bandwidth.
-FINE_RATE = {"default": 9.0, "fast": 6.0}
+# Pairs of a row of a plane beyond its samples; the kernel's margins.
+ROW_MARGIN = 48
+# Fine samples per second over half the signal's bandwidth, at least.
+FINE_RATE = {"default": 4.4, "fast": 3.3}
 # From the middle of a block to its last point, in points.
 HALF_BLOCK = (BLOCK - 1) / 2
-# The same for half a block.
-QUARTER_BLOCK = (BLOCK / 2 - 1) / 2
-# How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples,
-# and by how much its phase may turn beyond it; channels that move faster are added point by point. With these the
-# error stays below -40 dB (default) and -37 dB (fast) for all waves and arrays of the tests.
-LARGEST_DRIFT = {"default": 0.5, "fast": 0.5}
-LARGEST_TURN_RAD = {"default": 0.5, "fast": 0.5}
+# How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples:
+# with half a sample of the middle it must stay below one, which the kernel's numbers hold.
+LARGEST_DRIFT = {"default": 0.4, "fast": 0.49}
+# By how much the phase of the way back may turn from there to the end, beyond the common pace of the block; channels
+# that turn faster, or drift further, are added point by point.
+LARGEST_TURN_RAD = 0.7
 # Half the bandwidth of a pulse over its centre frequency, when nobody says; wider than medical pulses.
 USUAL_HALF_BAND = 0.6
 # Half the bandwidth that baseband samples can hold, over their rate, leaving room for the filter's slope.
 LARGEST_HALF_BAND = 0.36
 # Most fine samples per point; with coarser grids the delay is taken point by point anyway.
 MOST_STEPS = 32
-# The fine rate over the sampling rate is brought to a ratio with at most this many phases.
-MOST_PHASES = 32
-# Rates closer than this are taken as equal, and the resampling is left out.
-SAME_RATE = 0.003
-# Linear interpolation smooths; the fine samples are sharpened by this share of their second difference, which makes
-# the error of a delay anywhere between two of them least (T. Blu, P. Thevenaz, M. Unser, IEEE Trans. Image Processing
-# 13(5), 2004, on prefiltered linear interpolation): 1/12 for delays spread evenly.
-SHARPENING = 1 / 12
-# Deviation of a delay from its second-order form within a block, in radians of the carrier, that is accepted.
-WAVE_TOLERANCE_RAD = 0.03
+# Most fine samples of a record: the kernel counts them in 2^-15 in 32 bits.
+MOST_FINE = 30_000
 # Bytes of resampled data held at once; about what stays in a last-level cache.
 PLANE_BYTES = 8_000_000
-# Largest table of distances from apertures; above it they are computed in passing.
-LATERAL_BYTES = 8_000_000
+# Largest table of the way back; above it that is computed in passing.
+TABLE_BYTES = 13_000_000
 # A half aperture of a single element, so that its own place is within and nothing else is.
 SMALLEST_HALF_M = 1e-30
+# Headroom for rounding below the largest 16-bit number.
+ROUNDING_MARGIN = 1.001
+# Fields of the head of a block in das_receive.inc.c.
+HEAD_START, HEAD_PLAIN, HEAD_EDGE, HEAD_STEEP, HEAD_SIZE = 0, 1, 2, 3, 8
 # Lines, blocks and elements looked at to find the usual pace of the delay.
 SAMPLED_LINES = 12
 SAMPLED_BLOCKS = 12
 # So many waves and so many elements stand for all when the usual pace is sought.
 SAMPLED_PACES = 200
 CANDIDATE_PACES = 200
-# Time that a channel takes in halves of a block, and point by point, over that in a whole block; measured.
-HALVES_COST, POINTS_COST = 1.8, 7.0
+# Time that a channel takes point by point over that in a block; measured.
+POINTS_COST = 12.0
 
 
 def preferred_input_hz(
@@ -71,17 +63,17 @@ def preferred_input_hz(
     half_bandwidth_hz: float | None = None,
     quality: str = "default",
 ) -> float:
-    """The rate of baseband samples at which `DelayAndSum` need not resample, for lines of that point spacing."""
+    """The rate of baseband samples that needs least resampling, for lines of that point spacing."""
     half = USUAL_HALF_BAND * demodulation_hz if half_bandwidth_hz is None else half_bandwidth_hz
-    pace = 2 * spacing_m / sound_speed_m_s * 0.98
-    return max(1, math.ceil(FINE_RATE.get(quality, FINE_RATE["default"]) * half * pace)) / pace
+    return preferred_rate_hz(2 * spacing_m / sound_speed_m_s * 0.98, FINE_RATE.get(quality, FINE_RATE["default"]), half)
 
 
 class BlockPlan:
     """Tables of `kernels/das_blocks.inc.c` for one aperture, one set of waves and one quality.
 
-    Each trace is resampled by a Kaiser filter to `fine_hz`, `step` fine samples for each point of a line, and read by
-    linear interpolation between fine samples; phases follow the exact delay to second order in blocks of 16 points.
+    Each trace is resampled to `fine_hz`, `step` fine samples for each point of a line, with slope and curvature; the
+    way back is held for every (line, block of 16 points, element), or for classes of lines where they repeat.
+    `real_input`: the samples are RF, which is mixed down with `demodulation_hz` here.
     """
 
     def __init__(
@@ -89,8 +81,7 @@ class BlockPlan:
         aperture: Aperture,
         receive: NDArray[np.int32],
         *,
-        time32: NDArray[np.float32] | None,
-        time64: FloatArray | None,
+        time: NDArray[np.float32] | FloatArray,
         weight: NDArray[np.float32] | None,
         sampling_hz: float,
         t0_s: FloatArray,
@@ -100,97 +91,101 @@ class BlockPlan:
         time_offset_s: float,
         half_bandwidth_hz: float | None,
         quality: str,
+        real_input: bool = False,
     ) -> None:
-        self._aperture, self._receive, self._samples = aperture, receive, samples
-        time = time64 if time64 is not None else time32
-        if time is None:
-            raise ValueError("transmit_time_s: is missing")
+        self._receive, self._samples = receive, samples
         half = half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz
         half = min(half, LARGEST_HALF_BAND * sampling_hz)
-        # What a block follows, in seconds per point.
-        fine_hz = FINE_RATE[quality] * half
-        turn_hz = 2 * math.pi * demodulation_hz
-        reach_s = min(LARGEST_DRIFT[quality] / fine_hz, LARGEST_TURN_RAD[quality] / turn_hz) / HALF_BLOCK
-        pace_s = usual_pace_s(aperture, time, slowness, reach_s)
-        self.step = min(MOST_STEPS, max(1, math.ceil(FINE_RATE[quality] * half * pace_s)))
-        self.fine_hz, ratio = _fine_rate(self.step / pace_s, sampling_hz)
-        self._span(time, t0_s, slowness, time_offset_s, sampling_hz)
-        self._filter(ratio, half / sampling_hz)
-        self._turn(demodulation_hz, t0_s)
-        self._list_channels()
-        self._measure_apertures()
-        self._pass_waves(time32, time64, weight, t0_s, sampling_hz, demodulation_hz, time_offset_s)
-        fine_per_metre = self.fine_hz * slowness
-        spacing = aperture.spacing_m
-        radians = 2 * math.pi * demodulation_hz / self.fine_hz
-        # Third-order term of the delay at the end of a block over what is accepted, less what depends on the channel.
-        bent = radians * HALF_BLOCK**3 * spacing / WAVE_TOLERANCE_RAD
-        self._constants = np.array(
-            [
-                fine_per_metre,
-                fine_per_metre * spacing,
-                0.5 * fine_per_metre * spacing**2,
-                bent,
-                1 / self.step,
-                self._width,
-                demodulation_hz / self.fine_hz,
-                radians,
-                spacing,
-                min(LARGEST_DRIFT[quality], LARGEST_TURN_RAD[quality] / radians) / HALF_BLOCK,
-            ],
-            np.float32,
+        pace_s = usual_pace_s(
+            aperture, time, slowness, LARGEST_DRIFT[quality] / (FINE_RATE[quality] * half) / HALF_BLOCK
         )
+        wanted_hz = min(preferred_rate_hz(pace_s, FINE_RATE[quality], half), MOST_STEPS / pace_s)
+        self._largest_drift = int(LARGEST_DRIFT[quality] / HALF_BLOCK * 8 * 2**15)
+        self.step = round(wanted_hz * pace_s)
+        self.fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
+        self._find_span(aperture, time, t0_s, slowness, time_offset_s, sampling_hz)
+        mirror = -2 * demodulation_hz / sampling_hz if real_input else None
+        resampling = farrow_filters(ratio, half / sampling_hz, mirror)
+        self._bound = resampling.bound * ROUNDING_MARGIN * (2 if real_input else 1)
+        coefficients = np.repeat(resampling.coefficients, 2, axis=2)
+        self._coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
+        starts, phases = plane_order(self.step, self._width, resampling)
+        self._starts = np.ascontiguousarray(2 * np.minimum(starts, self._end_at - self._begin_at), dtype=np.int32)
+        self._filters = np.ascontiguousarray(phases * (ROWS * self._coefficients.shape[2]), dtype=np.int32)
+        start_s = self._begin_at / sampling_hz
+        self._mixing: NDArray[np.float32] | None = None
+        origin_s = t0_s
+        if real_input:
+            turns = demodulation_hz / sampling_hz * np.arange(self._begin_at, self._end_at) % 1
+            mixing = 2 * np.exp(-2j * np.pi * turns)
+            self._mixing = np.ascontiguousarray(np.stack([mixing.real, mixing.imag], axis=1), dtype=np.float32)
+            # Mixed with a phase that begins with the record, not with the transmission.
+            origin_s = np.zeros_like(t0_s)
+        self._wave_turns = np.asarray((demodulation_hz * (origin_s + start_s)) % 1, dtype=np.float32)
+        self._waves = pass_waves(
+            time,
+            weight,
+            t0_s=t0_s,
+            step=self.step,
+            start_s=start_s,
+            time_offset_s=time_offset_s,
+            fine_hz=self.fine_hz,
+            demodulation_hz=demodulation_hz,
+        )
+        if real_input:
+            self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
+        self._list_channels(aperture.elements)
+        self._measure(aperture, slowness, demodulation_hz)
         transmits, channels = receive.shape
-        bytes_per_transmit = channels * self.step * 2 * self._row * 4
-        group = min(transmits, max(1, PLANE_BYTES // bytes_per_transmit))
-        self._planes = np.zeros((group, channels, self.step, 2, self._row), np.float32)
+        group = min(transmits, max(1, PLANE_BYTES // (channels * self.step * ROWS * self._row * 4)))
+        self._planes = np.zeros((group, channels, self.step, ROWS, self._row), np.int32)
+        self._peaks = np.zeros((transmits, channels), np.float32)
+        self._scales = np.zeros((2, transmits), np.float32)
 
     @property
     def table_bytes(self) -> int:
         """Memory of all tables and of the resampled data."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+        own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        own += [value for value in self._geometry if isinstance(value, np.ndarray)]
+        return sum(value.nbytes for value in own) + self._waves.nbytes
 
     def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`."""
-        aperture = self._aperture
+        """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`; RF without the last axes."""
         transmits, channels = self._receive.shape
+        waves = self._waves
         _native.das_blocks(
-            aperture.origins_m,
-            aperture.directions,
-            aperture.first_m,
-            aperture.spacing_m,
-            aperture.count,
-            aperture.feet_m,
-            aperture.element_positions_m,
-            aperture.element_normals,
-            aperture.lateral_m,
-            self._lateral,
-            self._half_of_line,
-            self._per_half_of_points,
-            self._per_half_of_blocks,
-            self._bit_lists,
-            aperture.window,
+            self._geometry,
+            self._heads,
+            self._paces,
+            self._table,
+            self._class_of,
+            self._shift,
             self._receive,
             self._map_of,
-            self._lists,
-            self._list_elements,
-            self._list_positions,
+            self._map_first,
+            self._map_traces,
+            self._map_whole,
             self.step,
             self._width,
-            self._row,
-            self._constants,
+            self._last_index,
+            self._largest_drift,
             self._coefficients,
             self._starts,
             self._filters,
-            self._start_at,
+            self._begin_at,
+            self._end_at,
+            self._mixing,
+            self._bound,
+            self._peaks,
+            self._scales,
             self._wave_turns,
-            self._point_turns,
-            self._point_turning,
-            self._time_kind,
-            self._weight_kind,
-            self._time_quadratic,
-            self._time_points,
-            self._weight_points,
+            waves.kind,
+            waves.weight_kind,
+            waves.quadratic,
+            waves.ways,
+            waves.phases,
+            waves.points,
+            waves.weights,
             self._samples,
             self._planes,
             1.0 / (transmits * channels),
@@ -198,8 +193,9 @@ class BlockPlan:
             out.reshape(-1),
         )
 
-    def _span(
+    def _find_span(
         self,
+        aperture: Aperture,
         time: NDArray[np.float32] | FloatArray,
         t0_s: FloatArray,
         slowness: float,
@@ -207,148 +203,113 @@ class BlockPlan:
         sampling_hz: float,
     ) -> None:
         """Which part of the record the delays can reach, and how many fine samples cover it."""
-        nearest, farthest = self._aperture.distance_bounds()
+        nearest, farthest = aperture.distance_bounds()
         with np.errstate(invalid="ignore"):
-            early = [np.fmin.reduce(own, axis=None) for own in time]
-            late = [np.fmax.reduce(own, axis=None) for own in time]
-        first = float(np.fmin.reduce(np.array(early, dtype=np.float64) - t0_s)) + nearest * slowness + time_offset_s
-        last = float(np.fmax.reduce(np.array(late, dtype=np.float64) - t0_s)) + farthest * slowness + time_offset_s
+            early = np.fmin.reduce(time.reshape(len(time), -1), axis=1)
+            late = np.fmax.reduce(time.reshape(len(time), -1), axis=1)
+        first = float(np.fmin.reduce(early - t0_s)) + nearest * slowness + time_offset_s
+        last = float(np.fmax.reduce(late - t0_s)) + farthest * slowness + time_offset_s
         if not math.isfinite(first + last):
             first = last = 0.0
-        start = math.floor(first * sampling_hz) - 2
-        self._start_at = min(max(start, 0), self._samples - 1)
-        end = min(max(math.ceil(last * sampling_hz) + 2, self._start_at), self._samples - 1)
-        self._start_s = self._start_at / sampling_hz
-        fine = math.floor((end - self._start_at) / sampling_hz * self.fine_hz) + 1
+        self._begin_at = min(max(math.floor(first * sampling_hz) - 2, 0), self._samples - 1)
+        end = min(max(math.ceil(last * sampling_hz) + 2, self._begin_at), self._samples - 1)
+        self._end_at = end + 1
+        fine = math.floor((end - self._begin_at) / sampling_hz * self.fine_hz) + 1
+        if fine > MOST_FINE:
+            raise OverflowError(f"{fine} fine samples")
         per_plane = -(-fine // self.step)
         self._width = -(-per_plane // GROUP) * GROUP
+        self._last_index = float(self._width + 1)
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
 
-    def _filter(self, ratio: Fraction, half: float) -> None:
-        """Resampling filter at `ratio` input samples per fine sample, for each fine sample plane by plane."""
-        fine_rate = 1 / float(ratio)
-        if ratio == 1:
-            unit = np.arange(4, dtype=np.float64)[None] - 1
-            weights = _sharpened(lambda place: np.where(np.abs(place) < 0.5, 1.0, 0.0), unit, 1.0)
-            left = 1
-        else:
-            stop = max(min(1 - half, fine_rate - half), 1.1 * half)
-            taps = taps_for(stop - half)
-            # Sharpening reaches one fine sample to each side.
-            reach = math.ceil(1 / fine_rate)
-            response = kaiser_low_pass(taps, (half + stop) / 2, STOP_BAND_DB)
-            left = taps // 2 - 1 + reach
-            count = -(-(taps + 2 * reach) // 4) * 4
-            fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
-            x: FloatArray = np.arange(count, dtype=np.float64) - left - fractions[:, None]
-            weights = _sharpened(response, x, 1 / fine_rate)
-            weights /= weights.sum(axis=1, keepdims=True)
-        self._coefficients = np.ascontiguousarray(np.repeat(weights, 2, axis=1), dtype=np.float32)
-        # Fine sample step * j + p is number j of plane p.
-        index = np.arange(self._width)[None, :] * self.step + np.arange(self.step)[:, None]
-        whole = (index * ratio.numerator) // ratio.denominator
-        starts = np.minimum(whole - left, self._samples - self._start_at)
-        self._starts = np.ascontiguousarray(2 * starts, dtype=np.int32)
-        filters = index % ratio.denominator * self._coefficients.shape[1]
-        self._filters = np.ascontiguousarray(filters, dtype=np.int32)
-
-    def _turn(self, demodulation_hz: float, t0_s: FloatArray) -> None:
-        """Phase of the carrier at the first fine sample, and how it turns from point to point of a block."""
-        self._wave_turns = np.asarray((demodulation_hz * (t0_s + self._start_s)) % 1, dtype=np.float32)
-        cycles = (np.arange(BLOCK) - (BLOCK - 1) / 2) * self.step * demodulation_hz / self.fine_hz
-        self._point_turns = cycles.astype(np.float32)
-        angle = 2 * np.pi * cycles
-        self._point_turning = np.ascontiguousarray([np.cos(angle), np.sin(angle)], dtype=np.float32)
-
-    def _list_channels(self) -> None:
-        """Measured channels of each distinct receive row, padded to eights."""
+    def _list_channels(self, elements: int) -> None:
+        """Channels of each distinct receive row, by element."""
         rows, inverse = np.unique(self._receive, axis=0, return_inverse=True)
         self._map_of = np.ascontiguousarray(inverse.reshape(-1), dtype=np.int32)
-        most = max(1, int((rows >= 0).sum(axis=1).max()))
-        padded = -(-most // GROUP) * GROUP
-        self._lists = np.full((len(rows), padded), -1, np.int32)
-        self._list_elements = np.zeros((len(rows), padded), np.int32)
+        order = np.argsort(rows, axis=1, kind="stable")
+        missing = (rows < 0).sum(axis=1)
+        # Eight more, for the kernel reads them in eights.
+        self._map_traces = np.zeros((len(rows), rows.shape[1] + GROUP), np.int32)
+        self._map_first = np.zeros((len(rows), elements + 1), np.int32)
         for number, row in enumerate(rows):
-            channels = np.flatnonzero(row >= 0)
-            self._lists[number, : len(channels)] = channels
-            self._list_elements[number, : len(channels)] = row[channels]
-        positions = self._aperture.element_positions_m[self._list_elements]
-        self._list_positions = np.ascontiguousarray(np.moveaxis(positions, 2, 0), dtype=np.float32)
+            channels = order[number, missing[number] :]
+            self._map_traces[number, : len(channels)] = channels
+            self._map_first[number] = np.searchsorted(row[channels], np.arange(elements + 1))
+        whole = (np.diff(self._map_first, axis=1) == 1).all(axis=1)
+        self._map_whole = np.ascontiguousarray(whole, dtype=np.uint8)
 
-    def _measure_apertures(self) -> None:
-        """Half apertures of every block, and how far each channel is from the middle of each line's aperture."""
-        aperture = self._aperture
-        feet, self._half_of_line = _distinct(
-            aperture.feet_m if aperture.lateral_m is None else np.zeros(aperture.lines)
+    def _measure(self, aperture: Aperture, slowness: float, demodulation_hz: float) -> None:
+        """How elements hear the blocks of each class of lines."""
+        classes = line_classes(
+            aperture.origins_m,
+            aperture.directions,
+            aperture.feet_m,
+            aperture.element_positions_m,
+            aperture.element_normals,
+            alike=aperture.lateral_m is None,
         )
+        self._class_of, self._shift = classes.class_of, classes.shift
+        own_feet = aperture.feet_m[classes.example]
+        feet, half_of_class = _distinct(own_feet if aperture.lateral_m is None else np.zeros(len(own_feet)))
         blocks = -(-aperture.count // BLOCK)
-        places = aperture.first_m + np.arange(blocks * BLOCK) * aperture.spacing_m
-        self._per_half_of_points = _per_half(aperture, places - feet[:, None]).reshape(len(feet), blocks, BLOCK)
-        middles = places[::BLOCK] + HALF_BLOCK * aperture.spacing_m
-        self._per_half_of_blocks = _per_half(aperture, middles - feet[:, None])
-        self._lateral: NDArray[np.float32] | None = None
-        if aperture.lines * self._lists.size * 4 <= LATERAL_BYTES:
-            own = aperture.lateral_of_lines()[:, self._list_elements]
-            own[:, self._lists < 0] = np.inf
-            self._lateral = np.ascontiguousarray(own, dtype=np.float32)
-        numbers = np.arange(256)[:, None] >> np.arange(8) & 1
-        lists = np.argsort(1 - numbers, axis=1, kind="stable").astype(np.uint64)
-        self._bit_lists = np.ascontiguousarray(
-            (lists << (8 * np.arange(8, dtype=np.uint64))).sum(axis=1, dtype=np.uint64)
+        heights = aperture.first_m + np.arange(blocks * BLOCK) * aperture.spacing_m - feet[:, None]
+        per_half = _per_half(aperture, heights).reshape(len(feet), blocks, BLOCK)
+        elements = len(classes.element_positions_m)
+        if elements > MOST_ELEMENTS:
+            raise OverflowError(f"{elements} elements")
+        positions = np.zeros((3, -(-elements // GROUP) * GROUP), np.float32)
+        positions[:, :elements] = classes.element_positions_m.T
+        fine_per_metre, spacing = self.fine_hz * slowness, aperture.spacing_m
+        turns = demodulation_hz / self.fine_hz
+        constants = np.array(
+            [
+                spacing,
+                fine_per_metre,
+                fine_per_metre * spacing,
+                0.5 * fine_per_metre * spacing**2,
+                # Third-order term of the delay at the end of a block over what is accepted.
+                2 * math.pi * turns * HALF_BLOCK**3 * spacing / WAVE_TOLERANCE_RAD,
+                turns,
+                2 * math.pi * turns,
+                LARGEST_TURN_RAD / (2 * math.pi * turns) / HALF_BLOCK,
+            ],
+            np.float32,
         )
+        self._geometry = (
+            classes.origins_m,
+            classes.directions,
+            aperture.first_m,
+            spacing,
+            aperture.count,
+            own_feet,
+            classes.element_positions_m,
+            classes.element_normals,
+            positions,
+            aperture.lateral_m,
+            half_of_class,
+            per_half,
+            aperture.window,
+            constants,
+        )
+        self._heads: NDArray[np.int32] | None = np.zeros((len(own_feet), blocks, HEAD_SIZE), np.int32)
+        self._paces: NDArray[np.float32] | None = np.zeros((len(own_feet), blocks), np.float32)
+        self._table: NDArray[np.int32] | None = None
+        _native.das_receive(self._geometry, self._heads, self._paces, None)
+        counts = self._heads.astype(np.int64)
+        plain, edge, steep = counts[..., HEAD_PLAIN], counts[..., HEAD_EDGE], counts[..., HEAD_STEEP]
+        sizes = 5 * _in_eights(plain) + 5 * _in_eights(edge) + 8 * edge + steep
+        ends = np.cumsum(sizes.reshape(-1))
+        if 4 * int(ends[-1]) <= TABLE_BYTES:
+            self._heads[..., HEAD_START] = (ends - sizes.reshape(-1)).reshape(sizes.shape)
+            self._table = np.zeros(int(ends[-1]) + 5 * GROUP, np.int32)
+            _native.das_receive(self._geometry, self._heads, self._paces, self._table)
+        else:
+            self._heads = self._paces = None
 
-    def _pass_waves(
-        self,
-        time32: NDArray[np.float32] | None,
-        time64: FloatArray | None,
-        weight: NDArray[np.float32] | None,
-        t0_s: FloatArray,
-        sampling_hz: float,
-        demodulation_hz: float,
-        time_offset_s: float,
-    ) -> None:
-        """Second-order form of every wave in every block, and the points of those that have none."""
-        aperture = self._aperture
-        transmits, blocks = len(self._receive), -(-aperture.count // BLOCK)
-        shape = (transmits, aperture.lines, blocks)
-        self._time_quadratic = np.zeros((*shape, 3), np.float32)
-        points = np.zeros((*shape, BLOCK), np.float32)
-        self._time_kind = np.zeros(shape, np.int32)
-        whole = np.zeros(shape, np.uint8)
-        _native.das_times(
-            time32,
-            time64,
-            weight,
-            t0_s,
-            self.step,
-            self._start_s,
-            time_offset_s,
-            self.fine_hz,
-            WAVE_TOLERANCE_RAD * self.fine_hz / (2 * math.pi * demodulation_hz),
-            self._time_quadratic,
-            points,
-            self._time_kind,
-            whole,
-        )
-        by_points = self._time_kind == -3
-        self._time_kind[by_points] = np.arange(by_points.sum(), dtype=np.int32)
-        self._time_points = (
-            np.ascontiguousarray(points[by_points]) if by_points.any() else np.zeros((1, BLOCK), np.float32)
-        )
-        partial = (whole == 0) & (self._time_kind != -2)
-        self._weight_kind = np.full(shape, -1, np.int32)
-        self._weight_kind[partial] = np.arange(partial.sum(), dtype=np.int32)
-        self._weight_points = np.zeros((1, BLOCK), np.float32)
-        if partial.any():
-            own = np.zeros((transmits, aperture.lines, blocks * BLOCK), np.float32)
-            if time64 is not None:
-                own[:, :, : aperture.count] = np.isfinite(time64)
-            elif time32 is not None:
-                own[:, :, : aperture.count] = np.isfinite(time32)
-            if weight is not None:
-                own[:, :, : aperture.count] *= np.nan_to_num(weight, nan=0.0, posinf=0.0, neginf=0.0)
-            self._weight_points = np.ascontiguousarray(own.reshape(*shape, BLOCK)[partial])
+
+def _in_eights(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return -(-counts // GROUP) * GROUP
 
 
 def _distinct(values: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -365,7 +326,7 @@ def _per_half(aperture: Aperture, heights: FloatArray) -> NDArray[np.float32]:
 
 def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slowness: float, reach_s: float) -> float:
     """By how much the delay usually grows from one point of a line to the next: the pace that costs least when
-    channels that differ from it by more than `reach_s` are taken in halves of blocks or point by point."""
+    channels that differ from it by more than `reach_s` are taken point by point."""
     lines = np.unique(np.linspace(0, aperture.lines - 1, SAMPLED_LINES).astype(int))
     if aperture.count < 2:
         return 2 * aperture.spacing_m * slowness
@@ -383,27 +344,9 @@ def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slo
     ]
     paces = np.sort((picked[0][:, None] + picked[1]).reshape(-1))
     candidates = np.linspace(paces[0], paces[-1], CANDIDATE_PACES)
-    within = [
-        np.searchsorted(paces, candidates + reach, side="right") - np.searchsorted(paces, candidates - reach)
-        for reach in (reach_s, reach_s * HALF_BLOCK / QUARTER_BLOCK)
-    ]
-    # Whole blocks cost least, halves more, single points most.
-    cost = within[0] + HALVES_COST * (within[1] - within[0]) + POINTS_COST * (len(paces) - within[1])
-    pace = float(candidates[cost.argmin()])
+    within = np.searchsorted(paces, candidates + reach_s, side="right") - np.searchsorted(paces, candidates - reach_s)
+    # Whole blocks cost least, single points most; of equal costs the middle one.
+    cost = within + POINTS_COST * (len(paces) - within)
+    least = np.flatnonzero(cost == cost.min())
+    pace = float(candidates[least[len(least) // 2]])
     return max(pace, 0.5 * aperture.spacing_m * slowness)
-
-
-def _fine_rate(wanted_hz: float, sampling_hz: float) -> tuple[float, Fraction]:
-    """The fine rate nearest to `wanted_hz` with a simple ratio, and input samples per fine sample."""
-    if abs(wanted_hz / sampling_hz - 1) < SAME_RATE:
-        return sampling_hz, Fraction(1)
-    ratio = Fraction(sampling_hz / wanted_hz).limit_denominator(MOST_PHASES)
-    if ratio <= 0:
-        ratio = Fraction(1, MOST_PHASES)
-    return float(sampling_hz / ratio), ratio
-
-
-def _sharpened(response: Callable[[FloatArray], FloatArray], x: FloatArray, fine: float) -> FloatArray:
-    """`response` at `x`, sharpened by its second difference over the distance `fine`."""
-    second = response(x - fine) - 2 * response(x) + response(x + fine)
-    return np.asarray(response(x) - SHARPENING * second, dtype=np.float64)

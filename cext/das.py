@@ -123,8 +123,7 @@ class DelayAndSum:
             self._blocks = BlockPlan(
                 self._aperture,
                 self._receive,
-                time32=self._time32,
-                time64=self._time64,
+                time=_one_of(self._time32, self._time64),
                 weight=self._weight,
                 sampling_hz=self._sampling_hz,
                 t0_s=self._t0_s,
@@ -190,6 +189,14 @@ class DelayAndSum:
             data.reshape(-1),
             out.reshape(-1),
         )
+
+
+def _one_of(time32: NDArray[np.float32] | None, time64: FloatArray | None) -> NDArray[np.float32] | FloatArray:
+    if time32 is not None:
+        return time32
+    if time64 is None:
+        raise ValueError("transmit_time_s: is missing")
+    return time64
 
 
 def seen_lines(transmit_time_s: NDArray[Any] | None) -> NDArray[np.uint8]:

@@ -3,13 +3,13 @@
 What is modelled, and how:
 - an element sends and hears as a strip, `sinc(width sin / wavelength)` at the centre frequency, in a soft baffle (times
   the cosine) or a rigid one (A. R. Selfridge, G. S. Kino, B. T. Khuri-Yakub, Appl. Phys. Lett. 37, 35, 1980);
-- in elevation it is a strip of finite height behind a lens: a Fresnel integral over the height, at the centre frequency;
-  without a height the sound stays in the plane, 1 / sqrt(d);
-- a transmission is the superposition of all its elements at each point, each weighed by how much of its pulse falls into
-  the pulse that arrives at the reference time: exact for single elements, and elsewhere all that one pulse can carry.
+- in elevation it is a strip of finite height behind a lens: a Fresnel integral over the height, at the centre
+  frequency; without a height the sound stays in the plane, 1 / sqrt(d);
+- a transmission is the superposition of all its elements at each point, each weighed by how much of its pulse falls
+  into the pulse that arrives at the reference time: exact for single elements, and elsewhere all that one pulse can carry.
   Edge waves that arrive apart from the main wave are left out;
-- loss rises with frequency: each block of samples has the pulse that its way has left (`attenuation_np_m_hz`); losses of
-  certain tissues come on top, as factors on the straight way to some stations along the array (shadow, enhancement);
+- loss rises with frequency: each block of samples has the pulse that its way has left (`attenuation_np_m_hz`); losses
+  of certain tissues come on top, as factors on the straight way to some stations along the array (shadow, enhancement);
 - a reflector scatters everywhere alike (`rough`), or is a piece of a straight line that mirrors (`smooth`): the sinc of
   the phase along the piece, the difference of the ways in and out;
 - reflectors do not see each other (first Born approximation) and rays are straight: no refraction.
@@ -45,6 +45,8 @@ NEAREST_M = 1e-3
 # Distance at which the spreading of the sound is 1.
 REFERENCE_M = 0.01
 _HEIGHT_STEPS = 129
+# Share of an element's height that is fully sensitive; the rest falls off as a cosine.
+EVEN_SHARE = 0.3
 # Stations along the array to which the loss in tissue is followed.
 MOST_STATIONS = 8
 _NO_LOSS = np.zeros((0, 2), np.float32)
@@ -55,17 +57,20 @@ def elevation(
 ) -> FloatArray:
     """One-way amplitude at `distance_m (n,)` and `y_m (m,)` beside the plane, (m, n): Fresnel integral over the height.
 
-    An endless height gives 1 / sqrt(d); 1 at `REFERENCE_M`. A height of 0 means endless too: nobody knows it.
+    The sensitivity falls off towards the upper and lower edge, as behind a lens that absorbs; a sharp edge at one
+    frequency would ripple. An endless height gives 1 / sqrt(d); 1 at `REFERENCE_M`. A height of 0 means
+    endless too: nobody knows it.
     """
     near = np.maximum(distance_m, NEAREST_M)
     if height_m <= 0:
         return np.broadcast_to(np.sqrt(REFERENCE_M / near), (len(y_m), len(near))).copy()
     steps = np.linspace(-0.5, 0.5, _HEIGHT_STEPS) * height_m
+    weight = 0.5 + 0.5 * np.cos(np.pi * np.clip((np.abs(2 * steps / height_m) - EVEN_SHARE) / (1 - EVEN_SHARE), 0, 1))
     bend = 1 / near - (0.0 if math.isinf(focus_m) else 1 / focus_m)
     out = np.empty((len(y_m), len(near)))
     for row, y in enumerate(y_m):
         phase = np.pi / wavelength_m * (steps[:, None] ** 2 * bend[None] - 2 * steps[:, None] * y / near[None])
-        integral = np.abs(np.exp(1j * phase).mean(axis=0)) * height_m
+        integral = np.abs((weight[:, None] * np.exp(1j * phase)).mean(axis=0)) * height_m
         out[row] = integral / near * math.sqrt(REFERENCE_M / wavelength_m)
     return out
 

@@ -11,7 +11,12 @@
 from sonod.client.control import AsyncControl, Control
 from sonod.client.errors import ClientError, NoAnswer, RequestRefused
 from sonod.client.frame import Frame
+from sonod.client.latest import LatestFrames
+from sonod.client.lease import HeldLease
+from sonod.client.losses import MissedFrames
+from sonod.client.shared import SharedFrames
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
+from sonod.client.wire.variant import Variant
 
 __all__ = [
     "AsyncControl",
@@ -19,7 +24,12 @@ __all__ = [
     "ClientError",
     "Control",
     "Frame",
+    "HeldLease",
+    "LatestFrames",
+    "MissedFrames",
     "NoAnswer",
     "RequestRefused",
+    "SharedFrames",
     "Subscriber",
+    "Variant",
 ]

@@ -82,6 +82,15 @@ class Control:
         arguments = _given(name=name, expected_revision=expected_revision, lease=lease)
         return AppliedSettings.read(self.request("preset", arguments))
 
+    def save(self) -> str:
+        """The settings in force as the text of a file, for `load`, as a preset or as a configuration."""
+        return self.request("save").text("file")
+
+    def load(self, file: str, *, expected_revision: int | None = None, lease: str | None = None) -> AppliedSettings:
+        """Change to the settings in the text of a saved file, all of them or none."""
+        arguments = _given(file=file, expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(self.request("load", arguments))
+
     def freeze(self) -> str:
         """Stop transmitting and keep the device; the state that came of it."""
         return self.request("freeze").text("state")
@@ -110,9 +119,17 @@ class Control:
         """End the recording; also tells of the last one when it has ended by itself."""
         return RecordingOutcome.read(self.request("record", {"action": "stop"}))
 
-    def acquire_lease(self, holder: str, ttl_s: float = 10.0, token: str | None = None) -> Lease:
-        """Become the only one who may change acoustic output, or prolong that; without renewal the probe freezes."""
-        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token)
+    def acquire_lease(
+        self, holder: str, ttl_s: float = 10.0, token: str | None = None, *, connection: bool = False
+    ) -> Lease:
+        """Become the only one who may change acoustic output and geometry, or prolong that; without renewal the lease
+        ends and the probe freezes. With `connection` it also ends when this client goes away, however it goes."""
+        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token, connection=connection or None)
+        return Lease.read(self.request("lease", arguments))
+
+    def take_over_lease(self, holder: str, ttl_s: float = 10.0, *, connection: bool = False) -> Lease:
+        """Become the holder, whoever holds the lease now; everybody is told."""
+        arguments = _given(action="takeover", holder=holder, ttl_s=ttl_s, connection=connection or None)
         return Lease.read(self.request("lease", arguments))
 
     def release_lease(self, token: str) -> None:
@@ -192,6 +209,17 @@ class AsyncControl:
         arguments = _given(name=name, expected_revision=expected_revision, lease=lease)
         return AppliedSettings.read(await self.request("preset", arguments))
 
+    async def save(self) -> str:
+        """As `Control.save`."""
+        return (await self.request("save")).text("file")
+
+    async def load(
+        self, file: str, *, expected_revision: int | None = None, lease: str | None = None
+    ) -> AppliedSettings:
+        """As `Control.load`."""
+        arguments = _given(file=file, expected_revision=expected_revision, lease=lease)
+        return AppliedSettings.read(await self.request("load", arguments))
+
     async def freeze(self) -> str:
         """As `Control.freeze`."""
         return (await self.request("freeze")).text("state")
@@ -220,9 +248,16 @@ class AsyncControl:
         """As `Control.stop_recording`."""
         return RecordingOutcome.read(await self.request("record", {"action": "stop"}))
 
-    async def acquire_lease(self, holder: str, ttl_s: float = 10.0, token: str | None = None) -> Lease:
+    async def acquire_lease(
+        self, holder: str, ttl_s: float = 10.0, token: str | None = None, *, connection: bool = False
+    ) -> Lease:
         """As `Control.acquire_lease`."""
-        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token)
+        arguments = _given(action="acquire", holder=holder, ttl_s=ttl_s, token=token, connection=connection or None)
+        return Lease.read(await self.request("lease", arguments))
+
+    async def take_over_lease(self, holder: str, ttl_s: float = 10.0, *, connection: bool = False) -> Lease:
+        """As `Control.take_over_lease`."""
+        arguments = _given(action="takeover", holder=holder, ttl_s=ttl_s, connection=connection or None)
         return Lease.read(await self.request("lease", arguments))
 
     async def release_lease(self, token: str) -> None:

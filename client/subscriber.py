@@ -11,12 +11,16 @@ import zmq
 import zmq.asyncio
 
 from sonod.client.errors import NoAnswer
-from sonod.client.frame import Frame, Message, MissedFrames, read_message
+from sonod.client.frame import Frame, Message, MessageReader
+from sonod.client.losses import MissedFrames
+from sonod.client.wire.notices import NOTICES
 from sonod.client.wire.topic import subscription
+from sonod.client.wire.variant import LAST, Variant
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 # Messages that wait here while the program is busy; the daemon drops for us beyond that.
 QUEUE_MESSAGES = 8
+EVERY_FRAME = Variant()
 
 
 class Subscriber:
@@ -24,28 +28,51 @@ class Subscriber:
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
         self.endpoint = endpoint
+        self._reader = MessageReader()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
+    @property
+    def losses(self) -> dict[str, MissedFrames]:
+        """For each product, the frame numbers that did not come since its first frame, by cause."""
+        return self._reader.account.totals
+
     def frames(
-        self, product: str = "bmode", *, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+        self,
+        product: str = "bmode",
+        *,
+        probe: str | None = None,
+        latest: bool = False,
+        timeout_s: float | None = None,
+        variant: Variant = EVERY_FRAME,
+        last: bool = False,
     ) -> Iterator[Frame]:
         """Frames of one product as they come, for ever.
 
-        With `latest`, those that came while the program was busy are passed over but for the newest; `Frame.missed`
-        counts them. NoAnswer when none comes within `timeout_s`; another call may follow.
+        With `latest`, those that came while the program was busy are passed over but for the newest;
+        `Frame.missing.skipped` counts them. A `variant` has the daemon send only some of the frames, or packed. With
+        `last`, the last frame is sent again should none be coming, as when frozen; its `header.repeated` is set.
+        NoAnswer when none comes within `timeout_s`; another call may follow.
         """
-        for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s):
+        for message in self.messages(
+            product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last
+        ):
             if isinstance(message, Frame):
                 yield message
 
     def messages(
-        self, *products: str, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+        self,
+        *products: str,
+        probe: str | None = None,
+        latest: bool = False,
+        timeout_s: float | None = None,
+        variant: Variant = EVERY_FRAME,
+        last: bool = False,
     ) -> Iterator[Message]:
-        """Frames and notices of the products (none = all) as they come; `latest` holds for each product."""
+        """Frames and notices of the products (none = all) as they come; `latest` holds for each product. The variant is
+        that of the frames; notices have none."""
         socket = self._context.socket(zmq.SUB)
         try:
-            _set_up(socket, self.endpoint, products, probe)
-            missed = MissedFrames()
+            _set_up(socket, self.endpoint, products, probe, variant, last)
             while True:
                 if not socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
                     raise _nothing(self.endpoint, products, timeout_s)
@@ -53,8 +80,8 @@ class Subscriber:
                 while latest and (parts := _waiting(socket)) is not None:
                     batch.append(parts)
                 received_ns = time.monotonic_ns()
-                for parts in _newest(batch):
-                    yield read_message([part.buffer for part in parts], received_ns, missed)
+                for parts, passed_over in _newest(batch):
+                    yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
         finally:
             socket.close()
 
@@ -76,24 +103,44 @@ class AsyncSubscriber:
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
         self.endpoint = endpoint
+        self._reader = MessageReader()
         self._context = zmq.asyncio.Context()
 
+    @property
+    def losses(self) -> dict[str, MissedFrames]:
+        """As `Subscriber.losses`."""
+        return self._reader.account.totals
+
     async def frames(
-        self, product: str = "bmode", *, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+        self,
+        product: str = "bmode",
+        *,
+        probe: str | None = None,
+        latest: bool = False,
+        timeout_s: float | None = None,
+        variant: Variant = EVERY_FRAME,
+        last: bool = False,
     ) -> AsyncIterator[Frame]:
         """As `Subscriber.frames`."""
-        async for message in self.messages(product, probe=probe, latest=latest, timeout_s=timeout_s):
+        async for message in self.messages(
+            product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last
+        ):
             if isinstance(message, Frame):
                 yield message
 
     async def messages(
-        self, *products: str, probe: str | None = None, latest: bool = False, timeout_s: float | None = None
+        self,
+        *products: str,
+        probe: str | None = None,
+        latest: bool = False,
+        timeout_s: float | None = None,
+        variant: Variant = EVERY_FRAME,
+        last: bool = False,
     ) -> AsyncIterator[Message]:
         """As `Subscriber.messages`."""
         socket = self._context.socket(zmq.SUB)
         try:
-            _set_up(socket, self.endpoint, products, probe)
-            missed = MissedFrames()
+            _set_up(socket, self.endpoint, products, probe, variant, last)
             while True:
                 if not await socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
                     raise _nothing(self.endpoint, products, timeout_s)
@@ -101,8 +148,8 @@ class AsyncSubscriber:
                 while latest and await socket.poll(0):
                     batch.append(await socket.recv_multipart(copy=False))
                 received_ns = time.monotonic_ns()
-                for parts in _newest(batch):
-                    yield read_message([part.buffer for part in parts], received_ns, missed)
+                for parts, passed_over in _newest(batch):
+                    yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
         finally:
             socket.close()
 
@@ -119,12 +166,19 @@ class AsyncSubscriber:
         self.close()
 
 
-def _set_up(socket: Any, endpoint: str, products: Sequence[str], probe: str | None) -> None:
+def _set_up(
+    socket: Any, endpoint: str, products: Sequence[str], probe: str | None, variant: Variant, last: bool
+) -> None:
     # Not ZMQ_CONFLATE for `latest`: it takes the parts of a message for messages.
     socket.setsockopt(zmq.RCVHWM, QUEUE_MESSAGES)
     socket.setsockopt(zmq.LINGER, 0)
     for product in products or (None,):
-        socket.subscribe(subscription(product, probe))
+        socket.subscribe(subscription(product, probe, "" if product in NOTICES else variant.text))
+        if last and product not in NOTICES:
+            socket.subscribe(subscription(product, probe, LAST))
+    if variant.text and not products:
+        for notice in NOTICES:
+            socket.subscribe(subscription(notice, probe))
     socket.connect(endpoint)
 
 
@@ -133,12 +187,13 @@ def _waiting(socket: zmq.Socket[bytes]) -> list[zmq.Frame] | None:
     return socket.recv_multipart(copy=False) if socket.poll(0) else None
 
 
-def _newest(batch: list[list[zmq.Frame]]) -> list[list[zmq.Frame]]:
-    """The last message of each topic, in the order they came."""
+def _newest(batch: list[list[zmq.Frame]]) -> list[tuple[list[zmq.Frame], int]]:
+    """The last message of each topic, in the order they came, and how many older ones of it are left out."""
     if len(batch) == 1:
-        return batch
-    last = {bytes(parts[0].buffer): index for index, parts in enumerate(batch)}
-    return [batch[index] for index in sorted(last.values())]
+        return [(batch[0], 0)]
+    topics = [bytes(parts[0].buffer) for parts in batch]
+    last = {topic: index for index, topic in enumerate(topics)}
+    return [(batch[index], topics.count(topics[index]) - 1) for index in sorted(last.values())]
 
 
 def _nothing(endpoint: str, products: Sequence[str], timeout_s: float | None) -> NoAnswer:

@@ -14,24 +14,27 @@ import structlog
 
 from sonod import __version__
 from sonod.client.wire.header import Losses
-from sonod.client.wire.notices import EventNotice, Notice, SettingsNotice, StateNotice
+from sonod.client.wire.notices import ClockNotice, EventNotice, Notice, SettingsNotice, StateNotice
 from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
 from sonod.daemon.errors import ConfigError, EndpointError
+from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
-from sonod.daemon.publisher import Publisher
-from sonod.daemon.reader import Patience, Reader
+from sonod.daemon.publisher import Limits, Publisher
+from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
-from sonod.daemon.session import Session
+from sonod.daemon.session import Session, UtcStep
+from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.drivers import open_uri
 from sonod.drivers.errors import DriverError
+from sonod.drivers.frame import Slot
 from sonod.drivers.settings import Settings
 
 # Each part gets this long to end; together they stay within two seconds because they end almost at once.
@@ -65,11 +68,14 @@ class Daemon:
         self._ready = False
         self.publisher = Publisher(
             (config.publish.endpoint, *config.publish.also),
-            config.publish.high_water_messages,
+            Limits(config.publish.high_water_messages, config.publish.max_connections, config.publish.stalled_s),
             self.session,
             self._standing,
+            config.publish.latest_endpoint,
         )
-        self._runner = Runner(self._ring, self.publisher, self.session, self.session.monotonic_ns)
+        self.session.stepped = self._utc_stepped
+        self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
+        self._runner = Runner(self._ring, self.publisher, self.session, self.shared, self.session.monotonic_ns)
         self._recorder = Recorder(
             config.record.queue_frames,
             self.session.id,
@@ -83,7 +89,9 @@ class Daemon:
             install=self._runner.install,
             withdraw=self._runner.withdraw,
             offer=lambda configuration: self.reader.offer(configuration),
+            configured=lambda: self.reader.configured,
             announce=self._announce,
+            reset=self._settings_reset,
         )
         acquire = config.acquire
         self.reader = Reader(
@@ -92,9 +100,10 @@ class Daemon:
             self._states,
             self.planner.configure,
             patience=Patience(acquire.read_timeout_s, acquire.stall_s, acquire.retry_first_s, acquire.retry_longest_s),
-            tap=self._recorder.offer,
+            tap=self._tap,
             monotonic_ns=self.session.monotonic_ns,
         )
+        self.leases = LeaseDesk(config.lease.policy(), self._freeze, self._event, self.session.monotonic_ns)
         services = Services(
             driver=driver,
             reader=self.reader,
@@ -105,11 +114,13 @@ class Daemon:
             states=self._states,
             session=self.session,
             presets=presets,
+            leases=self.leases,
             addresses=lambda: self.addresses,
-            wanted=lambda: self.publisher.wanted,
+            publisher=self.publisher,
+            shared=self.shared,
         )
         try:
-            self.control = Control(config.control.endpoint, Commands(services), self._lease_expired)
+            self.control = Control(config.control.endpoint, Commands(services))
         except EndpointError:
             self.publisher.leave(0)
             raise
@@ -119,7 +130,7 @@ class Daemon:
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
-        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer)
+        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer, self.publisher.latest)
 
     def start(self, leave: threading.Event | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
@@ -130,6 +141,9 @@ class Daemon:
         self._runner.start()
         self._recorder.launch()
         self.control.start()
+        if self.leases.keeper.required:
+            # Nobody holds the lease yet.
+            self.reader.ask(Wish.FREEZE)
         self.reader.start()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -163,6 +177,7 @@ class Daemon:
         ]
         if self._viewer is not None:
             self._viewer.stop()
+        self.shared.close()
         if not self.publisher.leave(LEAVE_TIMEOUT_S):
             stuck.append("publisher")
         if stuck:
@@ -181,12 +196,38 @@ class Daemon:
         self._viewer = ViewerProcess(self.addresses.frames[0], self.addresses.control, config.host, config.port)
         self._viewer.start()
 
+    def _tap(self, slot: Slot) -> None:
+        """Every raw frame, on the reader's thread."""
+        self._recorder.offer(slot)
+        self._runner.tap(slot)
+
     # -- what is told to the world -----------------------------------------------------------------------------------
 
     def _standing(self) -> Sequence[Notice]:
         """State and settings, as every new subscriber learns them."""
         state = self._state_notice(self._states.situation)
-        return (state,) if self._settings_notice is None else (state, self._settings_notice)
+        if self._settings_notice is None:
+            return (state, self._clock_notice())
+        return (state, self._settings_notice, self._clock_notice())
+
+    def _clock_notice(self) -> ClockNotice:
+        session = self.session
+        return ClockNotice(
+            session=session.id,
+            probe=self.publisher.probe,
+            utc=session.utc,
+            utc_rate=session.utc_rate,
+            utc_residual_ns=session.utc_residual_ns,
+            maximum_error_ns=session.discipline.maximum_error_ns,
+            estimated_error_ns=session.discipline.estimated_error_ns,
+            device_clock=self._runner.device_clock,
+            published_ns=session.monotonic_ns(),
+        )
+
+    def _utc_stepped(self, step: UtcStep) -> None:
+        message = f"the host's UTC was set by {step.step_ns / 1e9:+.6f} s; monotonic times go on"
+        self.publisher.notify(self._clock_notice())
+        self._event("utc_stepped", message, "warning", step_ns=step.step_ns, **step.mapping.block())
 
     def _state_notice(self, situation: Situation) -> StateNotice:
         now_ns = self.session.monotonic_ns()
@@ -232,9 +273,16 @@ class Daemon:
             message = f"incomplete: {outcome.reason}"
         self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
 
-    def _lease_expired(self, holder: str) -> None:
-        message = f"the lease of {holder!r} has expired; the probe is frozen"
-        self._event("lease_expired", message, "warning", holder=holder)
+    def _settings_reset(self, problems: tuple[str, ...]) -> None:
+        message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"
+        self._event("settings_reset", message, "warning", problems=problems)
+
+    def _freeze(self) -> bool:
+        """Stop transmitting; False when nothing transmits or would."""
+        if self._states.state not in (State.RUNNING, State.STARTING, State.RECOVERING):
+            return False
+        self.reader.ask(Wish.FREEZE)
+        return True
 
     def _event(self, event: str, message: str, level: str = "info", **facts: Any) -> None:
         getattr(self._log, level)(event, message=message, **facts)

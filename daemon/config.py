@@ -12,10 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sonod.daemon.endpoint import check_endpoint, is_loopback
 from sonod.daemon.errors import ConfigError
+from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.settings import KNOBS, OWN
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+LatestEndpoint = Annotated[
+    str, AfterValidator(lambda value: value if value in ("auto", "off") else check_endpoint(value))
+]
 SettingValue = float | int | str | tuple[float, ...]
 
 
@@ -58,16 +62,47 @@ class AcquireSection(Section):
 class PublishSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5555"
     also: tuple[Endpoint, ...] = ()
+    latest: LatestEndpoint = "auto"
     high_water_messages: int = Field(default=16, ge=1, le=1000)
+    max_connections: int = Field(default=64, ge=1, le=4096)
+    stalled_s: float = Field(default=10.0, ge=0)
 
     @field_validator("also", mode="before")
     @classmethod
     def _from_list(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
+    @property
+    def latest_endpoint(self) -> str:
+        """Where single newest frames are asked for; '' = nowhere. `auto` is beside `endpoint`."""
+        if self.latest != "auto":
+            return "" if self.latest == "off" else self.latest
+        if self.endpoint.startswith("ipc://"):
+            return f"{self.endpoint}.latest"
+        return f"{self.endpoint.rpartition(':')[0]}:*"
+
+
+class SharedMemorySection(Section):
+    slots: int = Field(default=8, ge=2, le=1024)
+    mode: Literal["0600", "0640", "0644"] = "0640"
+
+    @property
+    def permissions(self) -> int:
+        """Of the segments' files; readers need no more than to read."""
+        return int(self.mode, 8)
+
 
 class ControlSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5556"
+
+
+class LeaseSection(Section):
+    required: bool = False
+    when_lost: Literal["freeze", "keep"] = "freeze"
+    grace_s: float = Field(default=5.0, ge=0, le=3600)
+
+    def policy(self) -> LeasePolicy:
+        return LeasePolicy(**self.model_dump())
 
 
 class ViewerSection(Section):
@@ -105,7 +140,9 @@ class Config(Section):
     core: CoreSection = CoreSection()
     acquire: AcquireSection = AcquireSection()
     publish: PublishSection = PublishSection()
+    shared_memory: SharedMemorySection = SharedMemorySection()
     control: ControlSection = ControlSection()
+    lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
     presets: PresetsSection = PresetsSection()

@@ -11,12 +11,13 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Environment:
     """`SONOD_CONFIG`: configuration file when `--config` is not given. `SONOD_FRAMES`, `SONOD_CONTROL`: endpoints of
-    the daemon that the command line talks to. `DISPLAY`, `WAYLAND_DISPLAY`: whether there is a screen to open a
-    browser on."""
+    the daemon that the command line talks to. `SONOD_LEASE`: token of the lease you hold. `DISPLAY`,
+    `WAYLAND_DISPLAY`: whether there is a screen to open a browser on."""
 
     config: Path | None
     frames: str | None
     control: str | None
+    lease: str | None
     has_screen: bool
 
     @classmethod
@@ -26,5 +27,6 @@ class Environment:
             config=Path(config) if config else None,
             frames=variables.get("SONOD_FRAMES") or None,
             control=variables.get("SONOD_CONTROL") or None,
+            lease=variables.get("SONOD_LEASE") or None,
             has_screen=bool(variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY")),
         )

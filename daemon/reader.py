@@ -12,7 +12,7 @@ from enum import StrEnum
 import structlog
 
 from sonod.daemon.errors import ConfigError
-from sonod.daemon.handover import Handover
+from sonod.daemon.handover import DeviceAway, Handover
 from sonod.daemon.rate import FrameRate
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.state import State, StateKeeper
@@ -55,7 +55,8 @@ class Patience:
 class Reader:
     """Runs the device on its own thread from `start` to `leave`.
 
-    `configure` gives the configuration for a device just opened; it is called on this thread while no frames flow.
+    `configure` gives the configuration for a device just opened to the function that comes with it; it is called on
+    this thread while no frames flow.
     `tap` sees every raw frame on this thread and must be short. A device that fails is closed and opened again with
     growing pauses; nothing that a driver raises ends the thread. `opened` is done after the first attempt to open, and
     carries a ConfigError when trying again would be of no use.
@@ -66,7 +67,7 @@ class Reader:
         driver: Driver,
         ring: SlotRing,
         states: StateKeeper,
-        configure: Callable[[Driver], Configuration],
+        configure: Callable[[Driver, Callable[[Configuration], None]], None],
         *,
         patience: Patience = Patience(),
         tap: Callable[[Slot], None] | None = None,
@@ -124,16 +125,21 @@ class Reader:
         return future
 
     def offer(self, configuration: Configuration) -> Handover:
-        """Use the configuration from the next frame on; DriverError when the device is not open."""
+        """Use the configuration from the next frame on; DeviceAway when no device is open."""
         handover = Handover(configuration)
         with self._changed:
             if not self._configured or self._leaving:
-                raise DriverError(f"{self._driver.uri.text}: not open (state {self._states.state})")
+                raise DeviceAway(f"{self._driver.uri.text}: not open (state {self._states.state})")
             if self._pending is not None:
                 self._pending.fail(DriverError("replaced by newer settings"))
             self._pending = handover
             self._wake()
         return handover
+
+    @property
+    def configured(self) -> bool:
+        """Whether a device is open that takes offers."""
+        return self._configured and not self._leaving
 
     def _wake(self) -> None:
         self._woken = True
@@ -225,8 +231,7 @@ class Reader:
             self._states.enter(State.STARTING)
         try:
             self._driver.open()
-            self._driver.apply(self._configure(self._driver))
-            self._configured = True
+            self._configure(self._driver, self._take)
         except (ConfigError, RecordingError, DeviceNotFound) as error:
             # What needs no device to be plugged in will not turn up by waiting.
             if first and not (isinstance(error, DeviceNotFound) and self._driver.usb_ids):
@@ -238,6 +243,11 @@ class Reader:
         self._log.info("device_opened", probe=self._driver.probe.name, serial=self._driver.serial)
         if first:
             self.opened.set_result(None)
+
+    def _take(self, configuration: Configuration) -> None:
+        """The first configuration of a device just opened; from here on it takes offers."""
+        self._driver.apply(configuration)
+        self._configured = True
 
     def _apply_pending(self) -> None:
         with self._changed:
@@ -294,7 +304,7 @@ class Reader:
             handovers = [handover for handover in (self._pending, self._expected) if handover is not None]
             self._pending = self._expected = None
         for handover in handovers:
-            handover.fail(DriverError(f"{self._driver.uri.text}: the device was closed before it took the settings"))
+            handover.fail(DeviceAway(f"{self._driver.uri.text}: the device was closed before it took the settings"))
 
     def _settle(self) -> None:
         """Answer everybody who asked for a state."""

@@ -20,7 +20,14 @@ ALLOWED = {
 }
 # The command line and the benchmark talk to a running daemon: clients that live in the daemon's room.
 CLIENTS = ("daemon/cli/", "daemon/bench/")
-ZMQ_FILES = ("daemon/publisher.py", "daemon/control.py", "daemon/sockets.py")
+ZMQ_FILES = (
+    "daemon/publisher.py",
+    "daemon/control.py",
+    "daemon/connections.py",
+    "daemon/latest.py",
+    "daemon/subscriber_guard.py",
+    "daemon/sockets.py",
+)
 
 
 def files() -> Iterator[Path]:

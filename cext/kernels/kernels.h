@@ -170,50 +170,66 @@ typedef struct {
 /* What is known of the delay of a transmission in a block of sixteen points of a line; 0 and above: its points' index. */
 enum { SONOD_QUADRATIC = -1, SONOD_UNSEEN = -2, SONOD_POINTS = -3 };
 
-/* Delay and sum of baseband data on line grids, sixteen points at a time; see das_blocks.inc.c. */
+/* How elements hear the blocks of lines; see das_receive.inc.c. */
 typedef struct {
-    size_t lines, count, transmits, channels, samples;
+    size_t lines, blocks, count, elements;
     const double *origins, *directions; /* (lines, 3) */
     double first, spacing;
     float spacing_float;
     const double *feet;                 /* (lines) */
     const double *elements_m, *normals; /* (elements, 3) */
-    const float *lateral;               /* (elements) or NULL, as for the exact kernel */
-    const float *lateral_of_lines; /* (lines, maps, padded_channels), or NULL: computed in passing */
-    const int32_t *half_of_line;   /* (lines) which apertures the line has */
-    const float *per_half_of_points, *per_half_of_blocks; /* (apertures, blocks, 16), (apertures, blocks) 1 / half */
-    const uint64_t *bit_lists; /* (256) numbers of the bits set, as eight bytes */
+    const float *x, *y, *z;             /* (elements in whole eights) */
+    const float *lateral;        /* (elements) or NULL, as for the exact kernel */
+    const int32_t *half_of_line; /* (lines) which apertures the line has */
+    const float *per_half;       /* (apertures, blocks, 16) 1 / half aperture */
     int window;
-    /* Channels that hear a transmission: lists of them, equal for many transmissions. */
-    const int32_t *receive; /* (transmits, channels) */
-    size_t maps, padded_channels;
-    const int32_t *map_of;        /* (transmits) */
-    const int32_t *lists;         /* (maps, padded_channels) channel, -1 = padding */
-    const int32_t *list_elements; /* (maps, padded_channels) */
-    const float *list_x, *list_y, *list_z; /* (maps, padded_channels) */
+    float fine_per_metre, fine_per_point, bend, bent_limit, turns_per_fine, radians_per_fine;
+    float largest_pace; /* in fine samples per point beyond the common pace, of a channel taken as a block */
+    int32_t *heads;     /* (lines, blocks, 8) */
+    float *paces;       /* (lines, blocks) */
+    int32_t *table;     /* NULL: count only, or in passing */
+} sonod_das_receive;
+
+/* Delay and sum of baseband data on line grids, sixteen points at a time; see das_blocks.inc.c. */
+typedef struct {
+    sonod_das_receive receive_table; /* of classes of lines that are alike but for a shift along the array */
+    size_t lines, transmits, channels, samples, elements;
+    const int32_t *class_of, *shift; /* (lines) element of the array = element of the class + shift */
+    const int32_t *receive;          /* (transmits, channels) element, -1 = not measured */
+    /* Channels that hear a transmission, by element; equal for many transmissions. */
+    size_t map_row;
+    const int32_t *map_of;     /* (transmits) */
+    const int32_t *map_first;  /* (maps, elements + 1) place of an element's first channel */
+    const int32_t *map_traces; /* (maps, map_row) channels */
+    const uint8_t *map_whole;  /* (maps) every element has one channel */
     /* The fine rate. */
     size_t step;  /* fine samples from one point to the next */
     size_t width; /* fine samples of a plane, a multiple of 8 */
-    size_t row;   /* floats from one row of a plane to the next */
-    float fine_per_metre, fine_per_point, bend, bent_limit, inverse_step, last_index, turns_per_fine, radians_per_fine;
-    float largest_drift; /* from point to point, beyond the common pace, of a channel taken as a block */
-    /* The resampling filter, plane by plane; starts count from the first input sample used. */
-    size_t taps;                   /* a multiple of 4 */
-    const float *coefficients;     /* (phases, 2 taps), each twice */
+    size_t row;   /* pairs from one row of a plane to the next */
+    float inverse_step, last_index;
+    int32_t largest_drift; /* of a channel taken as a block, in 2^-15 fine samples per eight points */
+    /* The resampling filters, plane by plane; starts count from the first input sample used. */
+    size_t taps;                     /* a multiple of 4 */
+    const float *coefficients;       /* (phases, 3, 2 taps), each twice */
     const int32_t *starts, *filters; /* (step, width) first float read, first float of the coefficients */
-    size_t start_at;                 /* first input sample used */
-    const float *wave_turns;         /* (transmits) phase in cycles of the carrier at the first fine sample */
-    const float *point_turns;        /* (16) cycles from the middle of a block to each point, without drift */
-    const float *point_turning;      /* (2, 16) cos and sin of them */
+    size_t begin_at, end_at;         /* input samples used */
+    int real;                        /* 1: RF, demodulated by `mixing` */
+    const float *mixing;             /* (end_at - begin_at, 2) */
+    float bound;                     /* of a fine sample's polynomial over the largest input component */
+    float *peaks;                    /* (transmits, channels) */
+    float *scales, *inverse_scales;  /* (transmits) to 16 bits, and from the integer sums to the output */
     /* The waves. */
+    const float *wave_turns;                /* (transmits) phase of the carrier at the first fine sample, in turns */
     const int32_t *time_kind, *weight_kind; /* (transmits, lines, blocks) */
-    const float *time_quadratic;            /* (transmits, lines, blocks, 3) */
+    const float *quadratic;                 /* (transmits, lines, blocks, 3) */
+    const int32_t *ways;                    /* (transmits, lines, blocks) delay of the first point, 2^15 */
+    const float *phases;                    /* (transmits, lines, blocks) in turns, of the middle */
     const float *time_points, *weight_points; /* (..., 16) */
-    size_t group;  /* transmissions whose planes are held at once */
-    float *planes; /* (group, channels, step, 2, row) */
+    size_t group;    /* transmissions whose planes are held at once */
+    int32_t *planes; /* (group, channels, step, 3, row) */
     float factor;
-    const float *data; /* (transmits, channels, samples, 2) */
-    float *out;        /* (lines, count, 2) */
+    const float *data; /* (transmits, channels, samples, 2), RF without the last axis */
+    float *out;        /* (lines, count, 2), likewise */
 } sonod_das_blocks;
 
 /* From travel times of points to blocks. */
@@ -224,11 +240,13 @@ typedef struct {
     const float *weight;
     const double *t0;
     double start_s; /* time of the first fine sample after t0 */
-    double time_offset, fine_rate, tolerance;
-    float *quadratic;       /* (transmits, lines, blocks, 3) */
-    float *points_of_block; /* (transmits, lines, blocks, 16) */
-    int32_t *kind;          /* (transmits, lines, blocks) */
-    uint8_t *whole;         /* the same: every point counts fully */
+    double time_offset, fine_rate, demodulation, tolerance;
+    float *quadratic; /* (transmits, lines, blocks, 3) */
+    int32_t *ways, *kind; /* (transmits, lines, blocks) */
+    float *phases;
+    uint8_t *whole;          /* the same: every point counts fully */
+    const int32_t *point_at; /* the same: where the delays of the points of a block go in `points`, or -1 */
+    float *points;           /* (n, 16), or NULL */
 } sonod_das_times;
 
 /* -- compress ------------------------------------------------------------------------------------------------------- */
@@ -273,6 +291,8 @@ typedef struct {
     void (*filter)(const sonod_filter *plan, size_t trace);
     void (*baseband)(const sonod_baseband *plan, size_t trace);
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
+    void (*das_receive)(const sonod_das_receive *plan, size_t line);
+    void (*das_peak)(const sonod_das_blocks *plan, size_t trace);
     void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t trace);
     void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
@@ -294,6 +314,7 @@ int sonod_kernels_select(const char *name);
 void sonod_run_filter(const sonod_filter *plan);
 void sonod_run_baseband(const sonod_baseband *plan);
 void sonod_run_das_exact(const sonod_das_exact *plan);
+void sonod_run_das_receive(const sonod_das_receive *plan);
 void sonod_run_das_blocks(const sonod_das_blocks *plan);
 void sonod_run_das_times(const sonod_das_times *plan);
 void sonod_run_envelope(const float *iq, float *out, size_t count);

@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "threads.h"
 #include "vector.h"
+#include "vector16.h"
 
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
@@ -14,7 +15,10 @@
 #include "detect.inc.c"
 #include "prepare.inc.c"
 
+#include "das_receive.inc.c"
+#include "das_resample.inc.c"
 #include "das_blocks.inc.c"
+#include "das_times.inc.c"
 #include "scanconvert.inc.c"
 
 extern const sonod_simulate_kernels JOIN(sonod_simulate_, SONOD_ISA);
@@ -24,6 +28,8 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .filter = filter,
     .baseband = baseband,
     .das_exact = das_exact,
+    .das_receive = das_receive,
+    .das_peak = das_peak,
     .das_resample = das_resample,
     .das_blocks = das_blocks,
     .das_times = das_times,

@@ -1,4 +1,6 @@
 /* Kernels over a whole array: which bands exist, and the pool that works on them. Bands never share output. */
+#include <math.h>
+
 #include "kernels.h"
 #include "threads.h"
 
@@ -12,6 +14,7 @@
 FOR_EACH(filter, sonod_filter, plan->transmits *plan->channels)
 FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
 FOR_EACH(das_exact, sonod_das_exact, plan->lines)
+FOR_EACH(das_receive, sonod_das_receive, plan->lines)
 FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
 FOR_EACH(compress, sonod_compress, plan->rows)
 
@@ -25,6 +28,25 @@ typedef struct {
     const sonod_das_blocks *plan;
     size_t first, count, band_lines;
 } transmit_group;
+
+static void one_peak(void *plan, size_t trace) { sonod_kernels_current()->das_peak(plan, trace); }
+
+/* Powers of two that bring each transmission to 16 bits, and back from sums of products with weights of 2^11. */
+static void choose_scales(const sonod_das_blocks *plan) {
+    for (size_t t = 0; t < plan->transmits; t++) {
+        float peak = 0;
+        for (size_t c = 0; c < plan->channels; c++) {
+            const float own = plan->receive[t * plan->channels + c] < 0 ? 0 : plan->peaks[t * plan->channels + c];
+            peak = own > peak ? own : peak;
+        }
+        int exponent = 0;
+        if (peak > 0)
+            frexpf((peak < 1e34f ? peak : 1e34f) * plan->bound, &exponent);
+        exponent = exponent < -100 ? -100 : exponent;
+        plan->scales[t] = ldexpf(1.0f, 15 - exponent);
+        plan->inverse_scales[t] = plan->factor / (plan->scales[t] * 2048.0f);
+    }
+}
 
 static void one_resample(void *context, size_t trace) {
     const transmit_group *group = context;
@@ -42,6 +64,8 @@ void sonod_run_das_blocks(const sonod_das_blocks *plan) {
     const size_t wanted = plan->lines / ((size_t)sonod_threads_count() * BANDS_PER_THREAD);
     const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
     const size_t lines = (bounded + TILE_LINES) / TILE_LINES * TILE_LINES;
+    sonod_parallel(plan->transmits * plan->channels, one_peak, (void *)plan);
+    choose_scales(plan);
     for (size_t first = 0; first < plan->transmits; first += plan->group) {
         const size_t left = plan->transmits - first;
         transmit_group group = {plan, first, left < plan->group ? left : plan->group, lines};

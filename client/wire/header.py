@@ -15,32 +15,49 @@ from sonod.client.wire.topic import MAJOR_VERSION
 Value = float | int | str | tuple[float, ...]
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", "complex64")
-ENCODING_RAW = "raw"
+ENCODING_RAW, ENCODING_LZ4 = "raw", "lz4"
 LITTLE, BIG = "little", "big"
+# Our own headers end with the geometry.
+GEOMETRY_KEY = b',"geometry":'
 ACOUSTIC_STATUS = ("unknown", "estimated", "measured")
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Frames before this one that never became a message, since the session began, by where they were lost:
-    in the device or its transport, in the ring because processing was busy, or in processing itself."""
+    """Frames before this one that never became a message of its stream, since the session began, by why:
+    lost in the device or its transport, in the ring because processing was busy, or in processing itself and on the way
+    out; not made because nobody subscribed to the stream; left out by the stream's policy."""
 
     device: int = 0
     ring: int = 0
     processing: int = 0
+    unsubscribed: int = 0
+    skipped: int = 0
 
     @property
     def total(self) -> int:
-        return self.device + self.ring + self.processing
+        return self.device + self.ring + self.processing + self.unsubscribed + self.skipped
 
     def block(self) -> dict[str, int]:
-        return {"device": self.device, "ring": self.ring, "processing": self.processing}
+        return {
+            "device": self.device,
+            "ring": self.ring,
+            "processing": self.processing,
+            "unsubscribed": self.unsubscribed,
+            "skipped": self.skipped,
+        }
 
     @classmethod
     def read(cls, fields: Fields | None) -> Losses:
         if fields is None:
             return cls()
-        return cls(fields.integer("device", 0), fields.integer("ring", 0), fields.integer("processing", 0))
+        return cls(
+            fields.integer("device", 0),
+            fields.integer("ring", 0),
+            fields.integer("processing", 0),
+            fields.integer("unsubscribed", 0),
+            fields.integer("skipped", 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -96,15 +113,22 @@ class NeedleTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a simulated scene knows about this frame; a real probe sends none."""
+    """What a simulated scene knows about this frame; a real probe sends none.
+
+    `labels` names the values of a `labels` product, 0 first; other products do not carry it.
+    """
 
     scene_time_s: float
     needle: NeedleTruth | None = None
+    transmit_ns: int | None = None
+    labels: tuple[str, ...] = ()
 
     def block(self) -> dict[str, Any]:
         needle = self.needle
-        return {
+        named = {"labels": list(self.labels)} if self.labels else {}
+        return named | {
             "scene_time_s": self.scene_time_s,
+            "transmit_ns": self.transmit_ns,
             "needle": None
             if needle is None
             else {"tip_m": needle.tip_m, "shaft_m": needle.shaft_m, "diameter_m": needle.diameter_m},
@@ -120,6 +144,8 @@ class Truth:
             None
             if needle is None
             else NeedleTruth(needle.vector("tip_m"), needle.vector("shaft_m"), needle.number("diameter_m")),
+            fields.optional_integer("transmit_ns"),
+            tuple(name for name in fields.values.get("labels", ()) if isinstance(name, str)),
         )
 
 
@@ -129,7 +155,10 @@ class FrameHeader:
 
     `frame` counts acquired frames of the session from 1; a gap is a loss or a frame that this subscriber missed.
     `revision` names the settings that made the frame, `settings` gives them all by name.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     `shape`, `dtype`, `byte_order` and `encoding` say how the payload becomes an array in C order.
+    `message` counts the messages of this stream (topic without the probe) in the session from 1, None = not told; then
+    `frame == message + losses.total`. `repeated`: sent before, and sent again for a newcomer.
     """
 
     product: str
@@ -147,6 +176,9 @@ class FrameHeader:
     truth: Truth | None = None
     byte_order: str = LITTLE
     encoding: str = ENCODING_RAW
+    message: int | None = None
+    repeated: bool = False
+    settling: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -170,14 +202,17 @@ def encode_header(header: FrameHeader) -> bytes:
         "dtype": header.dtype,
         "byte_order": header.byte_order,
         "encoding": header.encoding,
+        "message": header.message,
+        "repeated": header.repeated,
         "times": header.times.block(),
         "losses": header.losses.block(),
         "settings": dict(header.settings),
+        "settling": header.settling,
         "acoustic": header.acoustic.block(),
         "truth": None if header.truth is None else header.truth.block(),
     }
     # The geometry keeps its JSON, so that a frame does not pay for it again.
-    return f'{compact(values)[:-1]},"geometry":{header.geometry.text}}}'.encode()
+    return f"{compact(values)[:-1]}{GEOMETRY_KEY.decode()}{header.geometry.text}}}".encode()
 
 
 def decode_header(data: bytes | memoryview) -> FrameHeader:
@@ -189,6 +224,42 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
         geometry = geometry_from_block(block.values)
     except (ValueError, TypeError, KeyError) as error:
         raise WireError(f"frame header: {error}") from error
+    return _header(fields, geometry)
+
+
+class HeaderReader:
+    """Reads the headers of a stream; a geometry that stands in the same bytes as before is not read again."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._geometry: Geometry | None = None
+
+    def read(self, data: bytes | memoryview) -> FrameHeader:
+        """As `decode_header`."""
+        data = bytes(data)
+        if self._geometry is not None and data.endswith(self._tail):
+            fields = Fields.parse(data[: -len(self._tail)] + b"}", "frame header")
+            check_version(fields)
+            return _header(fields, self._geometry)
+        header = decode_header(data)
+        self._remember(data, header.geometry)
+        return header
+
+    def _remember(self, data: bytes, geometry: Geometry) -> None:
+        """Only when what stands at the end is this geometry and nothing else."""
+        self._geometry = None
+        begin = data.rfind(GEOMETRY_KEY)
+        if begin < 0 or not data.endswith(b"}}"):
+            return
+        try:
+            block = Fields.parse(data[begin + len(GEOMETRY_KEY) : -1], "geometry")
+            if geometry_from_block(block.values).fingerprint == geometry.fingerprint:
+                self._tail, self._geometry = data[begin:], geometry
+        except (WireError, ValueError, TypeError, KeyError):
+            return
+
+
+def _header(fields: Fields, geometry: Geometry) -> FrameHeader:
     return FrameHeader(
         product=fields.text("product"),
         frame=fields.integer("frame"),
@@ -205,6 +276,9 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
         truth=Truth.read(fields.optional_inner("truth")),
         byte_order=fields.text("byte_order", LITTLE),
         encoding=fields.text("encoding", ENCODING_RAW),
+        message=fields.optional_integer("message"),
+        repeated=fields.flag("repeated", False),
+        settling=fields.flag("settling", False),
     )
 
 

@@ -12,17 +12,20 @@ import typer
 
 from sonod import __version__
 from sonod.daemon.cli.bench import bench
+from sonod.daemon.cli.bridge import bridge
+from sonod.daemon.cli.calibration import calibration
 from sonod.daemon.cli.check_config import check_config
 from sonod.daemon.cli.conformance import conformance
 from sonod.daemon.cli.devices import devices
 from sonod.daemon.cli.drivers import drivers
 from sonod.daemon.cli.emulate import emulate
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
+from sonod.daemon.cli.lease import lease
 from sonod.daemon.cli.output import put
 from sonod.daemon.cli.process import process
 from sonod.daemon.cli.record import record
 from sonod.daemon.cli.run import run
-from sonod.daemon.cli.settings import get, preset, set_values
+from sonod.daemon.cli.settings import get, load, preset, save, set_values
 from sonod.daemon.cli.status import status
 from sonod.daemon.cli.transmission import freeze, unfreeze
 from sonod.daemon.cli.view import view
@@ -46,13 +49,18 @@ app.command()(watch)
 app.command()(get)
 app.command("set")(set_values)
 app.command()(preset)
+app.command()(save)
+app.command()(load)
+app.add_typer(lease, name="lease")
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(record)
 app.command()(process)
 app.command()(view)
 app.command()(bench)
-app.command()(conformance)
+app.add_typer(bridge, name="bridge")
+app.add_typer(calibration, name="calibration")
+app.add_typer(conformance, name="conformance")
 app.command()(emulate)
 
 

@@ -153,8 +153,8 @@ def _core_table(results: list[CoreResult]) -> None:
 
 def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> None:
     put_table(
-        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "counted",
-         "out of order", "process ns/byte", "reader ns/byte"),
+        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "late", "overruns",
+         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "runs"),
         (
             (
                 result.reader,
@@ -164,10 +164,14 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
                 f"{result.received_mb_s:.1f}",
                 str(result.made),
                 f"{result.lost} = {100 * result.lost / max(result.made, 1):.2f} %",
-                str(result.counted),
+                str(result.late),
+                str(result.overruns),
+                str(result.unaccounted),
                 str(result.out_of_order),
                 f"{result.cpu_ns_byte:.2f}",
                 f"{result.reader_ns_byte:.2f}",
+                f"{result.stolen_ms:.0f}",
+                str(result.attempts),
             )
             for result in streams
         ),

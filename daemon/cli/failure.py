@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sonod.client.calibration import CalibrationError
 from sonod.client.errors import ClientError, NoAnswer, RequestRefused
 from sonod.client.wire.errors import WireError
 from sonod.daemon.errors import ConfigError, DaemonError, EndpointError
@@ -41,7 +42,7 @@ def reported() -> Iterator[None]:
         raise Failure(UNAVAILABLE, str(error)) from error
     except SettingsRefused as error:
         raise Failure(USAGE, *error.problems) from error
-    except RecordingError as error:
+    except (RecordingError, CalibrationError) as error:
         raise Failure(USAGE, str(error)) from error
     except (DeviceNotFound, AccessDenied) as error:
         raise Failure(UNAVAILABLE, str(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sonod.daemon.cli.connection import ControlOption, connect_alive
 from sonod.daemon.cli.output import put
-from sonod.daemon.cli.settings import LeaseOption
+from sonod.daemon.cli.settings import LeaseOption, lease_of
 
 
 def freeze(endpoint: ControlOption = None) -> None:
@@ -16,4 +16,4 @@ def freeze(endpoint: ControlOption = None) -> None:
 def unfreeze(lease: LeaseOption = None, endpoint: ControlOption = None) -> None:
     """Transmit again."""
     with connect_alive(endpoint) as control:
-        put(control.unfreeze(lease))
+        put(control.unfreeze(lease_of(lease)))

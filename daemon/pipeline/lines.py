@@ -9,7 +9,7 @@ import numpy as np
 from sonod.cext.detect import Envelope, HilbertEnvelope
 from sonod.daemon.pipeline import converters
 from sonod.daemon.pipeline.base import Plan
-from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
+from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import lines_grid
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
@@ -51,10 +51,11 @@ class LinesPlan(Plan):
         self._iq = np.zeros((*self._lines.shape, 2), np.float32)
         self._magnitude = np.zeros(self._lines.shape, np.float32)
         self._mapper = PixelMapper(converters.to_pixels(self._lines, grid), (grid.rows, grid.columns))
+        geometry = image_geometry(grid, acquisition.probe, settings.sound_speed_m_s, sector)
         self._picture: Picture | Greys = (
-            Greys(grid, settings, sector)
+            Greys(geometry, settings)
             if self._format is SampleFormat.LOG8
-            else Picture(grid, settings, level, gain="gain_db" not in applied, sector=sector)
+            else Picture(geometry, settings, level, gain="gain_db" not in applied)
         )
         self._lines_geometry = lines_geometry(self._lines)
         self._raw_geometry = channel_geometry(acquisition)

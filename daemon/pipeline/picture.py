@@ -9,20 +9,18 @@ from numpy.typing import NDArray
 
 from sonod.cext.compress import Compressor, grey_table
 from sonod.cext.scanconvert import ScanConverter
-from sonod.client.wire.geometry import Sector
-from sonod.daemon.pipeline.geometry import image_geometry
+from sonod.client.wire.geometry import ImageGeometry
 from sonod.daemon.pipeline.level import Level
-from sonod.drivers.frame import PixelGrid
 from sonod.drivers.settings import Settings
 
 
 class Picture:
     """Envelope pixels (rows, columns) float32 to greys (rows, columns) uint8, with gain and range of the settings."""
 
-    def __init__(self, grid: PixelGrid, settings: Settings, level: Level, *, gain: bool, sector: Sector | None) -> None:
-        self.geometry = image_geometry(grid, sector)
+    def __init__(self, geometry: ImageGeometry, settings: Settings, level: Level, *, gain: bool) -> None:
+        self.geometry = geometry
         self.level = level
-        self._shape = (grid.rows, grid.columns)
+        self._shape = (geometry.shape[0], geometry.shape[1])
         self._settings = settings
         self._gain_db = settings.gain_db if gain else 0.0
         self._greys = np.zeros(self._shape, np.uint8)
@@ -65,12 +63,12 @@ class Greys:
     """Lines that arrive compressed: pixels (rows, columns) float32 of 0..255 to greys uint8. Gain and range were the
     device's; persistence and the grey map are ours."""
 
-    def __init__(self, grid: PixelGrid, settings: Settings, sector: Sector | None) -> None:
-        self.geometry = image_geometry(grid, sector)
+    def __init__(self, geometry: ImageGeometry, settings: Settings) -> None:
+        self.geometry = geometry
         self._persistence = np.float32(settings.persistence)
         self._table = grey_table(settings.grey_map)
-        self._levels = np.zeros((grid.rows, grid.columns), np.float32)
-        self._greys = np.zeros((grid.rows, grid.columns), np.uint8)
+        self._levels = np.zeros(geometry.shape, np.float32)
+        self._greys = np.zeros(geometry.shape, np.uint8)
         self._started = False
 
     def compress(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

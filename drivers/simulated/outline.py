@@ -80,7 +80,5 @@ def _smooth(points: FloatArray) -> FloatArray:
     before, after, second = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0), np.roll(points, -2, axis=0)
     t = (np.arange(_POINTS_BETWEEN) / _POINTS_BETWEEN)[None, :, None]
     p0, p1, p2, p3 = (part[:, None] for part in (before, points, after, second))
-    curve = 0.5 * (
-        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-    )
+    curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
     return np.asarray(curve.reshape(-1, 2))

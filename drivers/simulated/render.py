@@ -293,9 +293,15 @@ class Renderer:
         pose = None
         if placed is not None and self._needle is not None:
             pose = placed.pose(self._needle.length_m, self._needle.diameter_m, view.probe_x_m)
-        return GroundTruth(scene_time_s, pose, scene.labels, self._injectate(growth), view.probe_x_m)
+        return GroundTruth(
+            scene_time_s,
+            pose,
+            tissues=scene.labels,
+            injectate=self._injectate(growth),
+            probe_x_m=view.probe_x_m,
+        )
 
-    # -- what moves ------------------------------------------------------------------------------------------------------
+    # -- what moves ----------------------------------------------------------------------------------------------------
 
     def _placed(self, scene_time_s: float) -> Placed | None:
         if self._needle is None:

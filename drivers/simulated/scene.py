@@ -215,7 +215,7 @@ class Scene:
         root = np.sqrt(slice_m / slice_m[-1])
         return depth[:-1], root[:-1]
 
-    # -- edges, fibres and wires -----------------------------------------------------------------------------------------
+    # -- edges, fibres and wires ---------------------------------------------------------------------------------------
 
     def _outstanding(self) -> Standing:
         """What stands out of the tissue, whatever the depth."""
@@ -225,7 +225,9 @@ class Scene:
         for place, layer in enumerate(self.file.layers):
             if layer.edge_db is not None:
                 line = self._layer_edge(layer, place)
-                parts.append((self._edge(line, length, layer.edge_db, random, closed=False, top=False), 0.0, False, True))
+                parts.append(
+                    (self._edge(line, length, layer.edge_db, random, closed=False, top=False), 0.0, False, True)
+                )
         for shape in self.file.shapes:
             if shape.edge_db is None:
                 continue
@@ -336,7 +338,9 @@ def _level(echo_db: float | None) -> float:
 
 
 def _scaled(own: Reflectors, factor: float) -> Reflectors:
-    return Reflectors(own.x_m, own.z_m, own.rough * np.float32(factor), own.smooth * np.float32(factor), own.axis, own.piece_m)
+    return Reflectors(
+        own.x_m, own.z_m, own.rough * np.float32(factor), own.smooth * np.float32(factor), own.axis, own.piece_m
+    )
 
 
 def _join(parts: list[Reflectors]) -> Reflectors:

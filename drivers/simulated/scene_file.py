@@ -108,7 +108,9 @@ class ShapeFile(_Strict):
         ellipse = self.center_m is not None and self.radii_m is not None
         tube = self.from_m is not None and self.to_m is not None and self.radius_m is not None
         if [ellipse, tube, self.points_m is not None].count(True) != 1:
-            raise ValueError("needs center_m and radii_m, or points_m, or from_m, to_m and radius_m; and only one of these")
+            raise ValueError(
+                "needs center_m and radii_m, or points_m, or from_m, to_m and radius_m; and only one of these"
+            )
         if tube and self.from_m == self.to_m:
             raise ValueError("from_m and to_m are the same place")
         if self.flow is not None and not tube:

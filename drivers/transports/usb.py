@@ -249,7 +249,12 @@ class UsbDevice:
         except usb.core.USBError as error:
             own = translate(error, self.name, doing, self.identity)
             self.lost = isinstance(own, Disconnected)
-            raise own from error
+            try:
+                raise own from error
+            finally:
+                # Its traceback holds this frame; the other way round, too, libusb's context would stay open until the
+                # garbage collector runs.
+                del own
         except NotImplementedError as error:
             raise DriverError(f"{self.name}: {doing} is not possible on this system") from error
 

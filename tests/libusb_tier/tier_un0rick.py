@@ -1,4 +1,5 @@
-"""The un0rick and the Interson driver on the real libusb: the suite for every driver, and plugging in again."""
+"""The un0rick driver on the real libusb: the suite for every driver, and plugging in again. Interson is in
+tier_boards.py and, with the whole suite, in campaign_boards.py."""
 
 from __future__ import annotations
 
@@ -15,7 +16,6 @@ from sonod.drivers.conformance import DriverConformance
 from sonod.drivers.emulated.server import RemoteBoard
 from sonod.drivers.errors import AccessDenied, Disconnected
 from sonod.drivers.frame import Slot
-from sonod.drivers.interson.driver import IntersonDriver
 from sonod.drivers.settings import default_settings
 from sonod.drivers.transports.usb_bus import attached_devices
 from sonod.drivers.un0rick.driver import Un0rickDriver
@@ -61,18 +61,6 @@ class TestUn0rickOverLibusb(OverLibusb):
 
     def make_driver(self) -> Driver:
         return Un0rickDriver("un0rick:")
-
-
-class TestIntersonOverLibusb(OverLibusb):
-    # The first picture of the emulated probe takes a while to compute.
-    frame_timeout_s = 10.0
-
-    @pytest.fixture(autouse=True)
-    def _with_board(self, interson: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.remote = fresh(interson, monkeypatch)
-
-    def make_driver(self) -> Driver:
-        return IntersonDriver("interson:")
 
 
 def fresh(remote: RemoteBoard, monkeypatch: pytest.MonkeyPatch) -> RemoteBoard:

@@ -1,0 +1,308 @@
+/* How the elements hear a block of sixteen points of a line: delays, phases and windows of the way back, as whole numbers.
+   They do not depend on the transmission, and for lines that repeat against the array not on the line. */
+
+#define BLOCK 16
+/* Phases and weights are 2^11 at unity: sixteen full-scale samples fit the sums. */
+#define UNIT_WEIGHT 2048.0f
+/* Delays are in fine samples times 2^15. */
+#define DELAY_SHIFT 15
+/* Fields of the head of a block. */
+enum { HEAD_START, HEAD_PLAIN, HEAD_EDGE, HEAD_STEEP, HEAD_FIRST, HEAD_DENSE, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
+
+static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f,
+                                  0.5f,  1.5f,  2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f};
+
+/* -- windows of eight channels -- */
+
+/* cos(pi x), 0 <= x <= 1. */
+INLINE v8f cosine_half_turn(v8f x) {
+    const v8f z = splat8(1.57079633f) * (splat8(1.0f) - x - x) * splat8(0.5f);
+    /* cos(pi x) = sin(pi / 2 - pi x) = 2 sin(z') cos(z') with z' = pi / 4 - pi x / 2. */
+    const v8f y = z * z;
+    v8f s = fma8(y, splat8(2.75573192e-6f), splat8(-1.98412698e-4f));
+    s = fma8(y, s, splat8(8.33333333e-3f));
+    s = fma8(y, s, splat8(-1.66666667e-1f));
+    s = fma8(y * s, z, z);
+    v8f c = fma8(y, splat8(2.48015873e-5f), splat8(-1.38888889e-3f));
+    c = fma8(y, c, splat8(4.16666667e-2f));
+    c = fma8(y, c, splat8(-0.5f));
+    c = fma8(y, c, splat8(1.0f));
+    return splat8(2.0f) * s * c;
+}
+
+/* Window at `u`; 0 beyond the edge. */
+INLINE v8f window8(int window, v8f u) {
+    v8f weight = splat8(1.0f);
+    const v8f bounded = min8(u, splat8(1.0f));
+    if (window == SONOD_HANN)
+        weight = fma8(splat8(0.5f), cosine_half_turn(bounded), splat8(0.5f));
+    else if (window == SONOD_HAMMING)
+        weight = fma8(splat8(0.46f), cosine_half_turn(bounded), splat8(0.54f));
+    else if (window == SONOD_TUKEY)
+        weight = fma8(splat8(0.5f), cosine_half_turn(max8(fma8(splat8(4.0f), bounded, splat8(-3.0f)), splat8(0))),
+                      splat8(0.5f));
+    return select8(u <= splat8(APERTURE_EDGE), weight, splat8(0));
+}
+
+/* sin and cos of 2 pi p, |p| <= 0.5. */
+INLINE void turn8(v8f p, v8f *sine, v8f *cosine) {
+    const v8f x = splat8(3.14159265f) * p, y = x * x;
+    v8f s = fma8(y, splat8(-2.50521084e-8f), splat8(2.75573192e-6f));
+    s = fma8(y, s, splat8(-1.98412698e-4f));
+    s = fma8(y, s, splat8(8.33333333e-3f));
+    s = fma8(y, s, splat8(-1.66666667e-1f));
+    s = fma8(y * s, x, x);
+    v8f c = fma8(y, splat8(-2.75573192e-7f), splat8(2.48015873e-5f));
+    c = fma8(y, c, splat8(-1.38888889e-3f));
+    c = fma8(y, c, splat8(4.16666667e-2f));
+    c = fma8(y, c, splat8(-0.5f));
+    c = fma8(y, c, splat8(1.0f));
+    *sine = splat8(2.0f) * s * c;
+    *cosine = fma8(splat8(-2.0f) * s, s, splat8(1.0f));
+}
+
+INLINE v8f floor8(v8f x) {
+    const v8f near = round8(x);
+    return near - select8(near > x, splat8(1.0f), splat8(0));
+}
+
+INLINE int any8(v8i mask) {
+#if defined(__AVX__)
+    return _mm256_movemask_ps((__m256)mask);
+#else
+    int bits = 0;
+    for (int i = 0; i < 8; i++)
+        bits |= (mask[i] & 1) << i;
+    return bits;
+#endif
+}
+
+INLINE size_t in_eights(size_t n) { return (n + 7) & ~(size_t)7; }
+
+/* Distance of every element from the foot of a line, or from the middle of the array; infinity where it looks away from
+   the line, and beyond the last up to a whole eight. */
+static void lateral_of_elements(const sonod_das_receive *plan, size_t line, float *restrict lateral) {
+    const double *o = plan->origins + 3 * line, *d = plan->directions + 3 * line;
+    const double foot = plan->feet[line], x0 = o[0] + foot * d[0], y0 = o[1] + foot * d[1], z0 = o[2] + foot * d[2];
+    for (size_t i = 0; i < in_eights(plan->elements); i++) {
+        lateral[i] = INFINITY;
+        if (i >= plan->elements)
+            continue;
+        const double *e = plan->elements_m + 3 * i, *n = plan->normals + 3 * i;
+        const double x = e[0] - x0, y = e[1] - y0, z = e[2] - z0;
+        const float own = (float)sqrt(x * x + y * y + z * z);
+        if (plan->lateral)
+            lateral[i] = plan->lateral[i];
+        else if (n[0] * d[0] + n[1] * d[1] + n[2] * d[2] > 0)
+            lateral[i] = own;
+    }
+}
+
+/* Middle of a block, the direction of its line, and 1 / half aperture at its points. */
+typedef struct {
+    float x, y, z, dx, dy, dz;
+    const float *per_half;
+    float middle; /* 1 / half aperture in the middle */
+} block_place;
+
+INLINE block_place place_block(const sonod_das_receive *plan, size_t line, size_t block) {
+    const double *o = plan->origins + 3 * line, *d = plan->directions + 3 * line;
+    const double middle = plan->first + ((double)(block * BLOCK) + 7.5) * plan->spacing;
+    const float *per_half = plan->per_half + ((size_t)plan->half_of_line[line] * plan->blocks + block) * BLOCK;
+    /* The aperture grows evenly, so its inverse in the middle is the harmonic mean of its neighbours'. */
+    const float inverse = 2.0f * per_half[7] * per_half[8] / (per_half[7] + per_half[8]);
+    return (block_place){(float)(o[0] + d[0] * middle), (float)(o[1] + d[1] * middle), (float)(o[2] + d[2] * middle),
+                         (float)d[0], (float)d[1], (float)d[2], per_half, inverse};
+}
+
+/* A pair of 16-bit numbers from eight pairs of floats. */
+INLINE v8i pairs16(v8f low, v8f high) {
+    const v8i a = __builtin_convertvector(round8(low), v8i), b = __builtin_convertvector(round8(high), v8i);
+    return (a & splat8i(0xffff)) | (b << 16);
+}
+
+/* Ints that a block takes in the table. */
+INLINE size_t receive_ints(const int32_t *head) {
+    return 5 * in_eights((size_t)head[HEAD_PLAIN]) + 5 * in_eights((size_t)head[HEAD_EDGE]) +
+           8 * (size_t)head[HEAD_EDGE] + (size_t)head[HEAD_STEEP];
+}
+
+/* Ints that any block may take. */
+INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return 14 * in_eights(plan->elements) + 80; }
+
+/* Floats of working memory for `receive_block`, and for the distances of one line. */
+INLINE size_t receive_floats(const sonod_das_receive *plan) { return 5 * in_eights(plan->elements); }
+
+/* The elements of one block of a line: fills `head` (but for its start), the common pace of their delays in fine samples
+   per point, and, unless NULL, `out`: delay, pace and number, and phase to second order of the plain ones, then of those
+   at the edge of the aperture, then these ones' windows, then the numbers of those that must be taken point by point. */
+static void receive_block(const sonod_das_receive *plan, size_t line, size_t block, const float *restrict lateral,
+                          float *restrict work, int32_t *restrict head, float *restrict common_pace,
+                          int32_t *restrict out) {
+    const size_t padded = in_eights(plan->elements);
+    float *restrict delay = work, *restrict pace = work + padded, *restrict bend = work + 2 * padded;
+    /* 1: plain, 2: edge, 4: steep, one number for each element. */
+    int32_t *restrict part = (int32_t *)(work + 3 * padded);
+    const block_place place = place_block(plan, line, block);
+    const v8f first = splat8(place.per_half[0]), last = splat8(place.per_half[BLOCK - 1]), one = splat8(1.0f);
+    const float narrowest = place.per_half[0] < place.per_half[BLOCK - 1] ? place.per_half[0] : place.per_half[BLOCK - 1];
+    const v8f widest = splat8(1.0001f / narrowest);
+    v8f slowest = splat8(1e30f), fastest = splat8(-1e30f);
+    size_t begin = padded, end = 0;
+    for (size_t i = 0; i < padded; i += 8) {
+        const v8f own = load8(lateral + i);
+        if (!any8(own <= widest))
+            continue;
+        for (; end < i && begin < padded; end += 8)
+            store8i(part + end, splat8i(0));
+        begin = begin < i ? begin : i;
+        end = i + 8;
+        const v8f dx = splat8(place.x) - load8(plan->x + i), dy = splat8(place.y) - load8(plan->y + i);
+        const v8f dz = splat8(place.z) - load8(plan->z + i);
+        const v8f distance = sqrt8(max8(fma8(dx, dx, fma8(dy, dy, dz * dz)), splat8(1e-12f))), inverse = one / distance;
+        const v8f slope = fma8(dx, splat8(place.dx), fma8(dy, splat8(place.dy), dz * splat8(place.dz))) * inverse;
+        const v8f own_pace = slope * splat8(plan->fine_per_point);
+        const v8f own_bend = fma8(-slope, slope, one) * inverse * splat8(plan->bend);
+        const v8f u0 = own * first, u1 = own * last, outer = max8(u0, u1), inner = min8(u0, u1);
+        const v8i active = inner <= splat8(APERTURE_EDGE);
+        v8i edge = outer > splat8(APERTURE_EDGE);
+        if (plan->window != SONOD_RECTANGULAR) {
+            const v8f knee = splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f);
+            const v8f quickest = splat8(plan->window == SONOD_TUKEY ? 0.04f : 0.2f);
+            edge |= (outer > knee) & (outer - inner > quickest);
+        }
+        const v8i steep = own_bend * inverse * splat8(plan->bent_limit) > one;
+        slowest = select8(active, min8(slowest, own_pace), slowest);
+        fastest = select8(active, max8(fastest, own_pace), fastest);
+        store8(delay + i, distance * splat8(plan->fine_per_metre));
+        store8(pace + i, own_pace);
+        store8(bend + i, own_bend);
+        store8i(part + i, active & ((steep & 4) | (~steep & ((edge & 2) | (~edge & 1)))));
+    }
+    float low = slowest[0], high = fastest[0];
+    for (int i = 1; i < 8; i++) {
+        low = slowest[i] < low ? slowest[i] : low;
+        high = fastest[i] > high ? fastest[i] : high;
+    }
+    const float common = low <= high ? 0.5f * (low + high) : 0;
+    *common_pace = common;
+    /* Which turn too fast for the second order is known only now. */
+    size_t counts[5] = {0};
+    int32_t first_plain = 0, last_plain = -1, slow = 32767, fast = -32767;
+    for (size_t i = begin; i < end; i += 8) {
+        const v8f own = load8(pace + i) - splat8(common);
+        const v8i kept = load8i(part + i);
+        const v8i quick = (kept != 0) & (max8(own, -own) > splat8(plan->largest_pace));
+        const v8i now = (quick & 4) | (~quick & kept);
+        store8i(part + i, now);
+        for (int lane = 0; lane < 8; lane++) {
+            counts[now[lane]]++;
+            if (now[lane] == 1) {
+                first_plain = last_plain < 0 ? (int32_t)i + lane : first_plain;
+                last_plain = (int32_t)i + lane;
+            }
+        }
+    }
+    head[HEAD_PLAIN] = (int32_t)counts[1];
+    head[HEAD_EDGE] = (int32_t)counts[2];
+    head[HEAD_STEEP] = (int32_t)counts[4];
+    head[HEAD_FIRST] = first_plain;
+    head[HEAD_DENSE] = last_plain - first_plain + 1 == (int32_t)counts[1];
+    head[HEAD_SLOWEST] = slow;
+    head[HEAD_FASTEST] = fast;
+    if (!out)
+        return;
+    const size_t plain_row = in_eights(counts[1]), edge_row = in_eights(counts[2]);
+    int32_t *restrict plain = out, *restrict edge = plain + 5 * plain_row, *restrict windows = edge + 5 * edge_row;
+    int32_t *restrict steep = windows + 8 * counts[2];
+    memset(out, 0, (5 * plain_row + 5 * edge_row) * sizeof(int32_t));
+    size_t plain_at = 0, edge_at = 0, steep_at = 0;
+    for (size_t i = begin; i < end; i += 8) {
+        const v8i kept = load8i(part + i);
+        if (!any8(kept != 0))
+            continue;
+        const v8f own = load8(pace + i) - splat8(common), from_foot = load8(lateral + i);
+        const v8f cycles = load8(delay + i) * splat8(plan->turns_per_fine);
+        v8f s, c;
+        turn8(cycles - round8(cycles), &s, &c);
+        const v8f turning = own * splat8(plan->radians_per_fine), bending = load8(bend + i) * splat8(plan->radians_per_fine);
+        const v8f square = turning * turning, half_square = splat8(-0.5f) * square;
+        const v8f linear = turning * fma8(square, splat8(-0.1f * 7.5f * 7.5f), one);
+        v8f c1 = -(s * linear), s1 = c * linear;
+        v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
+        const v8f u0 = from_foot * first, u2 = from_foot * last;
+        const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
+        if (plan->window != SONOD_RECTANGULAR && any8(tapered)) {
+            const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, from_foot * splat8(place.middle));
+            const v8f w2 = window8(plan->window, u2);
+            const v8f level = select8(tapered, w1, one);
+            const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / 7.5f), splat8(0));
+            const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (7.5f * 7.5f)), splat8(0));
+            c2 = fma8(c2, level, fma8(c1, rise, c * curve));
+            s2 = fma8(s2, level, fma8(s1, rise, s * curve));
+            c1 = fma8(c1, level, c * rise);
+            s1 = fma8(s1, level, s * rise);
+            c = c * level;
+            s = s * level;
+        }
+        const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(8 * UNIT_WEIGHT), unit2 = splat8(64 * UNIT_WEIGHT);
+        const v8i numbers = splat8i((int32_t)i) + (v8i){0, 1, 2, 3, 4, 5, 6, 7};
+        const v8i paces = __builtin_convertvector(round8(own * splat8(8 * 32768.0f)), v8i);
+        const v8i values[5] = {__builtin_convertvector(load8(delay + i) * splat8(32768.0f), v8i),
+                               (paces & splat8i(0xffff)) | (numbers << 16), pairs16(c * unit, -(s * unit)),
+                               pairs16(c1 * unit1, -(s1 * unit1)), pairs16(c2 * unit2, -(s2 * unit2))};
+        for (int lane = 0; lane < 8; lane++) {
+            const int32_t kind = kept[lane];
+            if (kind == 1 || kind == 2) {
+                slow = paces[lane] < slow ? paces[lane] : slow;
+                fast = paces[lane] > fast ? paces[lane] : fast;
+            }
+        }
+        if (!any8(kept != 1)) {
+            for (int k = 0; k < 5; k++)
+                store8i(plain + (size_t)k * plain_row + plain_at, values[k]);
+            plain_at += 8;
+            continue;
+        }
+        for (int lane = 0; lane < 8; lane++) {
+            const int32_t kind = kept[lane];
+            if (kind == 1) {
+                for (int k = 0; k < 5; k++)
+                    plain[(size_t)k * plain_row + plain_at] = values[k][lane];
+                plain_at++;
+            } else if (kind == 2) {
+                for (int k = 0; k < 5; k++)
+                    edge[(size_t)k * edge_row + edge_at] = values[k][lane];
+                int16_t weights[BLOCK];
+                for (int half = 0; half < 2; half++) {
+                    const v8f w = window8(plan->window, splat8(from_foot[lane]) * load8(place.per_half + 8 * half));
+                    const v8i whole = __builtin_convertvector(round8(w * splat8(32767.0f)), v8i);
+                    for (int k = 0; k < 8; k++)
+                        weights[8 * half + k] = (int16_t)whole[k];
+                }
+                memcpy(windows + 8 * edge_at, weights, sizeof weights);
+                edge_at++;
+            } else if (kind == 4) {
+                steep[steep_at++] = (int32_t)i + lane;
+            }
+        }
+    }
+    head[HEAD_SLOWEST] = slow;
+    head[HEAD_FASTEST] = fast;
+}
+
+/* All blocks of one line: counts them when the table is NULL, else fills it. */
+static void das_receive(const sonod_das_receive *plan, size_t line) {
+    const size_t padded = in_eights(plan->elements);
+    float *work = sonod_scratch((receive_floats(plan) + padded) * sizeof(float));
+    if (!work)
+        return;
+    float *lateral = work + receive_floats(plan);
+    lateral_of_elements(plan, line, lateral);
+    for (size_t block = 0; block < plan->blocks; block++) {
+        const size_t own = line * plan->blocks + block;
+        int32_t *head = plan->heads + HEAD_SIZE * own;
+        receive_block(plan, line, block, lateral, work, head, plan->paces + own,
+                      plan->table ? plan->table + head[HEAD_START] : NULL);
+    }
+}

@@ -1,0 +1,92 @@
+/* Sixteen 16-bit integers at a time, eight pairs (I, Q); integer arithmetic, so the same bits everywhere. */
+#ifndef SONOD_VECTOR16_H
+#define SONOD_VECTOR16_H
+
+#include "vector.h"
+
+#if defined(__SSE2__) && !defined(__AVX2__)
+#include <emmintrin.h>
+#endif
+
+typedef int16_t v16s __attribute__((vector_size(32)));
+/* The same at an address that is only aligned to a pair. */
+typedef int16_t v16s_loose __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int16_t v8s_loose __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t v8i_loose __attribute__((vector_size(32), aligned(4), may_alias));
+
+INLINE v16s load16(const int32_t *pairs) { return *(const v16s_loose *)pairs; }
+INLINE v8i load8i(const int32_t *from) { return *(const v8i_loose *)from; }
+INLINE void store8i(int32_t *to, v8i value) { *(v8i_loose *)to = value; }
+INLINE v8i splat8i(int32_t x) { return (v8i){x, x, x, x, x, x, x, x}; }
+
+/* a b / 2^15, rounded to nearest, halves up. Not for both -2^15. */
+INLINE v16s scaled16(v16s a, v16s b) {
+#if defined(__AVX2__)
+    return (v16s)_mm256_mulhrs_epi16((__m256i)a, (__m256i)b);
+#elif defined(__aarch64__)
+    v16s out;
+    for (int half = 0; half < 2; half++)
+        vst1q_s16((int16_t *)&out + 8 * half,
+                  vqrdmulhq_s16(vld1q_s16((const int16_t *)&a + 8 * half), vld1q_s16((const int16_t *)&b + 8 * half)));
+    return out;
+#elif defined(__SSE2__)
+    v16s out;
+    for (int half = 0; half < 2; half++) {
+        const __m128i x = ((const __m128i *)&a)[half], y = ((const __m128i *)&b)[half];
+        const __m128i high = _mm_mulhi_epi16(x, y), low = _mm_mullo_epi16(x, y);
+        const __m128i doubled = _mm_add_epi16(_mm_add_epi16(high, high), _mm_srli_epi16(low, 15));
+        const __m128i rounding = _mm_srli_epi16(_mm_slli_epi16(low, 1), 15);
+        ((__m128i *)&out)[half] = _mm_add_epi16(doubled, rounding);
+    }
+    return out;
+#else
+    v16s out;
+    for (int i = 0; i < 16; i++)
+        out[i] = (int16_t)(((int32_t)a[i] * b[i] + 0x4000) >> 15);
+    return out;
+#endif
+}
+
+/* For each pair the sum of the two products. */
+INLINE v8i paired16(v16s a, v16s b) {
+#if defined(__AVX2__)
+    return (v8i)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__aarch64__)
+    v8i out;
+    for (int half = 0; half < 2; half++) {
+        const int16x8_t x = vld1q_s16((const int16_t *)&a + 8 * half), y = vld1q_s16((const int16_t *)&b + 8 * half);
+        const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);
+        vst1q_s32((int32_t *)&out + 4 * half, vpaddq_s32(low, high));
+    }
+    return out;
+#elif defined(__SSE2__)
+    v8i out;
+    for (int half = 0; half < 2; half++)
+        ((__m128i *)&out)[half] = _mm_madd_epi16(((const __m128i *)&a)[half], ((const __m128i *)&b)[half]);
+    return out;
+#else
+    v8i out;
+    for (int i = 0; i < 8; i++)
+        out[i] = (int32_t)a[2 * i] * b[2 * i] + (int32_t)a[2 * i + 1] * b[2 * i + 1];
+    return out;
+#endif
+}
+
+/* (c, -s) to (s, c). */
+INLINE v16s turned16(v16s a) {
+#if defined(__AVX2__)
+    const __m256i swap = _mm256_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2, 13, 12, 15, 14, 9, 8, 11,
+                                         10, 5, 4, 7, 6, 1, 0, 3, 2);
+    return (v16s)_mm256_sign_epi16(_mm256_shuffle_epi8((__m256i)a, swap), _mm256_set1_epi32(0x0001ffff));
+#else
+    /* As 32-bit numbers: the low half is c, the high half -s. */
+    const v8i pair = (v8i)a;
+    const v8i low = splat8i(0) - (pair >> 16);
+    return (v16s)((low & splat8i(0xffff)) | (pair << 16));
+#endif
+}
+
+/* The low 16 bits of every number twice, as pairs. */
+INLINE v8i twice16(v8i x) { return (x & splat8i(0xffff)) | (x << 16); }
+
+#endif

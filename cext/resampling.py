@@ -1,0 +1,108 @@
+"""From the samples of a trace to fine samples with slope and curvature, so that any delay is a polynomial."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonod.cext.arrays import FloatArray
+
+# Signal, slope, curvature.
+ROWS = 3
+# Share of a fine sample to each side over which the polynomials are fitted: half the way to the next, and some more for
+# delays that drift within a block of points.
+FITTED_REACH = 0.6
+# What leakage outside the band counts, over errors in the middle of the band.
+OUTSIDE_WEIGHT = 1e-4
+# Leakage counts from this many half bandwidths on.
+BEYOND = 2.0
+# The mirror image of a real signal counts as much as the signal.
+MIRROR_WEIGHT = 1.0
+# The spectrum that is assumed falls to this power (of e) at the edge of the band: -24 dB.
+EDGE_EXPONENT = 5.5
+# Frequencies of the fit.
+FREQUENCIES = 241
+# Taps of the filters, and up to which half band (cycles per input sample) they do; multiples of four.
+TAPS = ((0.16, 8), (0.25, 12), (0.5, 16))
+# The fine rate over the sampling rate is brought to a ratio with at most this many phases.
+MOST_PHASES = 32
+# Rates closer than this are taken as equal.
+SAME_RATE = 0.003
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """Filters at `ratio` input samples per fine sample.
+
+    `coefficients (phases, 3, taps)`; fine sample f reads inputs from floor(f * ratio) - left on with the coefficients
+    of phase f % phases. `bound`: of a polynomial anywhere within a fine sample to either side, for inputs up to 1.
+    """
+
+    ratio: Fraction
+    coefficients: FloatArray
+    left: int
+    bound: float
+
+
+def fine_rate(wanted_hz: float, sampling_hz: float) -> tuple[float, Fraction]:
+    """The fine rate nearest to `wanted_hz` with a simple ratio, and input samples per fine sample."""
+    if abs(wanted_hz / sampling_hz - 1) < SAME_RATE:
+        return sampling_hz, Fraction(1)
+    ratio = Fraction(sampling_hz / wanted_hz).limit_denominator(MOST_PHASES)
+    if ratio <= 0:
+        ratio = Fraction(1, MOST_PHASES)
+    return float(sampling_hz / ratio), ratio
+
+
+def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resampling:
+    """Least-squares filters for signals within +-`half` of 0; all frequencies in cycles per input sample.
+
+    Each fine sample gets three filters whose outputs p, s, k make p + x s + x^2 k the signal x fine samples later, with
+    the least error over the band and all |x| <= 0.6 (C. W. Farrow, A continuously variable digital delay element,
+    IEEE ISCAS 1988). `mirror` is the middle of a band to be kept out, for RF that was only mixed.
+    """
+    taps = next(count for most, count in TAPS if half <= most)
+    left = taps // 2 - 1
+    nodes, node_weights = np.polynomial.legendre.leggauss(6)
+    places, node_weights = nodes * FITTED_REACH, node_weights / 2
+    frequency = np.linspace(-0.5, 0.5, FREQUENCIES)[:-1]
+    inside = np.exp(-EDGE_EXPONENT * (frequency / half) ** 2)
+    kept_out = np.where(np.abs(frequency) > BEYOND * half, OUTSIDE_WEIGHT, 0.0)
+    if mirror is not None:
+        off = np.abs((frequency - mirror + 0.5) % 1 - 0.5)
+        kept_out += MIRROR_WEIGHT * np.exp(-EDGE_EXPONENT * (off / half) ** 2)
+    tap = np.arange(taps, dtype=np.float64) - left
+    turning = np.exp(2j * np.pi * frequency[:, None] * tap)
+    normal = ((turning.conj() * (inside + kept_out)[:, None]).T @ turning).real
+    normal += 1e-9 * np.trace(normal) / taps * np.eye(taps)
+    moments = np.array([[(node_weights * places ** (i + j)).sum() for j in range(ROWS)] for i in range(ROWS)])
+    fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
+    # Wanted response of every place: a delay of its own.
+    delays = fractions[:, None] + places * float(ratio)
+    wanted = np.exp(2j * np.pi * frequency[:, None, None] * delays)
+    by_place = np.einsum("ft,f,fpn->tpn", turning.conj(), inside, wanted, optimize=True).real
+    powers = places ** np.arange(ROWS)[:, None] * node_weights
+    right = np.einsum("tpn,rn->tpr", by_place, powers)
+    solved = np.linalg.solve(normal, right.reshape(taps, -1)).reshape(taps, len(fractions), ROWS)
+    coefficients = np.einsum("ir,tpr->pit", np.linalg.inv(moments), solved)
+    # Every phase has the same gain at the centre frequency.
+    coefficients /= coefficients[:, :1].sum(axis=2, keepdims=True)
+    bound = float(np.abs(coefficients).sum(axis=(1, 2)).max())
+    return Resampling(ratio, np.asarray(coefficients, dtype=np.float64), left, bound)
+
+
+def plane_order(step: int, width: int, resampling: Resampling) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """First input and phase of every fine sample, (step, width): fine sample step * j + p is number j of plane p."""
+    ratio = resampling.ratio
+    index = np.arange(width, dtype=np.int64)[None, :] * step + np.arange(step, dtype=np.int64)[:, None]
+    whole = (index * ratio.numerator) // ratio.denominator
+    return (whole - resampling.left).astype(np.int32), (index % ratio.denominator).astype(np.int32)
+
+
+def preferred_rate_hz(pace_s: float, fine_per_half: float, half_bandwidth_hz: float) -> float:
+    """The fine rate for points `pace_s` apart: a whole number of fine samples for each, enough for the band."""
+    return max(1, math.ceil(fine_per_half * half_bandwidth_hz * pace_s)) / pace_s
