@@ -6,8 +6,8 @@ What is modelled, and how:
 - in elevation it is a strip of finite height behind a lens: a Fresnel integral over the height, at the centre
   frequency; without a height the sound stays in the plane, 1 / sqrt(d);
 - a transmission is the superposition of all its elements at each point, each weighed by how much of its pulse falls
-  into the pulse that arrives at the reference time: exact for single elements, and elsewhere all that one pulse can carry.
-  Edge waves that arrive apart from the main wave are left out;
+  into the pulse that arrives at the reference time: exact for single elements, and elsewhere all that one pulse can
+  carry. Edge waves that arrive apart from the main wave are left out;
 - loss rises with frequency: each block of samples has the pulse that its way has left (`attenuation_np_m_hz`); losses
   of certain tissues come on top, as factors on the straight way to some stations along the array (shadow, enhancement);
 - a reflector scatters everywhere alike (`rough`), or is a piece of a straight line that mirrors (`smooth`): the sinc of

@@ -38,7 +38,7 @@ from sonod.drivers.simulated.render import (
 )
 from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
 from sonod.drivers.simulated.scene import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, Scene
-from sonod.drivers.simulated.scene_file import NeedleFile, load_scene
+from sonod.drivers.simulated.scene_file import NeedleFile, load_scene, scene_names
 from sonod.drivers.simulated.wave import arrival_s
 
 # Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
@@ -79,7 +79,7 @@ IN_PROCESSING = ("dynamic_range_db", "f_number", "apodization", "sound_speed_m_s
 class SimulatedDriver(Driver):
     """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
 
-    summary = "a simulated probe: channel RF of a scene"
+    summary = f"a simulated probe: channel RF of a scene ({', '.join(scene_names())}, or a file)"
     uri_form = "sim:SCENE|FILE?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
     needs = "nothing"
 

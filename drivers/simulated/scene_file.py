@@ -187,14 +187,6 @@ def load_scene(name_or_path: str) -> SceneFile:
     return _parse(text, str(path))
 
 
-def looks_like_a_scene(text: str) -> bool:
-    """Whether TOML text is meant to be a scene: it has a [scene] table."""
-    try:
-        return isinstance(tomllib.loads(text).get("scene"), dict)
-    except tomllib.TOMLDecodeError:
-        return False
-
-
 def _shipped() -> Traversable:
     return files("sonod") / "drivers" / "simulated" / "scenes"
 

@@ -146,7 +146,7 @@ def test_attenuation_sinks_deep_echoes_into_the_noise() -> None:
     clear = Running("sim:cyst?attenuation=0&noise_db=-200").read()
     lossy = Running("sim:cyst?attenuation=2&noise_db=-200").read()
     deep = slice(2000, 2600)
-    assert lossy[..., deep].std() < 0.2 * clear[..., deep].std()
+    assert lossy[..., deep].std() < 0.3 * clear[..., deep].std()
 
 
 @pytest.mark.parametrize("elements", [1, 2, 9])
