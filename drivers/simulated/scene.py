@@ -234,8 +234,8 @@ class Scene:
             line = outline(shape, self.scale)
             own = self._edge(line, length, shape.edge_db, random, closed=True, top=shape.edge == "top")
             parts.append((own, 0.0, False, True))
-            if shape.reverberation:
-                depth = 2 * float(self.field.depth(own.x_m, own.z_m).min(initial=0.0))
+            if shape.reverberation and len(own):
+                depth = 2 * float(self.field.depth(own.x_m, own.z_m).min())
                 for turn in range(1, REVERBERATIONS + 1):
                     weaker = _scaled(own, shape.reverberation**turn)
                     parts.append((weaker, turn * depth, False, True))
