@@ -203,57 +203,70 @@ def compress_scan(
 
 # -- simulation --------------------------------------------------------------------------------------------------------
 
-SIMULATE_FINE: int
+SIMULATE_BAND: int
+SIMULATE_BLOCK: int
 SIMULATE_PHASES: int
-SIMULATE_TURN: int
 
 def simulate_field(
     count: int,
     elements: NDArray[np.float32],
+    station: NDArray[np.int32],
+    stations: int,
     directivity: NDArray[np.float32],
     decay: NDArray[np.float32],
     decay_per_m: float,
     x: NDArray[np.float32],
     z: NDArray[np.float32],
+    loss: NDArray[np.float32],
     delay_turns: NDArray[np.float32],
     apodization: NDArray[np.float32],
+    reference_turns: NDArray[np.float32],
     turns_per_m: float,
-    cosine: NDArray[np.float32],
-    sine: NDArray[np.float32],
-    scratch: NDArray[np.float32],
+    window: NDArray[np.float32],
+    window_scale: float,
     out: NDArray[np.float32],
 ) -> None: ...
 def simulate_deposit(
     count: int,
     elements: NDArray[np.float32],
-    directivity: NDArray[np.float32],
-    decay: NDArray[np.float32],
-    decay_per_m: float,
-    x: NDArray[np.float32],
-    z: NDArray[np.float32],
-    arrival: NDArray[np.float32],
-    amplitude: NDArray[np.float32],
-    fine_per_m: float,
-    scratch: NDArray[np.float32],
-    grid: NDArray[np.float32],
-) -> None: ...
-def simulate_convolve(
-    grid: NDArray[np.float32], pulse: NDArray[np.float32], scratch: NDArray[np.float32], out: NDArray[np.float32]
-) -> None: ...
-def simulate_frame(
-    count: int,
-    elements: NDArray[np.float32],
+    station: NDArray[np.int32],
+    stations: int,
     directivity: NDArray[np.float32],
     decay: NDArray[np.float32],
     decay_per_m: float,
     points: NDArray[np.float32],
-    meeting: NDArray[np.float32],
-    axis_x: float,
-    axis_z: float,
-    samples_per_m: float,
     lobe: NDArray[np.float32],
-    lobe_scale: float,
+    loss: NDArray[np.float32],
+    arrival: NDArray[np.float32],
+    meeting: NDArray[np.float32],
+    incoming: NDArray[np.float32],
+    samples_per_m: float,
+    turns_per_m: float,
+    half: int,
+    grid: NDArray[np.float32],
+) -> None: ...
+def simulate_convolve(
+    grid: NDArray[np.float32], pulse: NDArray[np.float32], carrier: NDArray[np.float32], out: NDArray[np.float32]
+) -> None: ...
+def simulate_frame(
+    count: int,
+    elements: NDArray[np.float32],
+    station: NDArray[np.int32],
+    stations: int,
+    directivity: NDArray[np.float32],
+    decay: NDArray[np.float32],
+    decay_per_m: float,
+    points: NDArray[np.float32],
+    lobe: NDArray[np.float32],
+    loss: NDArray[np.float32],
+    arrival: NDArray[np.float32],
+    meeting: NDArray[np.float32],
+    incoming: NDArray[np.float32],
+    samples_per_m: float,
+    turns_per_m: float,
+    half: int,
     pulse: NDArray[np.float32],
+    carrier: NDArray[np.float32],
     background: NDArray[np.float32],
     noise: NDArray[np.float32],
     noise_start: NDArray[np.int32],
@@ -261,7 +274,6 @@ def simulate_frame(
     level: float,
     gain: NDArray[np.float32],
     limit: float,
-    scratch: NDArray[np.float32],
     out: NDArray[np.int16],
 ) -> None: ...
 def crc32c(data: NDArray[np.uint8] | bytes | bytearray | memoryview, crc: int) -> int: ...

@@ -14,7 +14,7 @@ from sonod.daemon.endpoint import check_endpoint, is_exposed, is_ipc, is_loopbac
 from sonod.daemon.errors import ConfigError
 from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
-from sonod.drivers.settings import KNOBS
+from sonod.drivers.settings import KNOBS, OWN
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 LatestEndpoint = Annotated[
@@ -220,6 +220,13 @@ def check_settings(values: Mapping[str, object]) -> tuple[list[str], dict[str, S
     problems: list[str] = []
     accepted: dict[str, SettingValue] = {}
     for name, value in values.items():
+        if isinstance(value, dict) and OWN not in name:
+            # [settings.scene] is the table of the knobs that begin with "scene."; the driver checks them.
+            accepted.update({f"{name}{OWN}{key}": own for key, own in value.items()})
+            continue
+        if OWN in name:
+            accepted[name] = value  # type: ignore[assignment]
+            continue
         knob = KNOBS.get(name)
         if knob is None:
             problems.append(f"{name}: no such setting{suggestion(name, KNOBS)}")

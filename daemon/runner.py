@@ -17,6 +17,7 @@ from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, Va
 from sonod.client.wire.times import DeviceClock, Times
 from sonod.client.wire.topic import probe_slug
 from sonod.daemon.pipeline.geometry import channel_geometry
+from sonod.daemon.pipeline.labels import label_names
 from sonod.daemon.pipeline.plan import Plan
 from sonod.daemon.pipeline.product import Product
 from sonod.daemon.preview import PICTURE, PREVIEW, PreviewMaker
@@ -249,7 +250,7 @@ class Runner:
             ),
             losses=losses,
             settings=installed.settings,
-            truth=_truth(slot.truth),
+            truth=_truth(slot.truth, product.name),
             settling=slot.settling,
         )
 
@@ -272,7 +273,7 @@ class Runner:
             self._log.error("processing_failed", frame=frame, reason=failure, exc_info=error)
 
 
-def _truth(truth: GroundTruth | None) -> Truth | None:
+def _truth(truth: GroundTruth | None, product: str) -> Truth | None:
     if truth is None:
         return None
     needle = truth.needle
@@ -280,6 +281,7 @@ def _truth(truth: GroundTruth | None) -> Truth | None:
         truth.scene_time_s,
         None if needle is None else NeedleTruth(needle.tip_m, needle.shaft_m, needle.diameter_m),
         truth.transmit_ns,
+        label_names(truth.tissues) if product == "labels" and truth.tissues is not None else (),
     )
 
 

@@ -8,7 +8,7 @@ from sonod.client.wire.errors import WireError
 from sonod.client.wire.topic import PREFIX, VARIANT_PREFIX
 from sonod.client.wire.variant import LAST, Variant
 
-PRODUCTS = ("bmode", "preview", "mmode", "envelope", "lines", "iq", "rf")
+PRODUCTS = ("bmode", "preview", "mmode", "envelope", "lines", "iq", "rf", "labels")
 # A subscriber that asks for more different prefixes than any true one is served everything; memory stays bounded.
 PREFIX_LIMIT = 1024
 # Each variant is a message of its own for each frame; later ones are not served.

@@ -146,7 +146,7 @@ class DriverConformance:
             bad = {knob.name: too_much for knob in knobs.values() if (too_much := _too_much(knob)) is not None}
             if not bad:
                 raise SkipTest("no setting has a limit")
-            settings = Settings(**{**default_settings(knobs).as_mapping(), **bad})  # type: ignore[arg-type]
+            settings = default_settings(knobs).with_values(bad, 0)
             refusal = _raises(SettingsRefused, lambda: driver.prepare(settings))
             for name in bad:
                 assert any(name in problem for problem in refusal.problems), f"{name}: is not named in {refusal}"

@@ -208,14 +208,50 @@ class NeedlePose:
     diameter_m: float
 
 
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Which tissue is where: `raster (rows, columns)` of indices into `names`, on square steps in the x-z plane; the
+    first name stands for everything outside it."""
+
+    names: tuple[str, ...]
+    raster: NDArray[np.uint8]
+    first_x_m: float
+    first_z_m: float
+    spacing_m: float
+
+    def at(self, x_m: FloatArray, z_m: FloatArray) -> NDArray[np.uint8]:
+        """The index at each place, of the shape that `x_m` and `z_m` have together; 0 outside the raster."""
+        rows, columns = self.raster.shape
+        column = np.rint((x_m - self.first_x_m) / self.spacing_m).astype(np.intp)
+        row = np.rint((z_m - self.first_z_m) / self.spacing_m).astype(np.intp)
+        known = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        found = self.raster[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)]
+        return np.asarray(np.where(known, found, 0), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Injectate:
+    """Fluid that has been injected: an ellipse in the image plane, its radii (along x, along z)."""
+
+    center_m: tuple[float, float]
+    radii_m: tuple[float, float]
+
+
 @dataclass(frozen=True)
 class GroundTruth:
     """What a simulated scene knows and a real one does not. `scene_time_s` is the time inside the scene, `transmit_ns`
-    when the sound truly left, on the host's monotonic clock."""
+    when the sound truly left, on the host's monotonic clock.
+
+    `tissues` lie in scene coordinates, in which the middle of the probe's face is at x = `probe_x_m`; the rest is in
+    transducer coordinates.
+    """
 
     scene_time_s: float
     needle: NeedlePose | None = None
     transmit_ns: int | None = None
+    tissues: LabelMap | None = field(default=None, compare=False)
+    injectate: Injectate | None = None
+    probe_x_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

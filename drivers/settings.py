@@ -13,6 +13,9 @@ from sonod.drivers.rules import broken_rules
 
 Value = float | int | str | tuple[float, ...]
 
+# Stands in the names of knobs that belong to one driver.
+OWN = "."
+
 # Points of the time-gain curve, evenly spaced from the face to the depth; people know eight sliders.
 TGC_POINTS = 8
 
@@ -107,7 +110,10 @@ class Knob:
 
 @dataclass(frozen=True)
 class Settings:
-    """The value of every knob, and the revision that names this set. Units are in the names."""
+    """The value of every knob, and the revision that names this set. Units are in the names.
+
+    `own` holds the knobs that only the driver in use has, by name; theirs have a dot in it, such as `scene.probe_x_m`.
+    """
 
     depth_m: float = 0.05
     gain_db: float = 0.0
@@ -127,15 +133,31 @@ class Settings:
     frame_rate_hz: float = 30.0
     output_level: float = 0.5
     revision: int = 0
+    own: tuple[tuple[str, Value], ...] = ()
 
     def value(self, name: str) -> Value:
         """The value of one knob by name."""
+        if OWN in name:
+            own = dict(self.own)
+            if name not in own:
+                raise ValueError(f"{name}: has no value in these settings")
+            return own[name]
         value: Value = getattr(self, name)
         return value
 
     def as_mapping(self) -> dict[str, Value]:
         """Every knob by name, without the revision."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "revision"}
+        common = {name: getattr(self, name) for name in _COMMON}
+        return {**common, **dict(self.own)}
+
+    def with_values(self, values: Mapping[str, Value], revision: int) -> Settings:
+        """These settings with other values, which must be accepted ones."""
+        common: dict[str, Any] = {name: value for name, value in values.items() if OWN not in name}
+        own = dict(self.own) | {name: value for name, value in values.items() if OWN in name}
+        return replace(self, **common, own=tuple(sorted(own.items())), revision=revision)
+
+
+_COMMON = tuple(field.name for field in fields(Settings) if field.name not in ("revision", "own"))
 
 
 KNOBS: Mapping[str, Knob] = {
@@ -283,7 +305,7 @@ KNOBS: Mapping[str, Knob] = {
 
 def default_settings(knobs: Mapping[str, Knob]) -> Settings:
     """The defaults of `knobs` as a settings value of revision 0."""
-    return Settings(**{name: knob.default for name, knob in knobs.items()})  # type: ignore[arg-type]
+    return Settings().with_values({name: knob.default for name, knob in knobs.items()}, 0)
 
 
 def change_settings(
@@ -306,7 +328,7 @@ def change_settings(
             problems.append(str(error))
     if problems:
         raise SettingsRefused(problems)
-    changed = replace(current, **accepted, revision=current.revision + 1)
+    changed = current.with_values(accepted, current.revision + 1)
     problems = broken_rules(changed, accepted.keys(), knobs.keys(), whole=whole)
     if problems:
         raise SettingsRefused(problems)

@@ -7,10 +7,15 @@
 
 /* -- simulation ------------------------------------------------------------------------------------------------- */
 
-/* Entries of the sine tables for one turn. */
-#define SIMULATE_TURN 1024
+/* Elements worked on together; the arrays of a simulated array are padded with deaf ones to a multiple of it. */
+#define SIMULATE_BAND 16
+/* Samples that share one pulse, which changes with depth. */
+#define SIMULATE_BLOCK 32
+/* Places between two samples for which the pulse of a moving reflector is kept. */
+#define SIMULATE_PHASES 16
 
-/* Elements in the x-z plane, padded with deaf ones to a multiple of 8; tables over cosine and over distance. */
+/* Elements in the x-z plane; tables over cosine and over distance. What tissue takes from the way to an element is
+   interpolated between `stations` along the array: element k lies at share[k] between station[k] and the next. */
 typedef struct {
     int count, padded;
     const float *x, *z, *normal_x, *normal_z, *listening;
@@ -19,32 +24,81 @@ typedef struct {
     const float *decay;
     int decay_count;
     float decay_per_m;
+    int stations;
+    const int32_t *station;
+    const float *share;
 } sonod_simulated_array;
 
-/* Moving reflectors as one transmit meets them; times in samples. */
+/* Points that scatter everywhere (rough) and pieces of lines that mirror (smooth); loss (count, stations) or NULL. */
 typedef struct {
-    int count;
-    const float *x, *z, *amplitude, *arrival, *incoming, *smooth, *rough;
-    float axis_x, axis_z, samples_per_m;
+    size_t count;
+    const float *x, *z, *rough, *smooth, *axis_x, *axis_z, *lobe_scale;
     const float *lobe;
-    float lobe_scale, lobe_last;
-    const float *pulse;
-    int taps;
-} sonod_simulated_motion;
+    float lobe_last;
+    const float *loss;
+} sonod_simulated_reflectors;
 
 typedef struct {
-    void (*field)(const sonod_simulated_array *array, const float *x, const float *z, size_t points,
-                  const float *delay_turns, const float *apodization, size_t transmits, float turns_per_m,
-                  const float *cosine, const float *sine, float *scratch, float *out);
-    void (*deposit)(const sonod_simulated_array *array, const float *x, const float *z, size_t points,
-                    const float *arrival, const float *amplitude, size_t transmits, float fine_per_m, float *scratch,
-                    float *grid, size_t fine);
-    void (*convolve)(const float *grid, size_t rows, size_t fine, const float *pulse, size_t taps, float *scratch,
-                     float *out, size_t samples);
-    void (*frame)(const sonod_simulated_array *array, const sonod_simulated_motion *motion, const float *background,
-                  const float *noise, const int32_t *noise_start, float noise_level, float level, const float *gain,
-                  float limit, float *scratch, int16_t *out, size_t samples);
+    sonod_simulated_array array;
+    const float *x, *z, *loss;
+    size_t points, transmits;
+    const float *delay_turns, *apodization, *reference_turns;
+    float turns_per_m;
+    const float *window;
+    float window_scale, window_last;
+    float *out;
+} sonod_simulated_field;
+
+/* Arrival in samples and complex meeting (transmits, points, 2) of the waves at the reflectors, and the cosine between
+   the way in and the axis of a piece. */
+typedef struct {
+    sonod_simulated_array array;
+    sonod_simulated_reflectors reflectors;
+    const float *arrival, *meeting, *incoming;
+    size_t transmits;
+    float samples_per_m, turns_per_m;
+    int half;
+    float *grid;
+    size_t length;
+} sonod_simulated_deposit;
+
+/* pulse (transmits, blocks, taps, 2), carrier (samples, 2). */
+typedef struct {
+    const float *grid;
+    size_t rows, channels, length, samples, taps;
+    const float *pulse, *carrier;
+    float *out;
+} sonod_simulated_convolve;
+
+/* pulse (blocks, phases + 1, 2, taps), carrier (samples + 2 taps, 2) from `taps` samples before the first on. */
+typedef struct {
+    sonod_simulated_array array;
+    sonod_simulated_reflectors reflectors;
+    const float *arrival, *meeting, *incoming;
+    size_t transmits, samples;
+    float samples_per_m, turns_per_m;
+    const float *pulse, *carrier;
+    int blocks, taps, half;
+    const float *background, *noise;
+    const int32_t *noise_start;
+    float noise_level, level;
+    const float *gain;
+    float limit;
+    int16_t *out;
+} sonod_simulated_frame;
+
+typedef struct {
+    void (*field)(const sonod_simulated_field *plan, size_t first, size_t last);
+    void (*deposit)(const sonod_simulated_deposit *plan, size_t band);
+    void (*convolve)(const sonod_simulated_convolve *plan, size_t row);
+    void (*frame)(const sonod_simulated_frame *plan, size_t which);
 } sonod_simulate_kernels;
+
+/* Over the pool. */
+void sonod_run_simulate_field(const sonod_simulated_field *plan);
+void sonod_run_simulate_deposit(const sonod_simulated_deposit *plan);
+void sonod_run_simulate_convolve(const sonod_simulated_convolve *plan);
+void sonod_run_simulate_frame(const sonod_simulated_frame *plan);
 
 /* Type of raw samples. */
 enum { SONOD_INT16, SONOD_UINT16, SONOD_UINT8, SONOD_INT32, SONOD_FLOAT32 };
@@ -294,7 +348,7 @@ typedef struct {
     void (*adaptive_resample)(const sonod_adaptive *plan, size_t trace);
     void (*adaptive)(const sonod_adaptive *plan, size_t group);
     void (*envelope)(const float *iq, float *out, size_t count);
-    sonod_simulate_kernels simulate;
+    const sonod_simulate_kernels *simulate;
     void (*compress)(const sonod_compress *plan, size_t band);
     void (*scan_convert)(const sonod_scan_convert *plan, size_t row);
     sonod_byte_kernels bytes;

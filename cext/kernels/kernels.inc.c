@@ -21,7 +21,8 @@
 #include "das_blocks.inc.c"
 #include "das_adaptive.inc.c"
 #include "das_times.inc.c"
-#include "simulate.inc.c"
+
+extern const sonod_simulate_kernels JOIN(sonod_simulate_, SONOD_ISA);
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .name = TEXT(SONOD_ISA),
@@ -39,5 +40,5 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .compress = compress,
     .scan_convert = scan_convert,
     .bytes = {crc32c, unpack, deinterleave_2, deinterleave_4},
-    .simulate = {simulate_field, simulate_deposit, simulate_convolve, simulate_frame},
+    .simulate = &JOIN(sonod_simulate_, SONOD_ISA),
 };

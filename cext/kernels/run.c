@@ -107,3 +107,36 @@ void sonod_run_envelope(const float *iq, float *out, size_t count) {
     flat own = {iq, out, count};
     sonod_parallel(bands(count), one_envelope, &own);
 }
+/* -- simulation ------------------------------------------------------------------------------------------------- */
+
+#define FIELD_POINTS ((size_t)512)
+
+static void one_simulate_field(void *context, size_t part) {
+    const sonod_simulated_field *plan = context;
+    const size_t begin = part * FIELD_POINTS, end = begin + FIELD_POINTS;
+    sonod_kernels_current()->simulate->field(plan, begin, end < plan->points ? end : plan->points);
+}
+
+static void one_simulate_deposit(void *context, size_t band) {
+    sonod_kernels_current()->simulate->deposit(context, band);
+}
+
+static void one_simulate_convolve(void *context, size_t row) { sonod_kernels_current()->simulate->convolve(context, row); }
+
+static void one_simulate_frame(void *context, size_t which) { sonod_kernels_current()->simulate->frame(context, which); }
+
+void sonod_run_simulate_field(const sonod_simulated_field *plan) {
+    sonod_parallel((plan->points + FIELD_POINTS - 1) / FIELD_POINTS, one_simulate_field, (void *)plan);
+}
+
+void sonod_run_simulate_deposit(const sonod_simulated_deposit *plan) {
+    sonod_parallel((size_t)plan->array.padded / SIMULATE_BAND, one_simulate_deposit, (void *)plan);
+}
+
+void sonod_run_simulate_convolve(const sonod_simulated_convolve *plan) {
+    sonod_parallel(plan->rows, one_simulate_convolve, (void *)plan);
+}
+
+void sonod_run_simulate_frame(const sonod_simulated_frame *plan) {
+    sonod_parallel(plan->transmits * ((size_t)plan->array.padded / SIMULATE_BAND), one_simulate_frame, (void *)plan);
+}

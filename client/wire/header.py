@@ -119,15 +119,20 @@ class NeedleTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a simulated scene knows about this frame; a real probe sends none."""
+    """What a simulated scene knows about this frame; a real probe sends none.
+
+    `labels` names the values of a `labels` product, 0 first; other products do not carry it.
+    """
 
     scene_time_s: float
     needle: NeedleTruth | None = None
     transmit_ns: int | None = None
+    labels: tuple[str, ...] = ()
 
     def block(self) -> dict[str, Any]:
         needle = self.needle
-        return {
+        named = {"labels": list(self.labels)} if self.labels else {}
+        return named | {
             "scene_time_s": self.scene_time_s,
             "transmit_ns": self.transmit_ns,
             "needle": None
@@ -146,6 +151,7 @@ class Truth:
             if needle is None
             else NeedleTruth(needle.vector("tip_m"), needle.vector("shaft_m"), needle.number("diameter_m")),
             fields.optional_integer("transmit_ns"),
+            tuple(name for name in fields.values.get("labels", ()) if isinstance(name, str)),
         )
 
 

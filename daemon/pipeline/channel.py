@@ -24,6 +24,7 @@ from sonod.daemon.pipeline.base import Plan
 from sonod.daemon.pipeline.beams import SHORT_LAG, Beams, Operator
 from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import BeamGrid, channel_grid, scans_line_by_line
+from sonod.daemon.pipeline.labels import LabelMask
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.daemon.pipeline.picture import Greys, Picture, PixelMapper
@@ -83,6 +84,9 @@ class ChannelPlan(Plan):
             else Picture(geometry, settings, level, gain=gain, converter=converter)
             for geometry in geometries
         )
+        self._labels = tuple(
+            LabelMask(own.pixels, picture.geometry) for own, picture in zip(self._grids, self._pictures, strict=True)
+        )
         self._lines_geometry: LinesGeometry = lines_geometry(grid.lines)
         self._raw_geometry = channel_geometry(acquisition)
 
@@ -93,10 +97,13 @@ class ChannelPlan(Plan):
     def run(self, slot: Slot, wanted: frozenset[str]) -> tuple[Product, ...]:
         self._begin()
         raw = slot.data
+        index = slot.number % len(self._parts)
         products = [Product("rf", raw, self._raw_geometry)] if "rf" in wanted else []
+        if "labels" in wanted:
+            products += self._labels[index].product(slot.truth)
+            wanted -= {"labels"}
         if not wanted - {"rf"}:
             return tuple(products)
-        index = slot.number % len(self._parts)
         part = raw if len(self._parts) == 1 else raw[self._parts[index]]
         self._prepare.run(self._reciprocity.run(part), self._iq)
         self._end_stage("prepare")

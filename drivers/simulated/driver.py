@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.cext.pulse import HALF_WIDTH_DEVIATIONS, Pulse
 from sonod.cext.simulate import EchoModel, EchoSimulator
 from sonod.drivers.base import Driver, Uri
 from sonod.drivers.directivity import natural_f_number
@@ -22,15 +23,26 @@ from sonod.drivers.probe_file import ProbeFile, load_probe
 from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import KNOBS, Knob, Settings, default_settings
 from sonod.drivers.simulated.device_clock import SimulatedDeviceClock
-from sonod.drivers.simulated.phantom import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, SCENES, Field, reflectors
-from sonod.drivers.simulated.render import FULL_SCALE, Background, Renderer, neper_per_m, noise_tile, render_background
+from sonod.drivers.simulated.field import Field
+from sonod.drivers.simulated.knobs import scene_knobs, view_of
+from sonod.drivers.simulated.needle import Needle
+from sonod.drivers.simulated.render import (
+    FULL_SCALE,
+    Background,
+    FrontEnd,
+    Renderer,
+    View,
+    neper_per_m_hz,
+    noise_tile,
+    render_background,
+)
 from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
+from sonod.drivers.simulated.scene import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, Scene
+from sonod.drivers.simulated.scene_file import NeedleFile, load_scene, scene_names
 from sonod.drivers.simulated.wave import arrival_s
 
 # Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
 DRIVE_BANDWIDTH = 0.7
-# Half width of a Gaussian at -6 dB in standard deviations.
-HALF_WIDTH_DEVIATIONS = math.sqrt(2 * math.log(2))
 # The pulse peaks this many standard deviations after the sound arrives, where it has risen from -40 dB.
 PULSE_DELAY_DEVIATIONS = 3.0
 # Strength of tissue echoes on one channel at 0 dB gain, in counts (root mean square): 14 bits with room for a needle.
@@ -45,6 +57,7 @@ LONGEST_WAY_BACK = 1.06
 MANY_TRANSMISSIONS = 32
 MANY_FRAME_RATE_HZ = 8.0
 KEPT_BACKGROUNDS = 3
+DEFAULT_SCENE = "needle"
 # Time to prepare grows with transmissions times reflectors: long sequences look at thinner tissue, down to a share.
 FULL_SPECKLE_TRANSMITS = 8
 LEAST_SPECKLE = 0.15
@@ -63,33 +76,20 @@ ON_DEVICE = (
 IN_PROCESSING = ("dynamic_range_db", "f_number", "apodization", "sound_speed_m_s", "persistence", "grey_map")
 
 
-@dataclass(frozen=True)
-class _Pulse:
-    """The echo of a flat mirror: a Gaussian band, and its amplitude compared with the best frequency."""
-
-    frequency_hz: float
-    deviation_hz: float
-    amplitude: float
-
-    @property
-    def delay_s(self) -> float:
-        return PULSE_DELAY_DEVIATIONS / (2 * math.pi * self.deviation_hz)
-
-
 class SimulatedDriver(Driver):
     """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
 
-    summary = "a simulated probe: channel RF of a needle in tissue, of cysts or of wires"
-    uri_form = "sim:PHANTOM?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
+    summary = f"a simulated probe: channel RF of a scene ({', '.join(scene_names())}, or a file)"
+    uri_form = "sim:SCENE|FILE?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
     needs = "nothing"
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
         super().__init__(uri)
         self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle"))
-        name = self.uri.rest or "needle"
-        if name not in SCENES:
-            raise DeviceNotFound(f"driver URI {self.uri.text!r}: no phantom {name!r}; there are {', '.join(SCENES)}")
-        self._scene = SCENES[name]
+        try:
+            self._scene_file = load_scene(self.uri.rest or DEFAULT_SCENE)
+        except DeviceNotFound as error:
+            raise DeviceNotFound(f"driver URI {self.uri.text!r}: {error}") from error
         self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
         self._seed = whole_option(self.uri, "seed", 1, 0, (1 << 31) - 1)
         # Thermal noise before the time gain, relative to the converter's full scale.
@@ -102,6 +102,8 @@ class SimulatedDriver(Driver):
         self._pacer = Pacer(clock or MonotonicClock())
         self._device_clock = SimulatedDeviceClock(self._seed)
         self._file: ProbeFile | None = None
+        self._scene: Scene | None = None
+        self._needle: Needle | None = None
         self._declared: Mapping[str, Knob] = {}
         self._noise: NDArray[np.float32] = np.zeros(0, np.float32)
         self._level = 0.0
@@ -126,16 +128,33 @@ class SimulatedDriver(Driver):
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        file = load_probe(self.uri.options.get("probe", "linear"))
+        file = load_probe(self.uri.options.get("probe", self._scene_file.scene.probe))
         scan = Scan(self._scan or file.sequence)
-        self._declared = _knobs(file, scan)
+        said = self._scene_file
+        if not said.scene.fits_any_probe:
+            file = _with_depth(file, said.scene.depth_m)
+        declared = _knobs(file, scan)
         self._file = file
+        usual = declared["depth_m"]
+        assert isinstance(usual.default, float)
+        field = Field(
+            file.probe,
+            usual.default,
+            usual.maximum * LONGEST_WAY_BACK,
+            self._sound_speed_m_s / file.probe.center_frequency_hz,
+        )
+        self._scene = Scene(said, field, self._seed)
+        # A scene without a needle of its own can still be given one.
+        middle = NeedleFile(end_m=(0.0, said.scene.depth_m / 2))
+        self._needle = Needle(said.needle or middle, self._scene.scale, self._seed)
+        self._declared = declared | scene_knobs(self._scene, self._needle)
         self._noise = noise_tile(self._seed)
         self._level = self._calibrate()
 
     def _close(self) -> None:
         self._renderer = None
         self._backgrounds.clear()
+        self._scene = None
         self._file = None
 
     def _knobs(self) -> Mapping[str, Knob]:
@@ -147,9 +166,9 @@ class SimulatedDriver(Driver):
         probe, c, sampling_hz = file.probe, self._sound_speed_m_s, file.sampling_hz
         pulse = _pulse(probe, settings.transmit_frequency_hz)
         sequence = transmissions(scan, probe, settings, c, sampling_hz)
-        field = self._field()
+        field, view = self._field, view_of(settings, self._declared)
         samples = _sample_count(sequence, probe, field, settings.depth_m, c, pulse, sampling_hz)
-        background = self._background(settings, scan, sequence, pulse, field, samples)
+        background = self._background(settings, scan, sequence, pulse, view, samples)
         acquisition = Acquisition(
             probe=probe,
             sequence=background.sequence,
@@ -163,20 +182,24 @@ class SimulatedDriver(Driver):
             pulse_delay_s=pulse.delay_s,
             reference_amplitude=self._white(field, scan, settings.angle_count),
         )
-        output = self._declared["output_level"].default
-        assert isinstance(output, float)
-        renderer = Renderer(
-            background,
-            probe,
-            field,
-            self._scene.needle(field),
+        gain = self._gain(settings, samples, sampling_hz, pulse)
+        return Configuration(settings, acquisition, self._renderer_over(background, view, settings.output_level, gain))
+
+    def _renderer_over(
+        self, background: Background, view: View, output_level: float, gain: NDArray[np.float32]
+    ) -> Renderer:
+        usual = self._declared["output_level"].default
+        assert isinstance(usual, float)
+        front_end = FrontEnd(
             self._noise,
             FULL_SCALE * 10 ** (self._noise_db / 20),
-            self._level * pulse.amplitude * settings.output_level / (output or 1.0),
-            self._gain(settings, samples, sampling_hz, pulse),
-            self._seed,
+            self._level * output_level / (usual or 1.0),
+            gain,
         )
-        return Configuration(settings, acquisition, renderer)
+        share = _share(view, len(background.sequence.events))
+        return Renderer(
+            background, self._opened.probe, self._laid_out, self._needle, view, share, front_end, self._seed
+        )
 
     def _apply(self, configuration: Configuration) -> None:
         assert isinstance(configuration.detail, Renderer)
@@ -242,109 +265,117 @@ class SimulatedDriver(Driver):
     ) -> Renderer:
         """Frames of the scene for somebody else's sequence (an emulated front-end's); `gain (samples,)` is a factor.
         Only after `open`."""
-        file, field = self._opened, self._field()
+        file = self._opened
         pulse = _pulse(file.probe, frequency_hz)
-        model = replace(self._model(pulse, field), sampling_hz=sampling_hz)
-        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
-        depth = samples / sampling_hz * self._sound_speed_m_s / 2
-        still = reflectors(self._scene, field, min(depth, self._deepest_m), self._seed, share)
+        model = replace(self._model(pulse), sampling_hz=sampling_hz)
+        view = view_of(default_settings(self._declared), self._declared)
+        depth = min(samples / sampling_hz * self._sound_speed_m_s / 2, self._field.deepest_m)
         weights = np.where(np.isnan(sequence.delays_s), 0.0, 1.0)
-        background = render_background(model, sequence, weights, file.probe, still, field, samples)
-        usual = self._declared["output_level"].default
-        assert isinstance(usual, float)
-        return Renderer(
-            background,
+        background = render_background(
+            model,
+            sequence,
+            weights,
             file.probe,
-            field,
-            self._scene.needle(field),
-            self._noise,
-            FULL_SCALE * 10 ** (self._noise_db / 20),
-            self._level * pulse.amplitude * output_level / (usual or 1.0),
-            gain,
-            self._seed,
+            self._laid_out,
+            view,
+            _share(view, len(sequence.events)),
+            depth,
+            self._attenuation,
+            samples,
         )
+        return self._renderer_over(background, view, output_level, gain)
 
     @property
-    def _deepest_m(self) -> float:
-        return self._declared["depth_m"].maximum * LONGEST_WAY_BACK
+    def _laid_out(self) -> Scene:
+        if self._scene is None:
+            raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
+        return self._scene
+
+    @property
+    def _field(self) -> Field:
+        return self._laid_out.field
 
     @staticmethod
     def _transmits(slot: Slot) -> int:
         return int(slot.data.shape[0])
 
-    def _field(self) -> Field:
-        usual = self._declared["depth_m"].default
-        assert isinstance(usual, float)
-        probe = self._opened.probe
-        return Field(probe, usual, self._sound_speed_m_s / probe.center_frequency_hz)
-
     def _background(
-        self, settings: Settings, scan: Scan, sequence: Sequence, pulse: _Pulse, field: Field, samples: int
+        self, settings: Settings, scan: Scan, sequence: Sequence, pulse: Pulse, view: View, samples: int
     ) -> Background:
-        """From the few kept ones when only gains have changed; else computed."""
+        """From the few kept ones when only gains or the needle have changed; else computed."""
         key = (
             settings.depth_m,
             settings.transmit_frequency_hz,
             settings.focus_depth_m if scan is Scan.FOCUSED else 0.0,
             settings.angle_count,
             settings.angle_span_rad,
+            view.probe_x_m,
+            view.probe_tilt_rad,
+            view.quality,
         )
         with self._lock:
             found = self._backgrounds.get(key)
         if found is not None:
             return found
         probe = self._opened.probe
-        model = self._model(pulse, field)
-        share = min(1.0, max(FULL_SPECKLE_TRANSMITS / len(sequence.events), LEAST_SPECKLE))
-        still = reflectors(self._scene, field, settings.depth_m * LONGEST_WAY_BACK, self._seed, share)
-        made = render_background(model, sequence, transmit_weights(scan, sequence, probe), probe, still, field, samples)
+        made = render_background(
+            self._model(pulse),
+            sequence,
+            transmit_weights(scan, sequence, probe),
+            probe,
+            self._laid_out,
+            view,
+            _share(view, len(sequence.events)),
+            settings.depth_m * LONGEST_WAY_BACK,
+            self._attenuation,
+            samples,
+        )
         with self._lock:
             self._backgrounds[key] = made
             while len(self._backgrounds) > KEPT_BACKGROUNDS:
                 del self._backgrounds[next(iter(self._backgrounds))]
         return made
 
-    def _model(self, pulse: _Pulse, field: Field) -> EchoModel:
+    def _model(self, pulse: Pulse) -> EchoModel:
         file = self._opened
-        deepest = self._declared["depth_m"].maximum
-        normals = file.probe.element_normals
-        assert normals is not None
+        probe = file.probe
         return EchoModel(
-            positions_m=file.probe.element_positions_m,
-            normals=normals,
-            element_width_m=file.probe.element_width_m,
+            positions_m=probe.element_positions_m,
+            normals=probe.element_normals,
+            element_width_m=probe.element_width_m,
             sound_speed_m_s=self._sound_speed_m_s,
-            attenuation_np_m=neper_per_m(self._attenuation, pulse.frequency_hz),
-            farthest_m=2 * (deepest + file.probe.aperture_m),
+            attenuation_np_m_hz=neper_per_m_hz(self._attenuation),
+            farthest_m=2 * (self._declared["depth_m"].maximum + probe.aperture_m),
             sampling_hz=file.sampling_hz,
-            frequency_hz=pulse.frequency_hz,
-            deviation_hz=pulse.deviation_hz,
-            pulse_delay_s=pulse.delay_s,
+            pulse=pulse,
+            element_height_m=probe.element_height_m,
+            elevation_focus_m=probe.elevation_focus_m,
         )
 
     def _calibrate(self) -> float:
         """Counts for one unit of echo, such that tissue in the middle of the usual picture has its due strength."""
-        file, field = self._opened, self._field()
+        file, field = self._opened, self._field
         usual = default_settings(self._declared)
         pulse = _pulse(file.probe, usual.transmit_frequency_hz)
         scan = Scan(self._scan or file.sequence)
         sequence = transmissions(
             scan, file.probe, replace(usual, angle_count=1), self._sound_speed_m_s, file.sampling_hz
         )
-        model = replace(self._model(pulse, field), attenuation_np_m=0.0)
+        model = self._model(pulse)
         depth = usual.focus_depth_m if scan is Scan.FOCUSED else field.depth_m / 2
-        there = np.zeros((1, 1), np.float32)
-        EchoSimulator(model).amplitude(
-            np.zeros(1, np.float32),
-            np.full(1, depth, np.float32),
+        x, z = np.zeros(1), np.full(1, depth)
+        there = EchoSimulator(model).amplitude(
+            x.astype(np.float32),
+            z.astype(np.float32),
             sequence.delays_s,
             transmit_weights(scan, sequence, file.probe),
-            there,
+            np.stack([arrival_s(event, file.probe, x, z, self._sound_speed_m_s) for event in sequence.events]),
         )
         # Reflectors that one channel hears at once: those in a strip one wavelength deep.
         density = REFLECTORS_PER_CELL / (CELL_WAVELENGTHS * field.wavelength_m) ** 2
         heard = math.sqrt(density * field.wavelength_m * _strip_m(field, scan, depth))
-        echo = float(there[0, 0]) * float(model.decay(np.array([depth]))[0]) * heard * pulse.amplitude
+        peak = float(np.abs(pulse.envelope(np.zeros(1)))[0])
+        echo = float(np.abs(there[0, 0])) * float(model.decay(np.array([depth]))[0]) * heard * peak
         return TISSUE_COUNTS / echo
 
     def _white(self, field: Field, scan: Scan, transmits: int) -> float:
@@ -361,7 +392,7 @@ class SimulatedDriver(Driver):
         kept = math.sqrt(min(field.wavelength_m * f_number / _strip_m(field, scan, depth), 1.0)) * used
         return WHITE_OVER_TISSUE * TISSUE_COUNTS * kept / (transmits if scan is Scan.FOCUSED else 1)
 
-    def _gain(self, settings: Settings, samples: int, sampling_hz: float, pulse: _Pulse) -> NDArray[np.float32]:
+    def _gain(self, settings: Settings, samples: int, sampling_hz: float, pulse: Pulse) -> NDArray[np.float32]:
         """The front-end's gain at each sample: its own compensation of the usual attenuation, the curve, the gain."""
         depths = np.arange(samples) / sampling_hz * self._sound_speed_m_s / 2
         own = 2 * self._attenuation * 100 * depths * pulse.frequency_hz / 1e6
@@ -402,7 +433,7 @@ def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
     return knobs
 
 
-def _pulse(probe: Probe, transmit_hz: float) -> _Pulse:
+def _pulse(probe: Probe, transmit_hz: float) -> Pulse:
     """Two Gaussian bands multiplied, the drive's and the probe's: again a Gaussian, between them, and weaker the
     further they are apart. The sum of line sources with 1 / sqrt(d) is to be taken times sqrt(frequency)."""
     probe_hz = probe.center_frequency_hz
@@ -411,11 +442,24 @@ def _pulse(probe: Probe, transmit_hz: float) -> _Pulse:
     total = drive**2 + own**2
     frequency = (transmit_hz * own**2 + probe_hz * drive**2) / total
     amplitude = math.exp(-((transmit_hz - probe_hz) ** 2) / (2 * total)) * math.sqrt(frequency / probe_hz)
-    return _Pulse(frequency, drive * own / math.sqrt(total), amplitude)
+    deviation = drive * own / math.sqrt(total)
+    return Pulse.gaussian(frequency, deviation, PULSE_DELAY_DEVIATIONS / (2 * math.pi * deviation), amplitude)
+
+
+def _share(view: View, transmits: int) -> float:
+    """Share of the tissue's reflectors: of the quality asked for, less in long sequences."""
+    return view.quality * min(1.0, max(FULL_SPECKLE_TRANSMITS / transmits, LEAST_SPECKLE))
+
+
+def _with_depth(file: ProbeFile, depth_m: float) -> ProbeFile:
+    """The probe with the scene's usual depth, as far as the probe can see."""
+    knob = file.ranges.get("depth_m") or KNOBS["depth_m"]
+    usual = min(max(depth_m, knob.minimum), knob.maximum)
+    return replace(file, ranges={**file.ranges, "depth_m": knob.narrowed(default=usual)})
 
 
 def _sample_count(
-    sequence: Sequence, probe: Probe, field: Field, depth_m: float, c: float, pulse: _Pulse, sampling_hz: float
+    sequence: Sequence, probe: Probe, field: Field, depth_m: float, c: float, pulse: Pulse, sampling_hz: float
 ) -> int:
     """Samples until the last echo from the deepest row has come back, a multiple of 16."""
     share = depth_m / field.depth_m

@@ -1,4 +1,4 @@
-"""A needle that goes in and out of the tissue, and what it reflects."""
+"""A needle: where it is, and what of it sends echoes."""
 
 from __future__ import annotations
 
@@ -9,64 +9,100 @@ import numpy as np
 
 from sonod.drivers.frame import NeedlePose
 from sonod.drivers.probe import FloatArray
+from sonod.drivers.simulated.scene_file import NeedleFile
 
-# 21 gauge, common for injections.
-DIAMETER_M = 0.8e-3
 PIECES = 256
 # Strengths in units of one tissue reflector. A polished shaft mirrors, and scatters a little from its scratches and
 # markings; the bevel of the tip sends echoes everywhere.
 SHAFT_MIRROR = 22.0
-SHAFT_ROUGH = 12.0
+SHAFT_ROUGH = 6.0
 TIP_STRENGTH = 90.0
-# Slow swing of the hand that holds it.
-SWING_RAD = math.radians(1.5)
+# Sound runs to and fro inside the shaft: so many echoes more, each this much weaker, on every second piece.
+RINGS = 3
+RING_SHARE = 0.4
 SWING_PERIOD_S = 5.3
 
 
 @dataclass(frozen=True)
-class NeedleCourse:
-    """The tip goes `travel_m` along the shaft to `end_m` (x, z) and back in `period_s`; the shaft points down to the
-    right, `angle_rad` from the face."""
+class Steering:
+    """Where a client has put the needle, in scene coordinates: tip, angle down from the face, turn out of the plane."""
 
-    end_m: tuple[float, float]
+    tip_m: tuple[float, float, float]
     angle_rad: float
-    travel_m: float
-    period_s: float
+    yaw_rad: float
 
 
 @dataclass(frozen=True)
+class Placed:
+    """The needle at one time: tip (3,) and unit direction (3,) in which it points, in scene coordinates."""
+
+    tip_m: tuple[float, float, float]
+    axis: tuple[float, float, float]
+
+    def pose(self, length_m: float, diameter_m: float, probe_x_m: float) -> NeedlePose:
+        """In transducer coordinates, for a probe that has been moved."""
+        x, y, z = self.tip_m
+        tip = x - probe_x_m, y, z
+        shaft = tip[0] - length_m * self.axis[0], y - length_m * self.axis[1], z - length_m * self.axis[2]
+        return NeedlePose(tip, shaft, diameter_m)
+
+
 class Needle:
-    """The needle's course and the length of shaft that can be seen."""
+    """The needle of a scene file, at a scale, with the seed of its scratches."""
 
-    course: NeedleCourse
-    length_m: float
-
-    def pose(self, scene_time_s: float) -> tuple[NeedlePose, tuple[float, float]]:
-        """Where it truly is at a time in the scene, and the unit direction (x, z) in which it points."""
-        course = self.course
-        angle = course.angle_rad + SWING_RAD * math.sin(2 * math.pi * scene_time_s / SWING_PERIOD_S)
-        axis = math.cos(angle), math.sin(angle)
-        back = course.travel_m * (0.5 + 0.5 * math.cos(2 * math.pi * scene_time_s / course.period_s))
-        tip = course.end_m[0] - back * axis[0], course.end_m[1] - back * axis[1]
-        up = self.length_m
-        pose = NeedlePose((tip[0], 0.0, tip[1]), (tip[0] - up * axis[0], 0.0, tip[1] - up * axis[1]), DIAMETER_M)
-        return pose, axis
-
-    @property
-    def piece_m(self) -> float:
-        """Length of one piece of the shaft."""
-        return self.length_m / PIECES
-
-    def roughness(self, seed: int) -> tuple[FloatArray, FloatArray]:
-        """(mirror, rough) strengths of the pieces from the tip upwards, the same at every time."""
+    def __init__(self, file: NeedleFile, scale: float, seed: int) -> None:
+        self.file = file
+        # A needle is as thick as it is; only its course grows with the scene.
+        self.length_m = file.length_m * scale
+        self.diameter_m = file.diameter_m
+        self._end = file.end_m[0] * scale, file.end_m[1] * scale
+        self._travel = file.travel_m * scale
+        self.piece_m = self.length_m / PIECES
+        distances = (np.arange(PIECES) + 0.5) * self.piece_m
+        distances[0] = 0.0
         rough = SHAFT_ROUGH * np.random.default_rng((seed, 0x6E65)).standard_normal(PIECES)
         rough[0] = TIP_STRENGTH
+        # The bevel takes the first millimetre of the mirror away.
         mirror = np.full(PIECES, SHAFT_MIRROR)
         mirror[0] = 0.0
-        return mirror, rough
+        ringing = np.arange(2, PIECES, 2)
+        size = [len(ringing)] * RINGS
+        self.distances_m = np.concatenate([distances, *[distances[ringing]] * RINGS])
+        self.rough = np.concatenate([rough, *[np.zeros(n) for n in size]])
+        self.mirror = np.concatenate(
+            [mirror, *[np.full(n, 2 * SHAFT_MIRROR * RING_SHARE ** (k + 1)) for k, n in enumerate(size)]]
+        )
+        self.pieces_m = np.concatenate([np.full(PIECES, self.piece_m), *[np.full(n, 2 * self.piece_m) for n in size]])
+        self.lag_m = np.concatenate(
+            [np.zeros(PIECES), *[np.full(n, 2 * (k + 1) * self.diameter_m) for k, n in enumerate(size)]]
+        )
 
-    def distances_m(self) -> FloatArray:
-        """Distance of each piece from the tip; the first is the tip."""
-        distances = (np.arange(PIECES, dtype=np.float64) + 0.5) * self.piece_m
-        distances[0] = 0.0
-        return np.asarray(distances, dtype=np.float64)
+    def scripted(self, scene_time_s: float) -> Placed:
+        """In and out along its shaft, with the slow swing of the hand that holds it."""
+        file = self.file
+        angle = file.angle_rad + file.swing_rad * math.sin(2 * math.pi * scene_time_s / SWING_PERIOD_S)
+        back = self._travel * (0.5 + 0.5 * math.cos(2 * math.pi * scene_time_s / file.period_s))
+        if file.plane == "in":
+            axis = math.cos(angle), 0.0, math.sin(angle)
+        else:
+            axis = 0.0, math.cos(angle), math.sin(angle)
+        x, z = self._end
+        # Through the plane, the end of the course is as far behind it as the needle has to go to be seen.
+        y = 0.0 if file.plane == "in" else self.diameter_m
+        return Placed((x - back * axis[0], y - back * axis[1], z - back * axis[2]), axis)
+
+    def steered(self, steering: Steering) -> Placed:
+        """Where the client wants it."""
+        flat, turn = steering.angle_rad, steering.yaw_rad
+        axis = math.cos(flat) * math.cos(turn), math.cos(flat) * math.sin(turn), math.sin(flat)
+        return Placed(steering.tip_m, axis)
+
+    def default_steering(self) -> Steering:
+        """The end of the scripted course."""
+        x, z = self._end
+        turn = 0.0 if self.file.plane == "in" else math.pi / 2
+        return Steering((x, 0.0, z), self.file.angle_rad, turn)
+
+    def places(self, placed: Placed) -> FloatArray:
+        """Where its pieces are, (3, n)."""
+        return np.asarray(np.array(placed.tip_m)[:, None] - np.array(placed.axis)[:, None] * self.distances_m)

@@ -15,34 +15,43 @@ def arrival_s(
 ) -> FloatArray:
     """Time after the transmission's time zero at which its wave front is at (x, z), of the shape of `x_m`.
 
-    The wave front of a focused wave converges before its focus and spreads behind it.
+    The wave front of a focused wave converges before its focus and spreads behind it; beside the cone of its elements
+    one goes smoothly over into the other.
     """
-    c, origin, elements = sound_speed_m_s, event.origin_m, probe.element_positions_m
+    c, origin = sound_speed_m_s, event.origin_m
     if event.kind is TransmitKind.PLANE:
         return np.asarray((x_m * math.sin(event.angle_rad) + z_m * math.cos(event.angle_rad)) / c)
     distance = np.hypot(x_m - origin[0], z_m - origin[2])
+    elements = probe.element_positions_m[np.isfinite(event.delays_s)]
+    delays = event.delays_s[np.isfinite(event.delays_s)]
     if event.kind is TransmitKind.FOCUSED:
-        firing = np.isfinite(event.delays_s)
-        at_focus = event.delays_s[firing] + np.linalg.norm(elements[firing] - origin, axis=1) / c
-        axis = origin - elements[firing].mean(axis=0)
-        ahead = (x_m - origin[0]) * axis[0] + (z_m - origin[2]) * axis[2] >= 0
-        return np.asarray(at_focus.mean() + np.where(ahead, distance, -distance) / c)
-    firing = np.isfinite(event.delays_s)
-    offset = event.delays_s[firing] - np.linalg.norm(elements[firing] - origin, axis=1) / c
+        at_focus = delays + np.linalg.norm(elements - origin, axis=1) / c
+        return np.asarray(at_focus.mean() + distance * _side(event, elements, x_m, z_m, distance) / c)
+    offset = delays - np.linalg.norm(elements - origin, axis=1) / c
     return np.asarray(offset.mean() + distance / c)
 
 
-def incoming_cosine(
-    event: TransmitEvent, probe: Probe, x_m: FloatArray, z_m: FloatArray, axis: tuple[float, float]
-) -> FloatArray:
-    """Cosine between the way of the sound at (x, z) and the unit direction `axis` (x, z)."""
+def direction(event: TransmitEvent, probe: Probe, x_m: FloatArray, z_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Unit direction (x, z) in which the sound goes at each point."""
     if event.kind is TransmitKind.PLANE:
-        along = math.sin(event.angle_rad) * axis[0] + math.cos(event.angle_rad) * axis[1]
-        return np.full_like(x_m, along)
+        return np.full_like(x_m, math.sin(event.angle_rad)), np.full_like(x_m, math.cos(event.angle_rad))
     dx, dz = x_m - event.origin_m[0], z_m - event.origin_m[2]
     distance = np.maximum(np.hypot(dx, dz), 1e-9)
-    cosine = (dx * axis[0] + dz * axis[1]) / distance
+    sign = np.ones_like(x_m)
     if event.kind is TransmitKind.FOCUSED:
-        face = event.origin_m - probe.element_positions_m[np.isfinite(event.delays_s)].mean(axis=0)
-        cosine = np.where(dx * face[0] + dz * face[2] >= 0, cosine, -cosine)
-    return np.asarray(cosine)
+        elements = probe.element_positions_m[np.isfinite(event.delays_s)]
+        sign = np.where(_side(event, elements, x_m, z_m, distance) >= 0, 1.0, -1.0)
+    return np.asarray(sign * dx / distance), np.asarray(sign * dz / distance)
+
+
+def _side(
+    event: TransmitEvent, elements: FloatArray, x_m: FloatArray, z_m: FloatArray, distance: FloatArray
+) -> FloatArray:
+    """-1 in the converging cone before the focus, 1 in the cone behind it, in between beside them."""
+    origin = event.origin_m
+    axis = origin - elements.mean(axis=0)
+    axis = axis / np.linalg.norm(axis)
+    rays = origin - elements
+    opening = float((rays @ axis / np.linalg.norm(rays, axis=1)).min())
+    along = (x_m - origin[0]) * axis[0] + (z_m - origin[2]) * axis[2]
+    return np.asarray(np.clip(along / np.maximum(distance, 1e-9) / max(opening, 0.05), -1, 1))
