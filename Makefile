@@ -2,16 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Many tests wait for devices, sockets and browsers: more workers than cores.
+WORKERS ?= 4
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test set-up lint types bench campaign clean
+.PHONY: run test set-up lint types bench schemas campaign soak deb clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run    set up, start the daemon on the simulated probe, open http://127.0.0.1:5580"
 	@echo "make test   set up, pass the whole suite (ruff and mypy included)"
+	@echo "make deb    a Debian package with everything in it, in dist/"
 	@echo "make bench  measure the core and the whole path"
+	@echo "make campaign  every board through the real libusb: the whole suite, 200 replugs (minutes)"
 
 set-up: $(VENV)/.set-up
 
@@ -38,10 +42,22 @@ types: set-up
 	$(BIN)/mypy
 
 test: lint types $(VENV)/.foreign
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The JSON Schemas of the messages, after a change of their types.
+schemas: set-up
+	$(BIN)/python docs/make_schemas.py
 
 bench: set-up
 	$(BIN)/sonod bench $(ARGS)
+
+# Five minutes of faults; needs umockdev. ARGS="--seconds 86400" for a day.
+soak: set-up
+	$(BIN)/python tests/soak/soak.py $(ARGS)
+
+# Needs dpkg-deb, and the system's Python in the version of the environment's.
+deb: set-up
+	$(BIN)/python packaging/build_deb.py dist
 
 # Every board under the whole driver suite through the real libusb: minutes, needs umockdev.
 campaign: set-up

@@ -13,8 +13,8 @@ def filter_traces(
     gain: NDArray[np.float32],
     remove_offset: bool,
     coefficients: NDArray[np.float32],
-    starts: NDArray[np.int32],
-    phases: NDArray[np.int32],
+    step: int,
+    outputs: int,
     left: int,
     turns: NDArray[np.float32] | None,
     transmit_turns: NDArray[np.float32],
@@ -127,7 +127,45 @@ def das_blocks(
     data: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None: ...
+def adaptive(
+    origins: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    first: float,
+    spacing: float,
+    feet: NDArray[np.float64],
+    per_half: float,
+    least_half: float,
+    window: int,
+    positions: NDArray[np.float32],
+    heard: NDArray[np.uint8],
+    lateral: NDArray[np.float32],
+    channel_of: NDArray[np.int32],
+    transmit_fine: NDArray[np.float32],
+    transmit_weight: NDArray[np.float32] | None,
+    wave_turns: NDArray[np.float32],
+    fine_per_metre: float,
+    turns_per_fine: float,
+    method: int,
+    bins: int,
+    lags: int,
+    reach: int,
+    left: int,
+    numerator: int,
+    coefficients: NDArray[np.float32],
+    traces: NDArray[np.float32],
+    factor: float,
+    data: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
 def envelope(iq: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
+def scan_convert(
+    lines: NDArray[np.float32],
+    base: NDArray[np.int32],
+    spans: NDArray[np.int32],
+    line_share: NDArray[np.float32],
+    sample_share: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...
 def compress(
     envelope: NDArray[np.float32],
     slope: float,
@@ -135,15 +173,32 @@ def compress(
     persistence: float,
     level: NDArray[np.float32] | None,
     first: bool,
-    table: NDArray[np.uint8],
+    table: NDArray[np.uint8] | None,
     out: NDArray[np.uint8],
 ) -> None: ...
-def scan_convert(
+def compress_lines(
+    lines: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
+) -> None: ...
+def compress_scan(
     lines: NDArray[np.float32],
     base: NDArray[np.int32],
+    spans: NDArray[np.int32],
     line_share: NDArray[np.float32],
     sample_share: NDArray[np.float32],
-    out: NDArray[np.float32],
+    slope: float,
+    row_offset: NDArray[np.float32],
+    persistence: float,
+    level: NDArray[np.float32] | None,
+    first: bool,
+    table: NDArray[np.uint8] | None,
+    out: NDArray[np.uint8],
 ) -> None: ...
 
 # -- simulation --------------------------------------------------------------------------------------------------------

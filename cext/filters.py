@@ -25,19 +25,19 @@ GROUP = 8
 class Polyphase:
     """A filter at output positions 0, step, 2 step ... of `samples` inputs.
 
-    `coefficients (phases, 2, taps)`: real and imaginary part; output m reads inputs from starts[m] - left on with the
-    coefficients of phases[m].
+    `coefficients (phases, 2, taps)`: real and imaginary part; output m reads inputs from floor(m * step) - left on with
+    the coefficients of phase m modulo phases.
     """
 
     step: Fraction
     coefficients: NDArray[np.float32]
-    starts: NDArray[np.int32]
-    phases: NDArray[np.int32]
+    outputs: int
     left: int
 
     @property
-    def outputs(self) -> int:
-        return len(self.starts)
+    def phase_order(self) -> NDArray[np.float64]:
+        """The numbers of the outputs as the kernel takes them: phase after phase."""
+        return np.argsort(np.arange(self.outputs) % self.step.denominator, kind="stable").astype(np.float64)
 
     @property
     def taps(self) -> int:
@@ -74,15 +74,7 @@ def polyphase(
     weights *= gain / weights.sum(axis=1, keepdims=True)
     turned = weights * np.exp(-2j * np.pi * center * x)
     coefficients = np.stack([turned.real, turned.imag], axis=1).astype(np.float32)
-    index = np.arange(count, dtype=np.int64)
-    starts = (index * step.numerator) // step.denominator
-    return Polyphase(
-        step,
-        np.ascontiguousarray(coefficients),
-        starts.astype(np.int32),
-        (index % step.denominator).astype(np.int32),
-        left,
-    )
+    return Polyphase(step, np.ascontiguousarray(coefficients), count, left)
 
 
 def mirror_distance_hz(center_hz: float, sampling_hz: float) -> float:

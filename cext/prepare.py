@@ -20,7 +20,7 @@ from sonod.cext.arrays import (
     positive,
     sample_type,
 )
-from sonod.cext.filters import mirror_distance_hz, nearest_step, polyphase
+from sonod.cext.filters import GROUP, mirror_distance_hz, nearest_step, polyphase
 
 # Without a wish the output rate is the lowest whole fraction of the input rate not below this multiple of half the
 # pass band: enough for linear interpolation between the samples.
@@ -95,7 +95,8 @@ class Demodulator:
         )
         outputs = self._filter.outputs
         self._gain = gain_table(time_gain, transmits, samples, sample_scale)
-        self._turns = turns(np.arange(outputs, dtype=np.float64) * (f0 * float(step) / sampling_hz))
+        own = turns(self._filter.phase_order * (f0 * float(step) / sampling_hz))
+        self._turns = np.ascontiguousarray(np.pad(own.T, ((0, 0), (0, GROUP))))
         self._transmit_turns = turns(f0 * self.output_t0_s)
         self._remove_offset = remove_offset
         self.output_shape = (transmits, channels, outputs, 2)
@@ -112,8 +113,8 @@ class Demodulator:
             self._gain,
             self._remove_offset,
             self._filter.coefficients,
-            self._filter.starts,
-            self._filter.phases,
+            self._filter.step.numerator,
+            self._filter.outputs,
             self._filter.left,
             self._turns,
             self._transmit_turns,
@@ -183,8 +184,8 @@ class RfPreparer:
             self._gain,
             self._remove_offset,
             self._filter.coefficients,
-            self._filter.starts,
-            self._filter.phases,
+            self._filter.step.numerator,
+            self._filter.outputs,
             self._filter.left,
             None,
             self._transmit_turns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,18 +34,38 @@ class ScanConverter:
         )
         line, line_share = _split(np.where(self.inside, across, 0), lines)
         sample, sample_share = _split(np.where(self.inside, along, 0), samples)
-        self._base = np.where(self.inside, line * samples + sample, -1).astype(np.int32).reshape(-1)
-        self._line_share = line_share.astype(np.float32).reshape(-1)
-        self._sample_share = sample_share.astype(np.float32).reshape(-1)
+        self.table = ScanTable(
+            np.where(self.inside, line * samples + sample, -1).astype(np.int32),
+            _spans(self.inside),
+            np.ascontiguousarray(line_share, dtype=np.float32),
+            np.ascontiguousarray(sample_share, dtype=np.float32),
+        )
         self.output_shape = across.shape
         self._output = OutputBuffer(self.output_shape, np.float32)
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """(lines, samples)"""
+        return self._shape
 
     def run(self, lines: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Pixels of `lines`, into `out` or an array that the next call overwrites."""
         lines = checked_input(lines, self._shape, np.float32, "lines")
         target = self._output.take(out)
-        _native.scan_convert(lines, self._base, self._line_share, self._sample_share, target.reshape(-1))
+        table = self.table
+        _native.scan_convert(lines, table.base, table.spans, table.line_share, table.sample_share, target)
         return target
+
+
+@dataclass(frozen=True, eq=False)
+class ScanTable:
+    """What the kernel reads, all (rows, columns): offset of the first of the four samples round a pixel (-1: outside)
+    and the shares of the next line and sample; and (rows, 2): columns between which there are pixels inside."""
+
+    base: NDArray[np.int32]
+    spans: NDArray[np.int32]
+    line_share: NDArray[np.float32]
+    sample_share: NDArray[np.float32]
 
 
 def sector_map(
@@ -118,3 +139,11 @@ def _split(index: FloatArray, length: int) -> tuple[NDArray[np.int64], FloatArra
     bounded = np.clip(index, 0, length - 1)
     whole = np.minimum(bounded.astype(np.int64), max(length - 2, 0))
     return whole, bounded - whole
+
+
+def _spans(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(rows, 2): the first column that is inside and the one behind the last; (0, 0) for none."""
+    any_inside = inside.any(axis=1)
+    first = np.where(any_inside, inside.argmax(axis=1), 0)
+    end = np.where(any_inside, inside.shape[1] - inside[:, ::-1].argmax(axis=1), 0)
+    return np.ascontiguousarray(np.stack([first, end], axis=1), dtype=np.int32)

@@ -1,15 +1,17 @@
-"""A received frame, and the account of frames that did not arrive."""
+"""A received frame, with its whole latency ledger and the account of those that did not arrive."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
+from sonod.client.losses import NOTHING_MISSED, LossAccount, MissedFrames
 from sonod.client.wire.errors import WireError
-from sonod.client.wire.header import FrameHeader, decode_header
+from sonod.client.wire.header import FrameHeader, HeaderReader
 from sonod.client.wire.notices import NOTICES, Notice, decode_notice
 from sonod.client.wire.payload import payload_array
 from sonod.client.wire.topic import Topic
@@ -20,41 +22,55 @@ class Frame:
     """One product of one frame.
 
     `data` is a read-only view of the message with the header's shape and dtype. `received_ns` is this machine's
-    monotonic clock. `missed` counts the frames since the last one here that this subscriber alone did not get:
-    too slow, or joined late; what the device or the daemon lost is in `header.losses`.
+    monotonic clock, the daemon's own when both run on one machine. `missing` says why the frames between the last one
+    of this stream and this one did not come, `missed` how many of them this subscriber alone did not get: it was too
+    slow. `displayed_ns` is None until `displayed` tells.
     """
 
     header: FrameHeader
     data: NDArray[Any]
     received_ns: int
-    missed: int = 0
+    missing: MissedFrames = NOTHING_MISSED
+    variant: str = ""
+    displayed_ns: int | None = None
+
+    @property
+    def missed(self) -> int:
+        return self.missing.queue
+
+    def displayed(self, displayed_ns: int | None = None) -> Frame:
+        """This frame with the time at which it was shown; none given = now."""
+        return replace(self, displayed_ns=time.monotonic_ns() if displayed_ns is None else displayed_ns)
 
 
 Message = Frame | Notice
 
 
-class MissedFrames:
-    """Tells what a subscriber itself missed from what was never published."""
+class MessageReader:
+    """Turns multipart messages of one subscription into frames and notices, and accounts for what is missing."""
 
     def __init__(self) -> None:
-        self._last: dict[str, FrameHeader] = {}
+        self.account = LossAccount()
+        self._headers = HeaderReader()
+        self._topics: dict[bytes, Topic] = {}
 
-    def count(self, header: FrameHeader) -> int:
-        """Frames between the previous one of this product and this one that were published and did not arrive."""
-        before = self._last.get(header.product)
-        self._last[header.product] = header
-        if before is None or before.session != header.session or header.frame <= before.frame:
-            return 0
-        gap = header.frame - before.frame - 1
-        return max(0, gap - (header.losses.total - before.losses.total))
+    def read(self, parts: Sequence[bytes | memoryview], received_ns: int, passed_over: int = 0) -> Message:
+        """The frame or notice in a message; WireError when it is neither. `passed_over` messages of the same topic came
+        before it and are left out on purpose."""
+        if len(parts) != 3:
+            raise WireError(f"message: must have topic, header and payload; got {len(parts)} parts")
+        topic = self._topic(bytes(parts[0]))
+        if topic.product in NOTICES:
+            return decode_notice(parts[1])
+        header = self._headers.read(parts[1])
+        data = payload_array(header, parts[2])
+        missing = self.account.take(header, topic.variant, passed_over)
+        return Frame(header, data, received_ns, missing, topic.variant)
 
-
-def read_message(parts: Sequence[bytes | memoryview], received_ns: int, missed: MissedFrames) -> Message:
-    """The frame or notice in a multipart message; WireError when it is neither."""
-    if len(parts) != 3:
-        raise WireError(f"message: must have topic, header and payload; got {len(parts)} parts")
-    topic = Topic.decode(parts[0])
-    if topic.product in NOTICES:
-        return decode_notice(parts[1])
-    header = decode_header(parts[1])
-    return Frame(header, payload_array(header, parts[2]), received_ns, missed.count(header))
+    def _topic(self, data: bytes) -> Topic:
+        topic = self._topics.get(data)
+        if topic is None:
+            topic = Topic.decode(data)
+            if len(self._topics) < 64:
+                self._topics[data] = topic
+        return topic

@@ -12,7 +12,8 @@ from sonod.client.wire.header import Losses, Value, values_from
 
 @dataclass(frozen=True)
 class KnobDescription:
-    """One setting as `describe` tells it; `minimum` and `maximum` are None where there is no bound."""
+    """One setting as `describe` tells it; `minimum` and `maximum` are None where there is no bound, `held_by` is who
+    alone may change it at present."""
 
     name: str
     kind: str
@@ -27,6 +28,9 @@ class KnobDescription:
     description: str
     acoustic_output: bool
     applied_by: str
+    geometry: bool = False
+    needs_lease: bool = False
+    held_by: str | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> KnobDescription:
@@ -45,16 +49,22 @@ class KnobDescription:
             description=fields.text("description", ""),
             acoustic_output=fields.flag("acoustic_output", False),
             applied_by=fields.text("applied_by", ""),
+            geometry=fields.flag("geometry", False),
+            needs_lease=fields.flag("needs_lease", False),
+            held_by=fields.values.get("held_by"),
         )
 
 
 @dataclass(frozen=True)
 class PresetDescription:
-    """A named set of settings."""
+    """A named set of settings: what it changes on this probe, the kinds of probe that it is for (none = any), and why
+    it does not fit this one ('' = it fits)."""
 
     name: str
     description: str
     settings: Mapping[str, Value]
+    probes: tuple[str, ...] = ()
+    misfit: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Description:
     control: str
     viewer: str | None
     probe: Mapping[str, Any] | None = None
+    latest: str | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> Description:
@@ -89,7 +100,11 @@ class Description:
             products=fields.texts("products"),
             presets=tuple(
                 PresetDescription(
-                    preset.text("name"), preset.text("description", ""), values_from(preset.optional_inner("settings"))
+                    preset.text("name"),
+                    preset.text("description", ""),
+                    values_from(preset.optional_inner("settings")),
+                    preset.texts("probes"),
+                    preset.text("misfit", ""),
                 )
                 for preset in fields.inners("presets")
             ),
@@ -98,6 +113,7 @@ class Description:
             control=fields.text("control", ""),
             viewer=fields.values.get("viewer"),
             probe=None if probe is None else probe.values,
+            latest=fields.values.get("latest"),
         )
 
 
@@ -116,16 +132,20 @@ class CurrentSettings:
 @dataclass(frozen=True)
 class AppliedSettings:
     """A change that was made: its revision, the first frame that carries it (None = none yet), and what the changed
-    knobs read back as."""
+    knobs read back as. `pending`: the device is away and takes them when it comes back."""
 
     revision: int
     first_frame: int | None
     applied: Mapping[str, Value]
+    pending: bool = False
 
     @classmethod
     def read(cls, fields: Fields) -> AppliedSettings:
         return cls(
-            fields.integer("revision"), fields.optional_integer("first_frame"), values_from(fields.inner("applied"))
+            fields.integer("revision"),
+            fields.optional_integer("first_frame"),
+            values_from(fields.inner("applied")),
+            fields.flag("pending", False),
         )
 
 
@@ -161,6 +181,8 @@ class Status:
     session: str
     version: str
     revision: int | None
+    health: str
+    health_reason: str
     frame: int
     frame_rate_hz: float
     uptime_s: float
@@ -184,6 +206,8 @@ class Status:
             session=fields.text("session"),
             version=fields.text("version", ""),
             revision=fields.optional_integer("revision"),
+            health=fields.text("health", ""),
+            health_reason=fields.text("health_reason", ""),
             frame=fields.integer("frame", 0),
             frame_rate_hz=fields.number("frame_rate_hz", 0.0),
             uptime_s=fields.number("uptime_s", 0.0),
@@ -220,15 +244,22 @@ class RecordingOutcome:
 
 @dataclass(frozen=True)
 class Lease:
-    """Who may change acoustic output, and for how long; `token` is given to the holder alone."""
+    """Who may change acoustic output and geometry, and for how long; `token` is given to the holder alone.
+    `required`: without a lease nobody may."""
 
     holder: str | None
     expires_in_s: float | None
     token: str | None = None
+    required: bool = False
 
     @classmethod
     def read(cls, fields: Fields) -> Lease:
-        return cls(fields.values.get("holder"), fields.optional_number("expires_in_s"), fields.values.get("token"))
+        return cls(
+            fields.values.get("holder"),
+            fields.optional_number("expires_in_s"),
+            fields.values.get("token"),
+            fields.flag("required", False),
+        )
 
 
 def _durations(fields: Fields) -> StageDurations:

@@ -40,6 +40,12 @@ class PresetArguments(Arguments):
     lease: str | None = None
 
 
+class LoadArguments(Arguments):
+    file: str
+    expected_revision: int | None = None
+    lease: str | None = None
+
+
 class TransmitArguments(Arguments):
     lease: str | None = None
 
@@ -50,11 +56,18 @@ class RecordArguments(Arguments):
     seconds: float | None = Field(default=None, gt=0, le=LONGEST_RECORDING_S)
 
 
+class SharedMemoryArguments(Arguments):
+    product: str
+    ttl_s: float = Field(default=10.0, ge=1, le=3600)
+
+
 class LeaseArguments(Arguments):
-    action: Literal["acquire", "release", "status"]
+    action: Literal["acquire", "takeover", "release", "status"]
     holder: str = Field(default="", max_length=200)
     token: str | None = None
     ttl_s: float = Field(default=DEFAULT_TTL_S, ge=SHORTEST_TTL_S, le=LONGEST_TTL_S)
+    # Whether the lease ends with the connection that the request came over.
+    connection: bool = False
 
 
 A = TypeVar("A", bound=Arguments)

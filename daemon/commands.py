@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sonod import __version__
 from sonod.client.wire.control import Request
 from sonod.client.wire.topic import MAJOR_VERSION
+from sonod.daemon.access import LOCAL, Caller
 from sonod.daemon.arguments import (
     Arguments,
     GetArguments,
     LeaseArguments,
+    LoadArguments,
     NoArguments,
     PresetArguments,
     RecordArguments,
     SetArguments,
+    SharedMemoryArguments,
     TransmitArguments,
     parse_arguments,
 )
 from sonod.daemon.config import suggestion
 from sonod.daemon.errors import CommandError
-from sonod.daemon.lease import LeaseKeeper
+from sonod.daemon.health import Health
+from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
+from sonod.daemon.publisher import Publisher
 from sonod.daemon.reader import Reader, Wish
 from sonod.daemon.recorder import Recorder
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session
-from sonod.daemon.state import State, StateKeeper
+from sonod.daemon.settings_file import dump_settings, parse_settings
+from sonod.daemon.shared_memory import SharedMemory
+from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
+from sonod.drivers.errors import SettingsRefused
+from sonod.drivers.rules import rules_for
 from sonod.drivers.settings import Knob, Value
 
 Result = dict[str, Any]
@@ -46,8 +57,13 @@ class Addresses:
     """Where the daemon can be reached."""
 
     frames: tuple[str, ...]
-    control: str
+    controls: tuple[str, ...]
     viewer: str | None
+    latest: str | None = None
+
+    @property
+    def control(self) -> str:
+        return self.controls[0]
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,13 @@ class Services:
     states: StateKeeper
     session: Session
     presets: Mapping[str, Preset]
+    leases: LeaseDesk
     addresses: Callable[[], Addresses]
-    wanted: Callable[[], frozenset[str]]
+    publisher: Publisher
+    shared: SharedMemory
+    health: Callable[[], tuple[Health, str]]
+    # Where callers with keys may record; None = nowhere.
+    recordings: Path | None = None
 
 
 class Commands:
@@ -73,12 +94,14 @@ class Commands:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._started_ns = services.session.monotonic_ns()
-        self.leases = LeaseKeeper(services.session.monotonic_ns)
+        self._caller = LOCAL
         self._handlers: Mapping[str, tuple[type[Arguments], Callable[[Any], Result | Future[Result]]]] = {
             "describe": (NoArguments, self._describe),
             "get": (GetArguments, self._get),
             "set": (SetArguments, self._set),
             "preset": (PresetArguments, self._preset),
+            "save": (NoArguments, self._save),
+            "load": (LoadArguments, self._load),
             "freeze": (NoArguments, lambda arguments: self._ask(Wish.FREEZE)),
             "unfreeze": (TransmitArguments, lambda arguments: self._transmit(arguments, "unfreeze")),
             "start": (TransmitArguments, lambda arguments: self._transmit(arguments, "start")),
@@ -86,26 +109,26 @@ class Commands:
             "status": (NoArguments, self._status),
             "record": (RecordArguments, self._record),
             "lease": (LeaseArguments, self._lease),
+            "shared_memory": (SharedMemoryArguments, self._share),
         }
 
-    def execute(self, request: Request) -> Result | Future[Result]:
-        """The result of a request, or a future of it; CommandError when it is refused."""
+    @property
+    def leases(self) -> LeaseDesk:
+        return self._services.leases
+
+    def execute(self, request: Request, caller: Caller = LOCAL) -> Result | Future[Result]:
+        """The result of a caller's request, or a future of it; CommandError when it is refused."""
         known = self._handlers.get(request.command)
         if known is None:
             raise CommandError(
                 "unknown_command", f"{request.command!r}: no such command; there are {', '.join(self._handlers)}"
             )
+        # What a lease request needs depends on its action.
+        if request.command != "lease":
+            caller.require(request.command)
         model, handler = known
+        self._caller = caller
         return handler(parse_arguments(model, request.command, request.arguments))
-
-    def expire_lease(self) -> str | None:
-        """Stop transmitting when the lease's holder has gone silent; the holder, when that happened just now."""
-        lease = self.leases.expire()
-        if lease is None:
-            return None
-        if self._services.states.state in (State.RUNNING, State.STARTING, State.RECOVERING):
-            self._services.reader.ask(Wish.FREEZE)
-        return lease.holder
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -122,16 +145,21 @@ class Commands:
             "probe": None if present is None else _probe_block(present),
             "state": services.states.state,
             "revision": None if present is None else present.settings.revision,
-            "knobs": [] if present is None else [_knob_block(knob, present) for knob in present.knobs.values()],
+            "knobs": []
+            if present is None
+            else [_knob_block(knob, present, self.leases.holder_of(knob)) for knob in present.knobs.values()],
+            "lease": self.leases.block(),
             "products": PRODUCTS,
-            "presets": [
-                {"name": preset.name, "description": preset.description, "settings": dict(preset.settings)}
-                for preset in services.presets.values()
-            ],
+            "rules": []
+            if present is None
+            else [{"knobs": rule.knobs, "text": rule.text} for rule in rules_for(present.knobs)],
+            "presets": [_preset_block(preset, present) for preset in services.presets.values()],
             "commands": tuple(self._handlers),
             "frames": addresses.frames,
             "control": addresses.control,
+            "controls": addresses.controls,
             "viewer": addresses.viewer,
+            "latest": addresses.latest,
         }
 
     def _get(self, arguments: GetArguments) -> Result:
@@ -149,6 +177,7 @@ class Commands:
         services = self._services
         present, situation, counters = services.planner.present, services.states.situation, services.driver.counters
         now_ns = services.session.monotonic_ns()
+        health, health_reason = services.health()
         return {
             "version": __version__,
             "session": services.session.id,
@@ -157,6 +186,8 @@ class Commands:
             "probe": None if present is None else present.acquisition.probe.name,
             "state": situation.state,
             "reason": situation.reason,
+            "health": health,
+            "health_reason": health_reason,
             "since_ns": situation.since_ns,
             "now_ns": now_ns,
             "uptime_s": round((now_ns - self._started_ns) / 1e9, 3),
@@ -177,12 +208,22 @@ class Commands:
                 "lost": counters.lost,
                 "timeouts": counters.timeouts,
                 "errors": counters.errors,
+                "temperature_c": services.driver.temperature_c,
             },
             "stages": services.runner.stages.block(),
-            "wanted": sorted(services.wanted()),
+            "ledger": services.publisher.ledger.block(),
+            "wanted": sorted(services.publisher.wanted),
+            "shared_memory": services.shared.block(),
+            "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
-            "lease": self._lease_block(),
+            "lease": self.leases.block(),
         }
+
+    def _share(self, arguments: SharedMemoryArguments) -> Result:
+        if arguments.product not in PRODUCTS:
+            line = f"shared_memory: product: must be one of {', '.join(PRODUCTS)}; got {arguments.product!r}"
+            raise CommandError("invalid", line, (line,))
+        return self._services.shared.open(arguments.product, arguments.ttl_s)
 
     # -- changing --------------------------------------------------------------------------------------------------
 
@@ -195,15 +236,39 @@ class Commands:
             names = list(self._services.presets)
             line = f"preset {arguments.name!r}: not known{suggestion(arguments.name, names)}"
             raise CommandError("invalid", line, (line,))
-        return self._change(preset.settings, arguments.expected_revision, arguments.lease)
+        try:
+            changes = preset.changes_for(self._present())
+        except SettingsRefused as error:
+            raise CommandError("refused", str(error), error.problems) from error
+        return self._change(changes, arguments.expected_revision, arguments.lease)
 
-    def _change(self, changes: Mapping[str, Any], expected_revision: int | None, lease: str | None) -> Future[Result]:
+    def _save(self, arguments: NoArguments) -> Result:
+        services, present = self._services, self._present()
+        settings = present.settings
+        remarks = (
+            f"Settings of {present.acquisition.probe.name} ({services.driver.uri.text}), revision {settings.revision}.",
+            "Use it with `sonod load FILE`, as a preset, or as the configuration of `sonod run`.",
+        )
+        values = {name: settings.value(name) for name in present.knobs}
+        return {"revision": settings.revision, "file": dump_settings(values, remarks)}
+
+    def _load(self, arguments: LoadArguments) -> Future[Result]:
+        try:
+            changes = parse_settings(arguments.file)
+        except ValueError as error:
+            lines = [f"file: {line}" for line in str(error).splitlines()]
+            raise CommandError("refused", "; ".join(lines), lines) from error
+        return self._change(changes, arguments.expected_revision, arguments.lease, whole=True)
+
+    def _change(
+        self, changes: Mapping[str, Any], expected_revision: int | None, lease: str | None, *, whole: bool = False
+    ) -> Future[Result]:
         present = self._present()
         for name in changes:
             knob = present.knobs.get(name)
-            if knob is not None and knob.acoustic_output:
+            if knob is not None and knob.needs_lease:
                 self.leases.require(lease, f"set {name}")
-        return _then(self._services.planner.change(changes, expected_revision), _change_block)
+        return _then(self._services.planner.change(changes, expected_revision, whole=whole), _change_block)
 
     def _transmit(self, arguments: TransmitArguments, command: str) -> Future[Result]:
         self.leases.require(arguments.lease, command)
@@ -218,26 +283,12 @@ class Commands:
             return recorder.stop()
         if arguments.path is None:
             raise CommandError("invalid", "record: path: missing", ("path: missing",))
+        if self._caller.remote:
+            _check_place(arguments.path, self._services.recordings)
         return recorder.start(arguments.path, arguments.seconds)
 
     def _lease(self, arguments: LeaseArguments) -> Result:
-        if arguments.action == "acquire":
-            if not arguments.holder:
-                raise CommandError("invalid", "lease: holder: missing; say who you are", ("holder: missing",))
-            lease = self.leases.acquire(arguments.holder, arguments.ttl_s, arguments.token)
-            return {"token": lease.token, **self._lease_block()}
-        if arguments.action == "release":
-            if arguments.token is None:
-                raise CommandError("invalid", "lease: token: missing", ("token: missing",))
-            self.leases.release(arguments.token)
-        return self._lease_block()
-
-    def _lease_block(self) -> Result:
-        lease = self.leases.lease
-        if lease is None:
-            return {"holder": None, "expires_in_s": None}
-        remaining_ns = lease.expires_ns - self._services.session.monotonic_ns()
-        return {"holder": lease.holder, "expires_in_s": round(max(0, remaining_ns) / 1e9, 3)}
+        return self.leases.act(arguments, self._caller)
 
     def _present(self) -> Present:
         present = self._services.planner.present
@@ -247,7 +298,16 @@ class Commands:
         return present
 
 
-def _knob_block(knob: Knob, present: Present) -> Result:
+def _check_place(path: str, folder: Path | None) -> None:
+    """Whoever may record need not be let write everywhere on this machine."""
+    if folder is None:
+        raise CommandError("forbidden", "record: with a key only into record.folder, which is not configured")
+    place = Path(os.path.realpath(path))
+    if not place.is_relative_to(os.path.realpath(folder)):
+        raise CommandError("forbidden", f"record: path: with a key only into {folder}; got {path}")
+
+
+def _knob_block(knob: Knob, present: Present, holder: str | None) -> Result:
     def bound(number: float) -> float | None:
         return number if math.isfinite(number) else None
 
@@ -265,6 +325,9 @@ def _knob_block(knob: Knob, present: Present) -> Result:
         "description": knob.description,
         "acoustic_output": knob.acoustic_output,
         "applied_by": knob.applied_by,
+        "geometry": knob.geometry,
+        "needs_lease": knob.needs_lease,
+        "held_by": holder,
     }
 
 
@@ -280,9 +343,35 @@ def _probe_block(present: Present) -> Result:
     }
 
 
+def _preset_block(preset: Preset, present: Present | None) -> Result:
+    """What the preset changes on this probe; `misfit` says why it does not fit, null when it does."""
+    settings: Mapping[str, Value] = dict(preset.settings)
+    misfit: str | None = "no probe has been opened yet"
+    if present is not None:
+        settings = {**settings, **preset.probes.get(present.acquisition.probe.kind, {})}
+        try:
+            preset.changes_for(present)
+            misfit = None
+        except SettingsRefused as error:
+            misfit = "; ".join(error.problems)
+    return {
+        "name": preset.name,
+        "description": preset.description,
+        "probes": tuple(preset.probes),
+        "fits": misfit is None,
+        "misfit": misfit,
+        "settings": settings,
+    }
+
+
 def _change_block(change: Change) -> Result:
     applied: dict[str, Value] = dict(change.applied)
-    return {"revision": change.revision, "first_frame": change.first_frame, "applied": applied}
+    return {
+        "revision": change.revision,
+        "first_frame": change.first_frame,
+        "applied": applied,
+        "pending": change.pending,
+    }
 
 
 def _then(future: Future[T], convert: Callable[[T], Result]) -> Future[Result]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from sonod.drivers.errors import DriverError
 from sonod.drivers.frame import Configuration
+
+
+class DeviceAway(DriverError):
+    """No device is open that could take a configuration."""
 
 
 @dataclass(eq=False)

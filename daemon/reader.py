@@ -12,7 +12,8 @@ from enum import StrEnum
 import structlog
 
 from sonod.daemon.errors import ConfigError
-from sonod.daemon.handover import Handover
+from sonod.daemon.handover import DeviceAway, Handover
+from sonod.daemon.log import say_always
 from sonod.daemon.rate import FrameRate
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.state import State, StateKeeper
@@ -27,6 +28,9 @@ from sonod.drivers.errors import (
     RecordingError,
 )
 from sonod.drivers.frame import Configuration, Slot
+
+# How often a thread that waits shows that it is alive.
+LONGEST_WAIT_S = 1.0
 
 
 class Wish(StrEnum):
@@ -55,8 +59,10 @@ class Patience:
 class Reader:
     """Runs the device on its own thread from `start` to `leave`.
 
-    `configure` gives the configuration for a device just opened; it is called on this thread while no frames flow.
-    `tap` sees every raw frame on this thread and must be short. A device that fails is closed and opened again with
+    `configure` gives the configuration for a device just opened to the function that comes with it; it is called on
+    this thread while no frames flow. `tap` sees every raw frame on this thread and must be short. `begin` is called
+    once as the thread begins, `alive` at every turn of its loop, at least once a second while it waits. A device that
+    fails is closed and opened again with
     growing pauses; nothing that a driver raises ends the thread. `opened` is done after the first attempt to open, and
     carries a ConfigError when trying again would be of no use.
     """
@@ -66,10 +72,12 @@ class Reader:
         driver: Driver,
         ring: SlotRing,
         states: StateKeeper,
-        configure: Callable[[Driver], Configuration],
+        configure: Callable[[Driver, Callable[[Configuration], None]], None],
         *,
         patience: Patience = Patience(),
         tap: Callable[[Slot], None] | None = None,
+        alive: Callable[[], None] = lambda: None,
+        begin: Callable[[], None] = lambda: None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.opened: Future[None] = Future()
@@ -82,8 +90,10 @@ class Reader:
         self._configure = configure
         self._patience = patience
         self._tap = tap
+        self._alive = alive
+        self._begin = begin
         self._monotonic_ns = monotonic_ns
-        self._log = structlog.get_logger().bind(driver=driver.uri.text)
+        self._log = structlog.get_logger()
         self._changed = threading.Condition()
         self._woken = False
         self._leaving = False
@@ -91,7 +101,7 @@ class Reader:
         self._ended = False
         # An open device takes offers only after its first configuration, which the planner makes on this thread.
         self._configured = False
-        self._askers: list[Future[State]] = []
+        self._askers: list[tuple[Wish, Future[State]]] = []
         self._pending: Handover | None = None
         self._expected: Handover | None = None
         self._pause_s = patience.retry_first_s
@@ -102,6 +112,11 @@ class Reader:
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def last_frame_ns(self) -> int:
+        """When the newest frame came, or the device was started."""
+        return self._last_frame_ns
 
     def leave(self, timeout_s: float) -> bool:
         """Stop transmitting, release the device and end the thread; False when that took longer than allowed."""
@@ -119,21 +134,26 @@ class Reader:
             self._wish = wish
             if wish is Wish.RUN:
                 self._ended = False
-            self._askers.append(future)
+            self._askers.append((wish, future))
             self._wake()
         return future
 
     def offer(self, configuration: Configuration) -> Handover:
-        """Use the configuration from the next frame on; DriverError when the device is not open."""
+        """Use the configuration from the next frame on; DeviceAway when no device is open."""
         handover = Handover(configuration)
         with self._changed:
             if not self._configured or self._leaving:
-                raise DriverError(f"{self._driver.uri.text}: not open (state {self._states.state})")
+                raise DeviceAway(f"{self._driver.uri.text}: not open (state {self._states.state})")
             if self._pending is not None:
                 self._pending.fail(DriverError("replaced by newer settings"))
             self._pending = handover
             self._wake()
         return handover
+
+    @property
+    def configured(self) -> bool:
+        """Whether a device is open that takes offers."""
+        return self._configured and not self._leaving
 
     def _wake(self) -> None:
         self._woken = True
@@ -142,7 +162,9 @@ class Reader:
     # -- the reader's thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._begin()
         while not self._leaving:
+            self._alive()
             try:
                 self._step()
             except EndOfRecording:
@@ -165,7 +187,7 @@ class Reader:
             self._release()
             if self._states.state is not State.STOPPED:
                 self._states.enter(State.STOPPED, "stopped on request; `start` opens the device again")
-            self._settle()
+            self._settle(Wish.STOP)
             self._wait(None)
         elif self._ended:
             self._settle()
@@ -176,14 +198,14 @@ class Reader:
             driver.stop()
             self._states.enter(State.FROZEN, "frozen on request; the probe does not transmit")
             self._apply_pending()
-            self._settle()
+            self._settle(Wish.FREEZE)
             self._wait(None)
         elif driver.state is DriverState.OPEN:
             self._apply_pending()
             driver.start()
             self._last_frame_ns = self._monotonic_ns()
             self._states.enter(State.RUNNING)
-            self._settle()
+            self._settle(Wish.RUN)
         else:
             self._read()
 
@@ -191,7 +213,7 @@ class Reader:
         if self._pending is not None:
             self._apply_pending()
         if self._askers:
-            self._settle()
+            self._settle(Wish.RUN)
         place = self._ring.free()
         try:
             self._driver.read_into(place.slot, self._patience.read_timeout_s)
@@ -225,8 +247,9 @@ class Reader:
             self._states.enter(State.STARTING)
         try:
             self._driver.open()
-            self._driver.apply(self._configure(self._driver))
-            self._configured = True
+            say_always(serial=self._driver.serial)
+            self._alive()
+            self._configure(self._driver, self._take)
         except (ConfigError, RecordingError, DeviceNotFound) as error:
             # What needs no device to be plugged in will not turn up by waiting.
             if first and not (isinstance(error, DeviceNotFound) and self._driver.usb_ids):
@@ -238,6 +261,11 @@ class Reader:
         self._log.info("device_opened", probe=self._driver.probe.name, serial=self._driver.serial)
         if first:
             self.opened.set_result(None)
+
+    def _take(self, configuration: Configuration) -> None:
+        """The first configuration of a device just opened; from here on it takes offers."""
+        self._driver.apply(configuration)
+        self._configured = True
 
     def _apply_pending(self) -> None:
         with self._changed:
@@ -294,16 +322,25 @@ class Reader:
             handovers = [handover for handover in (self._pending, self._expected) if handover is not None]
             self._pending = self._expected = None
         for handover in handovers:
-            handover.fail(DriverError(f"{self._driver.uri.text}: the device was closed before it took the settings"))
+            handover.fail(DeviceAway(f"{self._driver.uri.text}: the device was closed before it took the settings"))
 
-    def _settle(self) -> None:
-        """Answer everybody who asked for a state."""
+    def _settle(self, fulfilled: Wish | None = None) -> None:
+        """Answer everybody who asked for a state, but not those who asked for another while `fulfilled` came about."""
         with self._changed:
-            askers, self._askers = self._askers, []
-        for asker in askers:
+            later = self._wish if fulfilled is not None and self._wish is not fulfilled else None
+            answered = [future for wish, future in self._askers if wish is not later]
+            self._askers = [(wish, future) for wish, future in self._askers if wish is later]
+        for asker in answered:
             asker.set_result(self._states.state)
 
     def _wait(self, timeout_s: float | None) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._woken or self._leaving, timeout_s)
-            self._woken = False
+        """Until woken, or for so long; a thread that waits is alive and says so."""
+        deadline_ns = None if timeout_s is None else self._monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            left_s = LONGEST_WAIT_S if deadline_ns is None else (deadline_ns - self._monotonic_ns()) / 1e9
+            with self._changed:
+                woken = self._changed.wait_for(lambda: self._woken or self._leaving, min(left_s, LONGEST_WAIT_S))
+                if woken or (left_s <= LONGEST_WAIT_S and deadline_ns is not None):
+                    self._woken = False
+                    return
+            self._alive()

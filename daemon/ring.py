@@ -28,8 +28,8 @@ class SlotRing:
     def __init__(self, waiting: int) -> None:
         if waiting < 1:
             raise ValueError(f"ring: waiting must be >= 1, got {waiting}")
-        # One place is with the reader and one with the processor.
-        self._free = deque(Place(Slot(0)) for _ in range(waiting + 2))
+        # One place is with the reader, and one or two with the processor, which keeps the last frame until the next.
+        self._free = deque(Place(Slot(0)) for _ in range(waiting + 3))
         self._waiting: deque[Place] = deque()
         self._limit = waiting
         self._ready = threading.Condition()

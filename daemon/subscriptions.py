@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from sonod.client.wire.topic import PREFIX
+from collections.abc import Mapping
 
-PRODUCTS = ("bmode", "mmode", "envelope", "lines", "iq", "rf")
+from sonod.client.wire.errors import WireError
+from sonod.client.wire.topic import PREFIX, VARIANT_PREFIX
+from sonod.client.wire.variant import LAST, Variant
+
+PRODUCTS = ("bmode", "preview", "mmode", "envelope", "lines", "iq", "rf")
 # A subscriber that asks for more different prefixes than any true one is served everything; memory stays bounded.
 PREFIX_LIMIT = 1024
+# Each variant is a message of its own for each frame; later ones are not served.
+VARIANT_LIMIT = 16
+PLAIN = Variant()
 
 
 class Subscriptions:
@@ -14,27 +21,83 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._prefixes: set[bytes] = set()
+        self._variants: dict[bytes, Variant] = {}
         self._overflow = False
+        # Prefixes of the variant `last` that were subscribed to and not yet answered.
+        self._last: set[bytes] = set()
+        # Asked for each frame, changed by subscriptions only.
+        self._streams: tuple[str, Mapping[str, tuple[Variant, ...]]] | None = None
 
     def heard(self, message: bytes) -> bool:
         """Take what the socket reports; True when somebody subscribed."""
+        self._streams = None
         kind, prefix = message[:1], message[1:]
         if kind == b"\x01":
             if len(self._prefixes) < PREFIX_LIMIT:
                 self._prefixes.add(prefix)
+                self._add_variant(prefix)
             else:
                 self._overflow = True
             return True
         if kind == b"\x00":
             self._prefixes.discard(prefix)
+            self._variants.pop(prefix, None)
+            self._last.discard(prefix)
             if not self._prefixes:
                 self._overflow = False
         return False
 
     def wanted(self, probe: str) -> frozenset[str]:
-        """The products of this probe that somebody subscribes to."""
-        if self._overflow:
-            return frozenset(PRODUCTS)
-        topics = {product: f"{PREFIX}{product}.{probe}".encode("ascii") for product in PRODUCTS}
+        """The products of this probe that somebody subscribes to, in any variant."""
+        return frozenset(self.streams(probe))
+
+    def streams(self, probe: str) -> Mapping[str, tuple[Variant, ...]]:
+        """The variants of each product of this probe that somebody subscribes to, the plain one first."""
+        known = self._streams
+        if known is None or known[0] != probe:
+            known = self._streams = (probe, self._find(probe))
+        return known[1]
+
+    def _find(self, probe: str) -> dict[str, tuple[Variant, ...]]:
+        found: dict[str, tuple[Variant, ...]] = {}
         prefixes = tuple(self._prefixes)
-        return frozenset(product for product, topic in topics.items() if topic.startswith(prefixes))
+        for product in PRODUCTS:
+            plain = self._overflow or f"{PREFIX}{product}.{probe}".encode("ascii").startswith(prefixes)
+            variants = {
+                variant
+                for prefix, variant in self._variants.items()
+                if f"{VARIANT_PREFIX}{variant.text}.{product}.{probe}".encode("ascii").startswith(prefix)
+            }
+            if plain or variants:
+                found[product] = ((PLAIN,) if plain else ()) + tuple(sorted(variants, key=lambda one: one.text))
+        return found
+
+    def asked_again(self, probe: str) -> frozenset[str]:
+        """The products whose last frame somebody has just asked for."""
+        if not self._last:
+            return frozenset()
+        prefixes = tuple(self._last)
+        return frozenset(
+            product
+            for product in PRODUCTS
+            if f"{VARIANT_PREFIX}{LAST}.{product}.{probe}".encode("ascii").startswith(prefixes)
+        )
+
+    def answered(self) -> None:
+        """Whoever asked for last frames has got them, or new ones have come."""
+        self._last.clear()
+
+    def _add_variant(self, prefix: bytes) -> None:
+        """A prefix must name its variant in full."""
+        text, dot, _ = prefix.removeprefix(VARIANT_PREFIX.encode()).partition(b".")
+        if not prefix.startswith(VARIANT_PREFIX.encode()) or not dot:
+            return
+        if text == LAST.encode():
+            self._last.add(prefix)
+            return
+        try:
+            variant = Variant.parse(text.decode("ascii", errors="replace"))
+        except WireError:
+            return
+        if variant in self._variants.values() or len(set(self._variants.values())) < VARIANT_LIMIT:
+            self._variants[prefix] = variant

@@ -72,6 +72,10 @@ def recognise(device: UsbDevice, backend: Any = None) -> Board:
     return replace(found, state="; ".join(reasons))
 
 
+# More boards of one driver: options beside `emulated=1`.
+VARIANTS = {"pic0rick": ("firmware=binary",), "wulpus": ("board=pro",)}
+
+
 def emulated_boards() -> tuple[Board, ...]:
     """The boards that exist only as software, each opened once to see that it works."""
     boards = []
@@ -81,12 +85,13 @@ def emulated_boards() -> tuple[Board, ...]:
         except DriverError:
             continue
         if EMULATED_OPTION in kind.uri_form:
-            boards.append(_emulated(name, kind))
+            for options in ("", *VARIANTS.get(name, ())):
+                boards.append(_emulated(name, kind, options))
     return tuple(boards)
 
 
-def _emulated(name: str, kind: type[Driver]) -> Board:
-    uri = f"{name}:?emulated=1"
+def _emulated(name: str, kind: type[Driver], options: str) -> Board:
+    uri = f"{name}:?emulated=1" + (f"&{options}" if options else "")
     driver = kind(uri)
     try:
         driver.open()

@@ -11,7 +11,7 @@ A driver does three things, kept apart: configure (what to fire and receive), ru
     driver.stop(); driver.close()
 
 A driver must implement `_open`, `_close`, `_knobs`, `_prepare`, `_apply`, `_start`, `_stop` and `_read_into`;
-the base class owns the state checks, the frame numbers and the counters.
+the base class owns the state checks, the frame numbers and the counters. It may implement `_settling_frames`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class Driver(ABC):
         self._configuration: Configuration | None = None
         self._counters = DriverCounters()
         self._number = 0
+        self._settling_left = 0
 
     # -- identity ------------------------------------------------------------------------------------------------
 
@@ -126,6 +127,11 @@ class Driver(ABC):
         return ""
 
     @property
+    def temperature_c(self) -> float | None:
+        """The board's temperature, or None when it does not report one; any thread may ask."""
+        return None
+
+    @property
     @abstractmethod
     def probe(self) -> Probe:
         """The probe as the defaults see it; known after `open`."""
@@ -142,6 +148,7 @@ class Driver(ABC):
         self._require(DriverState.CLOSED)
         self._counters = DriverCounters()
         self._configuration = None
+        self._settling_left = 0
         self._open()
         self._state = DriverState.OPEN
 
@@ -177,6 +184,8 @@ class Driver(ABC):
         """Use `configuration` from the next frame on. When it raises, the previous one stays in force."""
         self._require(DriverState.OPEN, DriverState.RUNNING)
         self._apply(configuration)
+        settling = self._settling_frames(self._configuration, configuration)
+        self._settling_left = max(self._settling_left, settling)
         self._configuration = configuration
 
     def start(self) -> None:
@@ -208,6 +217,7 @@ class Driver(ABC):
         slot.truth = None
         slot.lost = 0
         slot.device_ticks = -1
+        slot.device_clock = None
         slot.transmit_ns = 0
         slot.transmit_uncertainty_ns = -1
         slot.first_byte_ns = 0
@@ -224,6 +234,8 @@ class Driver(ABC):
         slot.first_byte_ns = slot.first_byte_ns or slot.last_byte_ns
         self._number += 1 + slot.lost
         slot.number = self._number
+        slot.settling = self._settling_left > slot.lost
+        self._settling_left = max(0, self._settling_left - slot.lost - 1)
         self._counters = replace(
             counters,
             frames=counters.frames + 1,
@@ -264,6 +276,13 @@ class Driver(ABC):
     @abstractmethod
     def _read_into(self, slot: Slot, timeout_s: float) -> None:
         """Fill `slot.data`; set times, truth and losses on the slot."""
+
+    # -- what a driver may implement ---------------------------------------------------------------------------------
+
+    def _settling_frames(self, before: Configuration | None, after: Configuration) -> int:
+        """How many frames after `apply` the device still needs to come to rest, such as a high-voltage supply that
+        moves; they are delivered, and flagged. `before` is None for the first configuration."""
+        return 0
 
     def _require(self, *states: DriverState) -> None:
         if self._state not in states:

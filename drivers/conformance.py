@@ -32,8 +32,12 @@ from sonod.drivers.settings import KNOBS, AppliedBy, Knob, Settings, Value, chan
 ALLOCATION_LIMIT_BYTES = 128 * 1024
 # Frames over random bytes until a byte that was written cannot have equalled them each time.
 FILL_ROUNDS = 6
+# Shorter than most frames take to come.
+SHORT_S = 0.005
 # A call may overrun its timeout by this much before it counts as hanging; generous, for a busy machine.
 PATIENCE_S = 5.0
+# Frames that may be waiting between the device and the reader when the device falls silent.
+MOST_WAITING = 64
 
 Kind = TypeVar("Kind", bound=DriverError)
 
@@ -245,6 +249,31 @@ class DriverConformance:
                 untouched &= slot.data.reshape(-1).view(np.uint8) == before
             assert not untouched.any(), f"{int(untouched.sum())} bytes of the slot were not written"
 
+    def test_a_frame_begun_in_one_slot_is_whole_in_another(self) -> None:
+        """The reader hands over whichever slot is free, so a frame must survive the end of its time."""
+        with self._running() as (driver, slot):
+            driver.read_into(slot, self.frame_timeout_s)
+            slots = [slot, Slot(slot.data.nbytes)]
+            random = np.random.default_rng(1)
+            untouched = np.ones(slot.data.nbytes, dtype=bool)
+            before = random.integers(0, 256, slot.data.nbytes, np.uint8)
+            turn = rounds = 0
+            deadline = time.monotonic() + FILL_ROUNDS * self.frame_timeout_s
+            while rounds < FILL_ROUNDS:
+                assert time.monotonic() < deadline, "no frame comes when the time allowed is short"
+                turn += 1
+                one = slots[turn % 2]
+                memory = np.frombuffer(one.memory, np.uint8)[: slot.data.nbytes]
+                memory[...] = before
+                try:
+                    driver.read_into(one, SHORT_S)
+                except DriverTimeout:
+                    continue
+                untouched &= one.data.reshape(-1).view(np.uint8) == before
+                before = random.integers(0, 256, slot.data.nbytes, np.uint8)
+                rounds += 1
+            assert not untouched.any(), f"{int(untouched.sum())} bytes were left in another slot"
+
     def test_streaming_allocates_nothing_to_speak_of(self) -> None:
         with self._running() as (driver, slot):
             for _ in range(3):
@@ -289,7 +318,7 @@ class DriverConformance:
             if not self.silence(driver):
                 raise SkipTest("this device cannot be silenced by a test")
             for count in (1, 2):
-                _raises(DriverTimeout, lambda: driver.read_into(slot, 0.05))
+                _ends(DriverTimeout, lambda: driver.read_into(slot, 0.05))
                 assert driver.counters.timeouts == count
             assert driver.state is DriverState.RUNNING
 
@@ -299,7 +328,7 @@ class DriverConformance:
             if not self.unplug(driver):
                 raise SkipTest("this device cannot be unplugged by a test")
             for count in (1, 2):
-                _raises(Disconnected, lambda: driver.read_into(slot, self.frame_timeout_s))
+                _ends(Disconnected, lambda: driver.read_into(slot, self.frame_timeout_s))
                 assert driver.counters.errors == count
             driver.close()
             assert driver.state is DriverState.CLOSED
@@ -336,6 +365,19 @@ class DriverConformance:
             if value is not None:
                 return change_settings(current, {knob.name: value}, driver.knobs())
         return change_settings(current, {}, driver.knobs())
+
+
+def _ends(kind: type[Kind], call: Callable[[], object]) -> None:
+    """Frames that had come already may still be read; then the error."""
+    said = None
+    for _ in range(MOST_WAITING):
+        try:
+            call()
+        except kind as error:
+            said = str(error)
+            break
+    assert said is not None, f"{kind.__name__} expected, {MOST_WAITING} frames came instead"
+    assert said, f"{kind.__name__}: must say what is wrong"
 
 
 def _refused(call: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.drivers.clock import ClockLine
 from sonod.drivers.probe import FloatArray, Probe, frozen_array
 from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import Settings
@@ -209,10 +210,12 @@ class NeedlePose:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What a simulated scene knows and a real one does not. `scene_time_s` is the time inside the scene."""
+    """What a simulated scene knows and a real one does not. `scene_time_s` is the time inside the scene, `transmit_ns`
+    when the sound truly left, on the host's monotonic clock."""
 
     scene_time_s: float
     needle: NeedlePose | None = None
+    transmit_ns: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +239,9 @@ class Slot:
     The memory is an `array('B')`, because pyusb reads into nothing else; `data` views it with the acquisition's
     shape and dtype. Times are host monotonic nanoseconds; `transmit_ns` is when the sound of the first event left,
     with `transmit_uncertainty_ns` (-1 = not known). `lost` counts the frames that the device lost before this one.
+    `device_ticks` is the device's own time of the first event (-1 = it has none), `device_clock` how that clock relates
+    to the host's as of this frame.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     """
 
     capacity: int
@@ -247,7 +253,9 @@ class Slot:
     first_byte_ns: int = 0
     last_byte_ns: int = 0
     device_ticks: int = -1
+    device_clock: ClockLine | None = None
     lost: int = 0
+    settling: bool = False
     truth: GroundTruth | None = None
     _data: NDArray[Any] | None = field(default=None, init=False, repr=False)
 

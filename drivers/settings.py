@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sonod.drivers.errors import SettingsRefused
+from sonod.drivers.rules import broken_rules
 
 Value = float | int | str | tuple[float, ...]
 
@@ -25,7 +26,8 @@ class AppliedBy(StrEnum):
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting: unit, range, step, default, and whether it affects acoustic output.
+    """One setting: unit, range, step, default, whether it affects acoustic output, and whether it changes where a
+    pixel lies (`geometry`).
 
     `kind` is `float`, `int`, `choice` or `curve` (a tuple of `points` floats, each in the range).
     """
@@ -42,6 +44,12 @@ class Knob:
     points: int = 0
     acoustic_output: bool = False
     applied_by: AppliedBy = AppliedBy.PROCESSING
+    geometry: bool = False
+
+    @property
+    def needs_lease(self) -> bool:
+        """Whether only the holder of the lease may change it while there is one."""
+        return self.acoustic_output or self.geometry
 
     def __post_init__(self) -> None:
         if self.kind not in {"float", "int", "choice", "curve"}:
@@ -111,6 +119,8 @@ class Settings:
     angle_span_rad: float = math.radians(20)
     f_number: float = 1.5
     apodization: str = "tukey"
+    beamformer: str = "delay-and-sum"
+    compounding: str = "coherent"
     sound_speed_m_s: float = 1540.0
     persistence: float = 0.0
     grey_map: str = "linear"
@@ -131,7 +141,17 @@ class Settings:
 KNOBS: Mapping[str, Knob] = {
     knob.name: knob
     for knob in (
-        Knob("depth_m", "float", "m", 0.05, "Depth of the deepest image row below the face", 0.005, 0.3, 0.001),
+        Knob(
+            "depth_m",
+            "float",
+            "m",
+            0.05,
+            "Depth of the deepest image row below the face",
+            0.005,
+            0.3,
+            0.001,
+            geometry=True,
+        ),
         Knob("gain_db", "float", "dB", 0.0, "Overall receive gain", -40, 40, 1),
         Knob(
             "tgc_db",
@@ -190,7 +210,40 @@ KNOBS: Mapping[str, Knob] = {
             "Receive window across the active aperture",
             choices=("rectangular", "hann", "hamming", "tukey"),
         ),
-        Knob("sound_speed_m_s", "float", "m/s", 1540.0, "Speed of sound assumed when focusing", 300, 8000, 1),
+        Knob(
+            "beamformer",
+            "choice",
+            "",
+            "delay-and-sum",
+            "What is made of the delayed channels of each point",
+            choices=(
+                "delay-and-sum",
+                "coherence-factor",
+                "generalised-coherence-factor",
+                "sign-coherence-factor",
+                "delay-multiply-and-sum",
+                "short-lag-coherence",
+            ),
+        ),
+        Knob(
+            "compounding",
+            "choice",
+            "",
+            "coherent",
+            "How transmissions are added: as signals, or after detection (less speckle)",
+            choices=("coherent", "incoherent"),
+        ),
+        Knob(
+            "sound_speed_m_s",
+            "float",
+            "m/s",
+            1540.0,
+            "Speed of sound assumed when focusing",
+            300,
+            8000,
+            1,
+            geometry=True,
+        ),
         Knob(
             "persistence", "float", "", 0.0, "Share of the previous picture that stays in the next one", 0, 0.95, 0.05
         ),
@@ -233,8 +286,13 @@ def default_settings(knobs: Mapping[str, Knob]) -> Settings:
     return Settings(**{name: knob.default for name, knob in knobs.items()})  # type: ignore[arg-type]
 
 
-def change_settings(current: Settings, changes: Mapping[str, object], knobs: Mapping[str, Knob]) -> Settings:
-    """`current` with all `changes` and the next revision; else SettingsRefused with every problem, nothing changed."""
+def change_settings(
+    current: Settings, changes: Mapping[str, object], knobs: Mapping[str, Knob], *, whole: bool = False
+) -> Settings:
+    """`current` with all `changes` and the next revision; else SettingsRefused with every problem, nothing changed.
+
+    `whole`: the changes are a complete state that was in force before, not what somebody asks for knob by knob.
+    """
     problems: list[str] = []
     accepted: dict[str, Any] = {}
     for name, value in changes.items():
@@ -248,4 +306,8 @@ def change_settings(current: Settings, changes: Mapping[str, object], knobs: Map
             problems.append(str(error))
     if problems:
         raise SettingsRefused(problems)
-    return replace(current, **accepted, revision=current.revision + 1)
+    changed = replace(current, **accepted, revision=current.revision + 1)
+    problems = broken_rules(changed, accepted.keys(), knobs.keys(), whole=whole)
+    if problems:
+        raise SettingsRefused(problems)
+    return changed

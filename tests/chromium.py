@@ -124,6 +124,21 @@ class Chromium:
                 **(text if kind == "keyDown" else {}),
             )
 
+    async def click(self, x: float, y: float) -> None:
+        """Click at a place of the page, in CSS pixels."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+            await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+
+    async def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press at one place, move to another and let go, in CSS pixels."""
+        for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+            await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    async def keep_downloads(self, folder: Path) -> None:
+        """Save what the page has the browser save in a folder."""
+        await self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     async def screenshot(self, path: Path) -> None:
         reply = await self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(reply["data"]))

@@ -90,6 +90,8 @@ class FakeDaemon:
     truth: Truth | None = None
     revision: int = 1
     frame: int = 0
+    holder: str | None = None
+    token: str | None = None
 
     def __enter__(self) -> FakeDaemon:
         self._leaving = threading.Event()
@@ -205,10 +207,28 @@ class FakeDaemon:
             return Reply(request.id, {"state": self.state})
         if request.command == "set":
             return self._set(request)
+        if request.command == "lease":
+            return self._lease(request)
         return Reply(request.id, error=Problem("unknown_command", f"{request.command}: no such command"))
+
+    def _lease(self, request: Request) -> Reply:
+        """As the daemon does, but that a lease lasts until it is released or taken over."""
+        action = request.arguments["action"]
+        if action == "release":
+            self.holder = self.token = None
+        elif action == "takeover" or (action == "acquire" and self.token is None):
+            self.holder, self.token = request.arguments["holder"], f"token {request.id}"
+        elif action == "acquire" and request.arguments.get("token") != self.token:
+            line = f"{self.holder!r} holds the lease"
+            return Reply(request.id, error=Problem("lease_held", line, (line,)))
+        told = {"holder": self.holder, "expires_in_s": None if self.holder is None else 10.0, "required": False}
+        return Reply(request.id, told | ({} if action in ("status", "release") else {"token": self.token}))
 
     def _set(self, request: Request) -> Reply:
         changes = request.arguments["changes"]
+        if self.token is not None and request.arguments.get("lease") != self.token:
+            line = f"{self.holder!r} holds the lease"
+            return Reply(request.id, error=Problem("lease_held", line, (line,)))
         for name, value in changes.items():
             # The fake's own rule, for a refusal that no slider could foresee.
             if name == "angle_count" and value > 20:

@@ -34,6 +34,7 @@ class PictureDriver(Driver):
         self.open_errors: list[Exception] = []
         self.apply_errors: list[Exception] = []
         self.columns = COLUMNS
+        self.deepest_m = 0.1
         self.opens = 0
         self.transmitting = False
 
@@ -56,7 +57,7 @@ class PictureDriver(Driver):
     def _knobs(self) -> Mapping[str, Knob]:
         names = ("gain_db", "tgc_db", "grey_map", "output_level", "frame_rate_hz")
         return {
-            "depth_m": KNOBS["depth_m"].on_device(minimum=0.02, maximum=0.1, default=0.05),
+            "depth_m": KNOBS["depth_m"].on_device(minimum=0.02, maximum=self.deepest_m, default=0.05),
             **{name: KNOBS[name].on_device() for name in names},
         }
 

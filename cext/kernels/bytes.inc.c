@@ -180,18 +180,47 @@ static void unpack(const uint8_t *packed, size_t count, int format, int offset, 
 }
 
 /* -- interleaved channels -------------------------------------------------------------------------------------------- */
-/* (samples, channels) to (channels, samples) in tiles that stay in the cache; an item has 2 or 4 bytes. */
-#define TILE 32
-#define DEINTERLEAVE(name, item)                                                                                       \
-    static void name(const item *in, size_t samples, size_t channels, item *out) {                                     \
-        for (size_t s0 = 0; s0 < samples; s0 += TILE)                                                                  \
-            for (size_t c0 = 0; c0 < channels; c0 += TILE) {                                                           \
-                const size_t s1 = s0 + TILE < samples ? s0 + TILE : samples;                                           \
-                const size_t c1 = c0 + TILE < channels ? c0 + TILE : channels;                                         \
-                for (size_t c = c0; c < c1; c++)                                                                       \
-                    for (size_t s = s0; s < s1; s++)                                                                   \
-                        out[c * samples + s] = in[s * channels + c];                                                   \
-            }                                                                                                          \
+/* (samples, channels) to (channels, samples) in tiles of 8 x 8 items, turned in registers; `ALONG` samples of every
+   channel in turn, so that a cache line is written whole. An item has 2 or 4 bytes. */
+#define ALONG ((size_t)32)
+typedef uint16_t eight_items_2 __attribute__((vector_size(16)));
+typedef uint16_t eight_loose_2 __attribute__((vector_size(16), aligned(2), may_alias));
+
+INLINE void turn_tile_2(const uint16_t *in, size_t from_row, uint16_t *out, size_t to_row) {
+    eight_items_2 v[8], t[8];
+    for (size_t i = 0; i < 8; i++)
+        v[i] = *(const eight_loose_2 *)(in + i * from_row);
+    for (int stage = 0; stage < 3; stage++) {
+        for (int i = 0; i < 4; i++) {
+            t[2 * i] = __builtin_shuffle(v[i], v[i + 4], (eight_items_2){0, 8, 1, 9, 2, 10, 3, 11});
+            t[2 * i + 1] = __builtin_shuffle(v[i], v[i + 4], (eight_items_2){4, 12, 5, 13, 6, 14, 7, 15});
+        }
+        for (int i = 0; i < 8; i++)
+            v[i] = t[i];
     }
-DEINTERLEAVE(deinterleave_2, uint16_t)
-DEINTERLEAVE(deinterleave_4, uint32_t)
+    for (size_t i = 0; i < 8; i++)
+        *(eight_loose_2 *)(out + i * to_row) = v[i];
+}
+
+INLINE void turn_tile_4(const uint32_t *in, size_t from_row, uint32_t *out, size_t to_row) {
+    v8f v[8];
+    for (size_t i = 0; i < 8; i++)
+        v[i] = load8((const float *)(in + i * from_row));
+    transpose8(v);
+    for (size_t i = 0; i < 8; i++)
+        store8((float *)(out + i * to_row), v[i]);
+}
+
+#define DEINTERLEAVE(bytes, item)                                                                                      \
+    static void deinterleave_##bytes(const item *in, size_t samples, size_t channels, item *out) {                     \
+        const size_t whole_samples = samples / 8 * 8, whole_channels = channels / 8 * 8;                               \
+        for (size_t s0 = 0; s0 < whole_samples; s0 += ALONG)                                                           \
+            for (size_t c = 0; c < whole_channels; c += 8)                                                             \
+                for (size_t s = s0; s < whole_samples && s < s0 + ALONG; s += 8)                                       \
+                    turn_tile_##bytes(in + s * channels + c, channels, out + c * samples + s, samples);                \
+        for (size_t s = 0; s < samples; s++)                                                                           \
+            for (size_t c = s < whole_samples ? whole_channels : 0; c < channels; c++)                                 \
+                out[c * samples + s] = in[s * channels + c];                                                           \
+    }
+DEINTERLEAVE(2, uint16_t)
+DEINTERLEAVE(4, uint32_t)

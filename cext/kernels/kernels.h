@@ -54,18 +54,19 @@ enum { SONOD_RECTANGULAR, SONOD_HANN, SONOD_HAMMING, SONOD_TUKEY };
 
 /* -- prepare -------------------------------------------------------------------------------------------------------- */
 
-/* A complex polyphase filter over real traces. Output m of a trace reads `taps` samples from starts[m] - left on, with
-   the coefficients of phase phases[m]; it is then multiplied by the turn of m and by that of the trace's transmit. */
+/* A complex polyphase filter over real traces. Outputs p, p + phases, p + 2 phases ... have the coefficients of phase p;
+   output m reads `taps` samples from floor(m step / phases) - left on; it is then multiplied by its turn and by that of
+   the trace's transmit. */
 typedef struct {
     int type;
-    size_t transmits, channels, samples, outputs, taps, left;
+    size_t transmits, channels, samples, outputs, taps, left, step, phases;
     const void *raw;           /* (transmits, channels, samples) */
     const float *gain;         /* scale times gain, (samples) or (transmits, samples) */
     size_t gain_stride;        /* 0 or samples */
     int remove_offset;
     const float *coefficients; /* (phases, 2, taps) */
-    const int32_t *starts, *phases; /* (outputs) */
-    const float *turns;        /* (outputs, 2), NULL: no turning */
+    const float *turns;        /* (2, outputs + 8) real, imaginary, phase after phase, NULL: no turning */
+    size_t turns_stride;
     const float *transmit_turns; /* (transmits, 2) */
     const float *output_gain;  /* (outputs) on the magnitude, NULL: complex output */
     float *out;                /* (transmits, channels, outputs, 2), or (..., outputs) magnitudes or real parts */
@@ -196,30 +197,77 @@ typedef struct {
     float *points;           /* (n, 16), or NULL */
 } sonod_das_times;
 
-/* -- compress ------------------------------------------------------------------------------------------------------- */
+/* -- adaptive beamforming ------------------------------------------------------------------------------------------- */
 
+enum { SONOD_PLAIN, SONOD_COHERENCE, SONOD_SIGNS, SONOD_MULTIPLY, SONOD_SHORT_LAG };
+
+/* Points of a strip, points beyond it on each side for the short-lag coherence, and lines of a band. */
+#define SONOD_ADAPTIVE_STRIP 64
+#define SONOD_ADAPTIVE_HALO 8
+#define SONOD_ADAPTIVE_LINES ((size_t)8)
+/* Zeros before and behind the fine samples of a trace. */
+#define SONOD_ADAPTIVE_MARGIN ((size_t)2)
+#define SONOD_MOST_BINS 4
+
+/* See das_adaptive.inc.c. */
 typedef struct {
-    size_t rows, columns;
-    const float *envelope;
-    float slope;             /* greys per factor of two of the amplitude */
-    const float *row_offset; /* (rows) greys */
-    float persistence;       /* share of the old level; 0 = none */
-    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
-    int first;               /* 1: there is no previous frame */
-    const uint8_t *table;    /* (256) */
-    uint8_t *out;
-} sonod_compress;
+    size_t lines, count, transmits, channels, elements, samples;
+    const double *origins, *directions; /* (lines, 3) */
+    double first, spacing;
+    const double *feet; /* (lines) */
+    double per_half, least_half;
+    int window;
+    const float *element_x, *element_y, *element_z; /* (elements) */
+    const uint8_t *heard;         /* (elements) 1: some transmission has a channel for it */
+    const float *lateral;         /* (lines, elements), infinity: looks away */
+    const int32_t *channel_of;    /* (transmits, elements), -1: not measured */
+    const float *transmit_fine;   /* (transmits, lines, count) fine samples from the first of a trace, NaN: not seen */
+    const float *transmit_weight; /* the same or NULL */
+    const float *wave_turns;      /* (transmits) phase at the first fine sample, in cycles */
+    float fine_per_metre, turns_per_fine;
+    int method, bins, lags, reach; /* reach: points to each side that a coherence is taken over */
+    size_t taps, left, numerator, denominator; /* of the resampling filter: taps a multiple of 8 */
+    const float *coefficients;    /* (denominator, 2 taps), each twice */
+    size_t width;                 /* fine samples of a trace, its margins included */
+    float *traces;                /* (transmits, channels, width, 2) */
+    float factor;
+    const float *data;            /* (transmits, channels, samples, 2) */
+    float *out;                   /* (lines, count, 2) */
+} sonod_adaptive;
 
 /* -- scan conversion ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    size_t pixels;
-    const int32_t *base; /* offset of the first of four samples, -1 = outside */
+    size_t rows, columns;
+    const int32_t *base; /* (rows, columns) offset of the first of four samples, -1 = outside */
+    const int32_t *spans; /* (rows, 2) first column that is inside, and the one behind the last */
     const float *line_share, *sample_share;
     size_t line_step, sample_step;
     const float *lines;
-    float *out;
+    float *out; /* (rows, columns) */
 } sonod_scan_convert;
+
+/* -- compress ------------------------------------------------------------------------------------------------------- */
+
+/* Rows that are compressed together. */
+#define SONOD_COMPRESS_ROWS ((size_t)16)
+
+/* Greys of one of four sources: an envelope (rows, columns); lines of envelope or of baseband that are the columns; or
+   the pixels of a scan conversion. */
+typedef struct {
+    size_t rows, columns;
+    const float *envelope;    /* (rows, columns), or NULL */
+    const float *lines;       /* (columns, rows), or (columns, rows, 2) of baseband, or NULL */
+    int baseband;
+    const sonod_scan_convert *scan; /* its lines are the source, its out is not used; or NULL */
+    float slope;             /* greys per factor of two of the amplitude */
+    const float *row_offset; /* (rows + 16) greys */
+    float persistence;       /* share of the old level; 0 = none */
+    float *level;            /* (rows, columns) 0..255 of the previous frame, NULL without persistence */
+    int first;               /* 1: there is no previous frame */
+    const uint8_t *table;    /* (256), or NULL: greys are levels */
+    uint8_t *out;
+} sonod_compress;
 
 /* -- bytes from a wire ---------------------------------------------------------------------------------------------- */
 
@@ -243,10 +291,12 @@ typedef struct {
     void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t trace);
     void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
+    void (*adaptive_resample)(const sonod_adaptive *plan, size_t trace);
+    void (*adaptive)(const sonod_adaptive *plan, size_t group);
     void (*envelope)(const float *iq, float *out, size_t count);
     sonod_simulate_kernels simulate;
-    void (*compress)(const sonod_compress *plan, size_t row);
-    void (*scan_convert)(const sonod_scan_convert *plan, size_t begin, size_t end);
+    void (*compress)(const sonod_compress *plan, size_t band);
+    void (*scan_convert)(const sonod_scan_convert *plan, size_t row);
     sonod_byte_kernels bytes;
 } sonod_kernels;
 
@@ -264,6 +314,7 @@ void sonod_run_das_exact(const sonod_das_exact *plan);
 void sonod_run_das_receive(const sonod_das_receive *plan);
 void sonod_run_das_blocks(const sonod_das_blocks *plan);
 void sonod_run_das_times(const sonod_das_times *plan);
+void sonod_run_adaptive(const sonod_adaptive *plan);
 void sonod_run_envelope(const float *iq, float *out, size_t count);
 void sonod_run_compress(const sonod_compress *plan);
 void sonod_run_scan_convert(const sonod_scan_convert *plan);

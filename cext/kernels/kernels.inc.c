@@ -10,6 +10,7 @@
 #define TEXT(a) TEXT2(a)
 
 #include "bytes.inc.c"
+#include "scanconvert.inc.c"
 #include "compress.inc.c"
 #include "das_exact.inc.c"
 #include "detect.inc.c"
@@ -18,8 +19,8 @@
 #include "das_receive.inc.c"
 #include "das_resample.inc.c"
 #include "das_blocks.inc.c"
+#include "das_adaptive.inc.c"
 #include "das_times.inc.c"
-#include "scanconvert.inc.c"
 #include "simulate.inc.c"
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
@@ -32,6 +33,8 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .das_resample = das_resample,
     .das_blocks = das_blocks,
     .das_times = das_times,
+    .adaptive_resample = adaptive_resample,
+    .adaptive = adaptive,
     .envelope = envelope,
     .compress = compress,
     .scan_convert = scan_convert,

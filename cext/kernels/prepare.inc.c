@@ -1,29 +1,44 @@
 /* Raw samples to filtered, demodulated traces. */
 
-#define CONVERT(label, sample_type, sum_type, to_float)                                                                \
+/* Samples that are summed before 32 bits could overflow. */
+#define SUM_CHUNK ((size_t)16384)
+
+#define MEAN(label, sample_type, chunk_type, sum_type, to_number)                                                      \
+    static float mean_##label(const sample_type *restrict raw, size_t samples) {                                       \
+        sum_type total = 0;                                                                                            \
+        for (size_t begin = 0; begin < samples; begin += SUM_CHUNK) {                                                  \
+            const size_t count = samples - begin < SUM_CHUNK ? samples - begin : SUM_CHUNK;                            \
+            chunk_type sum[8] = {0};                                                                                   \
+            size_t n = 0;                                                                                              \
+            for (; n + 8 <= count; n += 8)                                                                             \
+                for (int lane = 0; lane < 8; lane++)                                                                   \
+                    sum[lane] += (chunk_type)to_number(raw[begin + n + lane]);                                         \
+            for (; n < count; n++)                                                                                     \
+                sum[0] += (chunk_type)to_number(raw[begin + n]);                                                       \
+            for (int lane = 0; lane < 8; lane++)                                                                       \
+                total += (sum_type)sum[lane];                                                                          \
+        }                                                                                                              \
+        return (float)((double)total / (double)samples);                                                               \
+    }
+
+#define CONVERT(label, sample_type, to_float)                                                                          \
     static void convert_##label(const sample_type *restrict raw, const float *restrict gain, size_t samples,           \
                                 int remove_offset, float *restrict trace) {                                            \
-        sum_type sum[8] = {0};                                                                                         \
-        size_t n = 0;                                                                                                  \
-        if (remove_offset) {                                                                                           \
-            for (; n + 8 <= samples; n += 8)                                                                           \
-                for (int lane = 0; lane < 8; lane++)                                                                   \
-                    sum[lane] += (sum_type)to_float(raw[n + lane]);                                                    \
-            for (; n < samples; n++)                                                                                   \
-                sum[0] += (sum_type)to_float(raw[n]);                                                                  \
-        }                                                                                                              \
-        const sum_type total =                                                                                         \
-            ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));                         \
-        const float mean = (float)((double)total / (double)samples);                                                   \
-        for (n = 0; n < samples; n++)                                                                                  \
+        const float mean = remove_offset ? mean_##label(raw, samples) : 0.0f;                                          \
+        for (size_t n = 0; n < samples; n++)                                                                           \
             trace[n] = ((float)to_float(raw[n]) - mean) * gain[n];                                                     \
     }
 
-CONVERT(i16, int16_t, int64_t, )
-CONVERT(u16, uint16_t, int64_t, )
-CONVERT(u8, uint8_t, int64_t, )
-CONVERT(i32, int32_t, int64_t, )
-CONVERT(f32, float, double, finite_or_zero)
+MEAN(i16, int16_t, int32_t, int64_t, )
+MEAN(u16, uint16_t, int32_t, int64_t, )
+MEAN(u8, uint8_t, int32_t, int64_t, )
+MEAN(i32, int32_t, int64_t, int64_t, )
+MEAN(f32, float, double, double, finite_or_zero)
+CONVERT(i16, int16_t, )
+CONVERT(u16, uint16_t, )
+CONVERT(u8, uint8_t, )
+CONVERT(i32, int32_t, )
+CONVERT(f32, float, finite_or_zero)
 
 static void convert(int type, const void *raw, size_t offset, const float *gain, size_t samples, int remove_offset,
                     float *trace) {
@@ -45,66 +60,141 @@ static void convert(int type, const void *raw, size_t offset, const float *gain,
     }
 }
 
-/* (re, im) of eight outputs from output m on; those beyond the last repeat it. */
-INLINE void filter_eight(const sonod_filter *plan, const float *restrict trace, size_t m, v8f *re, v8f *im) {
-    v8f sum_re[8], sum_im[8];
-    for (size_t i = 0; i < 8; i++) {
-        const size_t at = m + i < plan->outputs ? m + i : plan->outputs - 1;
-        const float *restrict x = trace + plan->starts[at];
-        const float *restrict h = plan->coefficients + 2 * plan->taps * (size_t)plan->phases[at];
-        v8f a = splat8(0), b = splat8(0);
-        for (size_t k = 0; k < plan->taps; k += 8) {
-            const v8f own = load8(x + k);
-            a = fma8(own, load8(h + k), a);
-            b = fma8(own, load8(h + plan->taps + k), b);
-        }
-        sum_re[i] = a;
-        sum_im[i] = b;
-    }
-    *re = sums8(sum_re);
-    *im = sums8(sum_im);
+/* Vectors of outputs that share every coefficient read. */
+#define FILTER_VECTORS 4
+#define FILTER_GROUP (8 * FILTER_VECTORS)
+/* Longest filter; filters.py makes none that is longer. */
+#define MOST_TAPS 512
+
+/* Every `step`-th sample of `line` into a row of its own. */
+INLINE void split_rows(const float *restrict line, size_t step, size_t row, float *restrict rows) {
+    for (size_t j = 0; j < row; j++)
+        for (size_t d = 0; d < step; d++)
+            rows[d * row + j] = line[j * step + d];
 }
 
-/* Filters one trace; `trace` counts over transmits and channels. */
+/* The same, the usual steps known to the compiler. */
+static void split_line(const float *restrict line, size_t step, size_t row, float *restrict rows) {
+    switch (step) {
+    case 2:
+        split_rows(line, 2, row, rows);
+        break;
+    case 3:
+        split_rows(line, 3, row, rows);
+        break;
+    case 4:
+        split_rows(line, 4, row, rows);
+        break;
+    case 5:
+        split_rows(line, 5, row, rows);
+        break;
+    default:
+        for (size_t d = 0; d < step; d++)
+            for (size_t j = 0; j < row; j++)
+                rows[d * row + j] = line[j * step + d];
+    }
+}
+
+/* A group of outputs of one phase: tap k of output i reads at[k][i]. */
+INLINE void filter_group(const float *const *restrict at, const float *restrict coefficients, size_t taps, size_t first,
+                         int imaginary, v8f *restrict re, v8f *restrict im) {
+    v8f a[FILTER_VECTORS], b[FILTER_VECTORS];
+    for (int i = 0; i < FILTER_VECTORS; i++)
+        a[i] = b[i] = splat8(0);
+    for (size_t k = 0; k < taps; k++) {
+        const float *restrict x = at[k] + first;
+        v8f own[FILTER_VECTORS];
+        for (int i = 0; i < FILTER_VECTORS; i++) {
+            own[i] = load8(x + 8 * i);
+            KEEP8(own[i]);
+        }
+        const v8f real = splat8(coefficients[k]), imag = splat8(coefficients[taps + k]);
+        for (int i = 0; i < FILTER_VECTORS; i++) {
+            a[i] = fma8(own[i], real, a[i]);
+            if (imaginary)
+                b[i] = fma8(own[i], imag, b[i]);
+        }
+    }
+    for (int i = 0; i < FILTER_VECTORS; i++) {
+        re[i] = a[i];
+        im[i] = b[i];
+    }
+}
+
+/* Filters one trace; `trace` counts over transmits and channels. Outputs of the same phase read samples that lie `step`
+   apart, so the trace is first split into `step` rows: then neighbouring outputs read neighbouring places of one row. */
 static void filter(const sonod_filter *plan, size_t trace) {
-    const size_t transmit = trace / plan->channels, samples = plan->samples;
-    const size_t padded = plan->left + samples + 2 * plan->taps;
-    float *line = sonod_scratch(padded * sizeof(float));
-    if (!line)
+    const size_t transmit = trace / plan->channels, samples = plan->samples, step = plan->step, taps = plan->taps;
+    /* Rows hold all that the last group reads, beyond the last output too. */
+    const size_t used = plan->left + samples + taps;
+    const size_t row = (used + step - 1) / step + FILTER_GROUP + 8, padded = row * step;
+    float *line = sonod_scratch((step > 1 ? 2 : 1) * padded * sizeof(float));
+    if (!line || taps > MOST_TAPS)
         return;
     memset(line, 0, plan->left * sizeof(float));
-    memset(line + plan->left + samples, 0, 2 * plan->taps * sizeof(float));
+    memset(line + plan->left + samples, 0, (padded - plan->left - samples) * sizeof(float));
     convert(plan->type, plan->raw, trace * samples, plan->gain + transmit * plan->gain_stride, samples,
             plan->remove_offset, line + plan->left);
+    const float *rows = line;
+    if (step > 1) {
+        split_line(line, step, row, line + padded);
+        rows = line + padded;
+    }
     const int complex_out = !plan->output_gain && !plan->real_part;
     float *restrict out = plan->out + trace * plan->outputs * (complex_out ? 2 : 1);
-    const float turn_re = plan->transmit_turns[2 * transmit], turn_im = plan->transmit_turns[2 * transmit + 1];
-    for (size_t m = 0; m < plan->outputs; m += 8) {
-        const size_t count = plan->outputs - m < 8 ? plan->outputs - m : 8;
-        v8f re, im;
-        filter_eight(plan, line, m, &re, &im);
-        if (plan->turns) {
-            v8f c = splat8(0), s = splat8(0);
-            for (size_t i = 0; i < count; i++) {
-                const float a = plan->turns[2 * (m + i)], b = plan->turns[2 * (m + i) + 1];
-                c[i] = a * turn_re - b * turn_im;
-                s[i] = a * turn_im + b * turn_re;
+    const v8f turn_re = splat8(plan->transmit_turns[2 * transmit]);
+    const v8f turn_im = splat8(plan->transmit_turns[2 * transmit + 1]);
+    const float *at[MOST_TAPS];
+    const float *turns = plan->turns;
+    for (size_t phase = 0; phase < plan->phases && phase < plan->outputs; phase++) {
+        const size_t outputs = (plan->outputs - phase + plan->phases - 1) / plan->phases;
+        const float *restrict coefficients = plan->coefficients + 2 * taps * phase;
+        const size_t start = phase * step / plan->phases;
+        size_t of = start % step, place = start / step;
+        for (size_t k = 0; k < taps; k++) {
+            at[k] = rows + of * row + place;
+            of = of + 1 < step ? of + 1 : 0;
+            place += of == 0;
+        }
+        for (size_t first = 0; first < outputs; first += FILTER_GROUP) {
+            v8f re[FILTER_VECTORS], im[FILTER_VECTORS];
+            if (plan->real_part)
+                filter_group(at, coefficients, taps, first, 0, re, im);
+            else
+                filter_group(at, coefficients, taps, first, 1, re, im);
+            for (size_t i = 0; i < FILTER_VECTORS && first + 8 * i < outputs; i++) {
+                const size_t j = first + 8 * i, count = outputs - j < 8 ? outputs - j : 8;
+                if (turns) {
+                    const v8f a = load8(turns + j), b = load8(turns + plan->turns_stride + j), old = re[i];
+                    const v8f c = a * turn_re - b * turn_im, s = a * turn_im + b * turn_re;
+                    re[i] = old * c - im[i] * s;
+                    im[i] = old * s + im[i] * c;
+                }
+                if (complex_out) {
+                    const v8f low = __builtin_shuffle(re[i], im[i], (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+                    const v8f high = __builtin_shuffle(re[i], im[i], (v8i){4, 12, 5, 13, 6, 14, 7, 15});
+                    if (plan->phases == 1 && count == 8) {
+                        store8(out + 2 * j, low);
+                        store8(out + 2 * j + 8, high);
+                        continue;
+                    }
+                    float both[16];
+                    store8(both, low);
+                    store8(both + 8, high);
+                    for (size_t n = 0; n < count; n++)
+                        memcpy(out + 2 * ((j + n) * plan->phases + phase), both + 2 * n, 2 * sizeof(float));
+                } else {
+                    float one[8];
+                    store8(one, plan->real_part ? re[i] : sqrt8(re[i] * re[i] + im[i] * im[i]));
+                    for (size_t n = 0; n < count; n++) {
+                        const size_t m = (j + n) * plan->phases + phase;
+                        out[m] = plan->output_gain ? one[n] * plan->output_gain[m] : one[n];
+                    }
+                }
             }
-            const v8f old = re;
-            re = old * c - im * s;
-            im = old * s + im * c;
         }
-        if (complex_out) {
-            float both[16];
-            store8(both, __builtin_shuffle(re, im, (v8i){0, 8, 1, 9, 2, 10, 3, 11}));
-            store8(both + 8, __builtin_shuffle(re, im, (v8i){4, 12, 5, 13, 6, 14, 7, 15}));
-            memcpy(out + 2 * m, both, 2 * count * sizeof(float));
-        } else {
-            float one[8];
-            store8(one, plan->real_part ? re : sqrt8(re * re + im * im));
-            for (size_t i = 0; i < count; i++)
-                out[m + i] = plan->output_gain ? one[i] * plan->output_gain[m + i] : one[i];
-        }
+        if (turns)
+            turns += outputs;
     }
 }
 
@@ -113,22 +203,22 @@ static void baseband(const sonod_baseband *plan, size_t trace) {
     const size_t transmit = trace / plan->channels, samples = plan->samples;
     float *restrict out = plan->out + 2 * trace * samples;
     const float *restrict gain = plan->gain + transmit * plan->gain_stride;
-    float *ones = sonod_scratch(2 * samples * sizeof(float));
-    if (!ones)
+    float *of_both = sonod_scratch(2 * samples * sizeof(float));
+    if (!of_both)
         return;
-    for (size_t n = 0; n < 2 * samples; n++)
-        ones[n] = 1.0f;
-    convert(plan->type, plan->raw, 2 * trace * samples, ones, 2 * samples, 0, out);
+    for (size_t n = 0; n < samples; n++)
+        of_both[2 * n] = of_both[2 * n + 1] = plan->remove_offset ? 1.0f : gain[n];
+    convert(plan->type, plan->raw, 2 * trace * samples, of_both, 2 * samples, 0, out);
+    if (!plan->remove_offset)
+        return;
     float mean_re = 0, mean_im = 0;
-    if (plan->remove_offset) {
-        double re = 0, im = 0;
-        for (size_t n = 0; n < samples; n++) {
-            re += (double)out[2 * n];
-            im += (double)out[2 * n + 1];
-        }
-        mean_re = (float)(re / (double)samples);
-        mean_im = (float)(im / (double)samples);
+    double re = 0, im = 0;
+    for (size_t n = 0; n < samples; n++) {
+        re += (double)out[2 * n];
+        im += (double)out[2 * n + 1];
     }
+    mean_re = (float)(re / (double)samples);
+    mean_im = (float)(im / (double)samples);
     for (size_t n = 0; n < samples; n++) {
         out[2 * n] = (out[2 * n] - mean_re) * gain[n];
         out[2 * n + 1] = (out[2 * n + 1] - mean_im) * gain[n];

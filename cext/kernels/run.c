@@ -16,7 +16,16 @@ FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
 FOR_EACH(das_exact, sonod_das_exact, plan->lines)
 FOR_EACH(das_receive, sonod_das_receive, plan->lines)
 FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
-FOR_EACH(compress, sonod_compress, plan->rows)
+FOR_EACH(compress, sonod_compress, (plan->rows + SONOD_COMPRESS_ROWS - 1) / SONOD_COMPRESS_ROWS)
+FOR_EACH(scan_convert, sonod_scan_convert, plan->rows)
+
+static void one_adaptive_resample(void *plan, size_t trace) { sonod_kernels_current()->adaptive_resample(plan, trace); }
+static void one_adaptive(void *plan, size_t group) { sonod_kernels_current()->adaptive(plan, group); }
+
+void sonod_run_adaptive(const sonod_adaptive *plan) {
+    sonod_parallel(plan->transmits * plan->channels, one_adaptive_resample, (void *)plan);
+    sonod_parallel((plan->lines + SONOD_ADAPTIVE_LINES - 1) / SONOD_ADAPTIVE_LINES, one_adaptive, (void *)plan);
+}
 
 /* Bands of lines for each thread, when there are several: few, for lines share the samples of their depth and mirrored
    ones their table; more than one, for they differ in work. A single thread takes all in one. */
@@ -97,13 +106,4 @@ static void one_envelope(void *context, size_t band) {
 void sonod_run_envelope(const float *iq, float *out, size_t count) {
     flat own = {iq, out, count};
     sonod_parallel(bands(count), one_envelope, &own);
-}
-
-static void one_scan_convert(void *context, size_t band) {
-    const sonod_scan_convert *plan = context;
-    sonod_kernels_current()->scan_convert(plan, band * FLAT_BAND, band_end(band, plan->pixels));
-}
-
-void sonod_run_scan_convert(const sonod_scan_convert *plan) {
-    sonod_parallel(bands(plan->pixels), one_scan_convert, (void *)plan);
 }

@@ -16,6 +16,7 @@ typedef float v8f __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));
 /* The same eight floats at an address that is only aligned to a float. */
 typedef float v8f_loose __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t v8i_loose __attribute__((vector_size(32), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -39,8 +40,15 @@ INLINE float fma_exact(float a, float b, float c) {
 }
 #endif
 
+/* Without the instruction it is a long way round, and worth a call: inlined everywhere it takes minutes to compile. */
+#if defined(__FMA__) || defined(__aarch64__)
+#define FMA8 INLINE
+#else
+#define FMA8 static __attribute__((noinline))
+#endif
+
 /* a * b + c with one rounding. */
-INLINE v8f fma8(v8f a, v8f b, v8f c) {
+FMA8 v8f fma8(v8f a, v8f b, v8f c) {
 #if defined(__FMA__)
     return (v8f)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__aarch64__)
@@ -100,6 +108,26 @@ INLINE v8f sums8(const v8f a[8]) {
                   __builtin_shuffle(pair[2 * i], pair[2 * i + 1], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
     return __builtin_shuffle(quad[0], quad[1], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
            __builtin_shuffle(quad[0], quad[1], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+}
+
+/* Rows to columns. */
+INLINE void transpose8(v8f v[8]) {
+    v8f t[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = __builtin_shuffle(v[i], v[i + 1], (v8i){0, 8, 1, 9, 4, 12, 5, 13});
+        t[i + 1] = __builtin_shuffle(v[i], v[i + 1], (v8i){2, 10, 3, 11, 6, 14, 7, 15});
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            v[i + 2 * j] = __builtin_shuffle(t[i + j], t[i + j + 2], (v8i){0, 1, 8, 9, 4, 5, 12, 13});
+            v[i + 2 * j + 1] = __builtin_shuffle(t[i + j], t[i + j + 2], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+        }
+    for (int i = 0; i < 4; i++) {
+        t[i] = __builtin_shuffle(v[i], v[i + 4], (v8i){0, 1, 2, 3, 8, 9, 10, 11});
+        t[i + 4] = __builtin_shuffle(v[i], v[i + 4], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+    }
+    for (int i = 0; i < 8; i++)
+        v[i] = t[i];
 }
 
 /* A sample as float; NaN and infinities become 0. */

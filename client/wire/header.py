@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sonod.client.wire.errors import WireError
@@ -15,32 +16,54 @@ from sonod.client.wire.topic import MAJOR_VERSION
 Value = float | int | str | tuple[float, ...]
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", "complex64")
-ENCODING_RAW = "raw"
+ENCODING_RAW, ENCODING_LZ4 = "raw", "lz4"
 LITTLE, BIG = "little", "big"
+# Our own headers end with the geometry.
+SETTINGS_KEY, GEOMETRY_KEY = b',"settings":', b',"geometry":'
+_CONSTANT = itemgetter("product", "session", "revision", "probe", "shape", "dtype", "byte_order", "encoding")
+_VARIABLE = itemgetter("frame", "message", "repeated", "times", "losses")
+_LOSSES = itemgetter("device", "ring", "processing", "unsubscribed", "skipped")
+# Filled in when everything else stands: no time passes between it and the socket.
+_PUBLISHED = b'"published_ns":0,'
 ACOUSTIC_STATUS = ("unknown", "estimated", "measured")
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Frames before this one that never became a message, since the session began, by where they were lost:
-    in the device or its transport, in the ring because processing was busy, or in processing itself."""
+    """Frames before this one that never became a message of its stream, since the session began, by why:
+    lost in the device or its transport, in the ring because processing was busy, or in processing itself and on the way
+    out; not made because nobody subscribed to the stream; left out by the stream's policy."""
 
     device: int = 0
     ring: int = 0
     processing: int = 0
+    unsubscribed: int = 0
+    skipped: int = 0
 
     @property
     def total(self) -> int:
-        return self.device + self.ring + self.processing
+        return self.device + self.ring + self.processing + self.unsubscribed + self.skipped
 
     def block(self) -> dict[str, int]:
-        return {"device": self.device, "ring": self.ring, "processing": self.processing}
+        return {
+            "device": self.device,
+            "ring": self.ring,
+            "processing": self.processing,
+            "unsubscribed": self.unsubscribed,
+            "skipped": self.skipped,
+        }
 
     @classmethod
     def read(cls, fields: Fields | None) -> Losses:
         if fields is None:
             return cls()
-        return cls(fields.integer("device", 0), fields.integer("ring", 0), fields.integer("processing", 0))
+        return cls(
+            fields.integer("device", 0),
+            fields.integer("ring", 0),
+            fields.integer("processing", 0),
+            fields.integer("unsubscribed", 0),
+            fields.integer("skipped", 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -100,11 +123,13 @@ class Truth:
 
     scene_time_s: float
     needle: NeedleTruth | None = None
+    transmit_ns: int | None = None
 
     def block(self) -> dict[str, Any]:
         needle = self.needle
         return {
             "scene_time_s": self.scene_time_s,
+            "transmit_ns": self.transmit_ns,
             "needle": None
             if needle is None
             else {"tip_m": needle.tip_m, "shaft_m": needle.shaft_m, "diameter_m": needle.diameter_m},
@@ -120,6 +145,7 @@ class Truth:
             None
             if needle is None
             else NeedleTruth(needle.vector("tip_m"), needle.vector("shaft_m"), needle.number("diameter_m")),
+            fields.optional_integer("transmit_ns"),
         )
 
 
@@ -129,7 +155,10 @@ class FrameHeader:
 
     `frame` counts acquired frames of the session from 1; a gap is a loss or a frame that this subscriber missed.
     `revision` names the settings that made the frame, `settings` gives them all by name.
+    `settling` tells that the device had not yet come to rest after a change of its settings.
     `shape`, `dtype`, `byte_order` and `encoding` say how the payload becomes an array in C order.
+    `message` counts the messages of this stream (topic without the probe) in the session from 1, None = not told; then
+    `frame == message + losses.total`. `repeated`: sent before, and sent again for a newcomer.
     """
 
     product: str
@@ -147,6 +176,9 @@ class FrameHeader:
     truth: Truth | None = None
     byte_order: str = LITTLE
     encoding: str = ENCODING_RAW
+    message: int | None = None
+    repeated: bool = False
+    settling: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -170,14 +202,22 @@ def encode_header(header: FrameHeader) -> bytes:
         "dtype": header.dtype,
         "byte_order": header.byte_order,
         "encoding": header.encoding,
+        "message": header.message,
+        "repeated": header.repeated,
         "times": header.times.block(),
         "losses": header.losses.block(),
         "settings": dict(header.settings),
+        "settling": header.settling,
         "acoustic": header.acoustic.block(),
         "truth": None if header.truth is None else header.truth.block(),
     }
     # The geometry keeps its JSON, so that a frame does not pay for it again.
-    return f'{compact(values)[:-1]},"geometry":{header.geometry.text}}}'.encode()
+    return f"{compact(values)[:-1]}{GEOMETRY_KEY.decode()}{header.geometry.text}}}".encode()
+
+
+def stamp_published(data: bytes, published_ns: int) -> bytes:
+    """An encoded header whose time of publishing is 0, with that time."""
+    return data.replace(_PUBLISHED, b'"published_ns":%d,' % published_ns, 1)
 
 
 def decode_header(data: bytes | memoryview) -> FrameHeader:
@@ -189,6 +229,82 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
         geometry = geometry_from_block(block.values)
     except (ValueError, TypeError, KeyError) as error:
         raise WireError(f"frame header: {error}") from error
+    return _header(fields, geometry)
+
+
+class HeaderReader:
+    """Reads the headers of a stream; what stands at the end in the same bytes as before is not read again."""
+
+    def __init__(self) -> None:
+        # From the settings on, and the geometry alone, should something before it differ each time.
+        self._whole: tuple[bytes, FrameHeader] | None = None
+        self._part: tuple[bytes, FrameHeader] | None = None
+
+    def read(self, data: bytes | memoryview) -> FrameHeader:
+        """As `decode_header`."""
+        data = bytes(data)
+        if self._whole is not None and data.endswith(self._whole[0]):
+            tail, known = self._whole
+            fields = _head(data, tail)
+            return _like(fields.values, known) or _header(fields, known.geometry, known)
+        if self._part is not None and data.endswith(self._part[0]):
+            tail, known = self._part
+            header = _header(_head(data, tail), known.geometry)
+        else:
+            header = decode_header(data)
+            self._part = _tail(data, GEOMETRY_KEY, header)
+        self._whole = _tail(data, SETTINGS_KEY, header)
+        return header
+
+
+def _like(values: Mapping[str, Any], known: FrameHeader) -> FrameHeader | None:
+    """The header when it differs from the known one in what differs between any two frames only; None when it differs
+    in more, or something in it is not as usual: then it is read field by field."""
+    try:
+        product, session, revision, probe, shape, dtype, byte_order, encoding = _CONSTANT(values)
+        frame, message, repeated, times, losses = _VARIABLE(values)
+        counts = _LOSSES(losses)
+    except (KeyError, TypeError):
+        return None
+    same = (
+        (product, session, revision, probe) == (known.product, known.session, known.revision, known.probe)
+        and (dtype, byte_order, encoding) == (known.dtype, known.byte_order, known.encoding)
+        and shape == list(known.shape)
+        and type(revision) is int
+    )
+    quick = Times.quick(times)
+    if not same or quick is None or repeated is not False or set(map(type, (frame, message, *counts))) != {int}:
+        return None
+    # What the constructor would check has been checked for the known one.
+    header = object.__new__(FrameHeader)
+    header.__dict__.update(known.__dict__)
+    header.__dict__.update(frame=frame, message=message, repeated=False, times=quick, losses=Losses(*counts))
+    return header
+
+
+def _head(data: bytes, tail: bytes) -> Fields:
+    """The keys before a tail that is known to be whole keys and the end of the object."""
+    fields = Fields.parse(data[: -len(tail)] + b"}", "frame header")
+    check_version(fields)
+    return fields
+
+
+def _tail(data: bytes, key: bytes, header: FrameHeader) -> tuple[bytes, FrameHeader] | None:
+    """The bytes from a key on, when they are whole keys of the outermost object: each side is an object by itself."""
+    begin = data.rfind(key)
+    if begin < 0:
+        return None
+    tail = data[begin:]
+    try:
+        Fields.parse(data[:begin] + b"}", "head")
+        Fields.parse(b"{" + tail[1:], "tail")
+    except WireError:
+        return None
+    return tail, header
+
+
+def _header(fields: Fields, geometry: Geometry, known: FrameHeader | None = None) -> FrameHeader:
+    """`known`: what stands from the settings on is that of this header."""
     return FrameHeader(
         product=fields.text("product"),
         frame=fields.integer("frame"),
@@ -200,11 +316,14 @@ def decode_header(data: bytes | memoryview) -> FrameHeader:
         geometry=geometry,
         times=Times.read(fields.inner("times")),
         losses=Losses.read(fields.optional_inner("losses")),
-        settings=values_from(fields.optional_inner("settings")),
-        acoustic=Acoustic.read(fields.optional_inner("acoustic")),
-        truth=Truth.read(fields.optional_inner("truth")),
+        settings=values_from(fields.optional_inner("settings")) if known is None else known.settings,
+        acoustic=Acoustic.read(fields.optional_inner("acoustic")) if known is None else known.acoustic,
+        truth=Truth.read(fields.optional_inner("truth")) if known is None else known.truth,
         byte_order=fields.text("byte_order", LITTLE),
         encoding=fields.text("encoding", ENCODING_RAW),
+        message=fields.optional_integer("message"),
+        repeated=fields.flag("repeated", False),
+        settling=fields.flag("settling", False) if known is None else known.settling,
     )
 
 

@@ -1,4 +1,4 @@
-"""The products that carry no picture: settings, state and event. Their third part is empty."""
+"""The products that carry no picture: settings, state, clock and event. Their third part is empty."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 from sonod.client.wire.fields import Fields, compact
 from sonod.client.wire.header import Losses, Value, check_version, values_from
+from sonod.client.wire.times import DeviceClock, UtcMapping
 from sonod.client.wire.topic import MAJOR_VERSION
 
-SETTINGS, STATE, EVENT = "settings", "state", "event"
-NOTICES = (SETTINGS, STATE, EVENT)
+SETTINGS, STATE, CLOCK, EVENT = "settings", "state", "clock", "event"
+NOTICES = (SETTINGS, STATE, CLOCK, EVENT)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class SettingsNotice:
 class StateNotice:
     """What the daemon is doing. `reason` says why in one line when it is not simply running.
 
+    `health` is good, idle, starting, degraded, recovering or leaving, '' from a daemon that does not say.
     `since_ns` is when the state was entered and `published_ns` when this was sent, both on the monotonic clock;
     `frame` the newest acquired frame; `frame_rate_hz` frames acquired in the last second or so.
     """
@@ -46,6 +48,27 @@ class StateNotice:
     losses: Losses = field(default_factory=Losses)
     recording: str | None = None
     version: str = ""
+    health: str = ""
+
+
+@dataclass(frozen=True)
+class ClockNotice:
+    """How the daemon's monotonic clock relates to the host's UTC and to the device's clock.
+
+    `utc_rate`: nanoseconds of UTC for one monotonic nanosecond, over the last minute without a step, with the root mean
+    square `utc_residual_ns` of what a straight line leaves over. `maximum_error_ns` and `estimated_error_ns` are what
+    the operating system believes of its UTC, None = it does not say.
+    """
+
+    session: str
+    probe: str
+    utc: UtcMapping
+    utc_rate: float = 1.0
+    utc_residual_ns: int = 0
+    maximum_error_ns: int | None = None
+    estimated_error_ns: int | None = None
+    device_clock: DeviceClock | None = None
+    published_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,14 +84,14 @@ class EventNotice:
     published_ns: int = 0
 
 
-Notice = SettingsNotice | StateNotice | EventNotice
+Notice = SettingsNotice | StateNotice | ClockNotice | EventNotice
 
 
 def encode_notice(notice: Notice) -> bytes:
     """The notice as UTF-8 JSON."""
     values: dict[str, Any] = {"sonod": MAJOR_VERSION, "product": product_of(notice)}
     for name, value in vars(notice).items():
-        values[name] = value.block() if isinstance(value, Losses) else value
+        values[name] = value.block() if isinstance(value, Losses | UtcMapping | DeviceClock) else value
     return compact(values).encode()
 
 
@@ -102,6 +125,19 @@ def decode_notice(data: bytes | memoryview) -> Notice:
             Losses.read(fields.optional_inner("losses")),
             fields.values.get("recording"),
             fields.text("version", ""),
+            fields.text("health", ""),
+        )
+    if product == CLOCK:
+        return ClockNotice(
+            session,
+            probe,
+            UtcMapping.read(fields.inner("utc")),
+            fields.number("utc_rate", 1.0),
+            fields.integer("utc_residual_ns", 0),
+            fields.optional_integer("maximum_error_ns"),
+            fields.optional_integer("estimated_error_ns"),
+            DeviceClock.read(fields.optional_inner("device_clock")),
+            published_ns,
         )
     if product == EVENT:
         facts = fields.optional_inner("facts")
@@ -121,4 +157,6 @@ def product_of(notice: Notice) -> str:
     """The product under which a notice is published."""
     if isinstance(notice, SettingsNotice):
         return SETTINGS
+    if isinstance(notice, ClockNotice):
+        return CLOCK
     return STATE if isinstance(notice, StateNotice) else EVENT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import sonod
 from sonod.cext.instruction import instruction_set
 from sonod.cext.threads import thread_count
+from sonod.daemon.bench.peers import versions
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Machine:
     python: str
     numpy: str
     sonod: str
+    peers: Mapping[str, str]
 
 
-def this_machine() -> Machine:
-    """The machine that runs this process."""
+def this_machine(peers: tuple[str, ...] = ()) -> Machine:
+    """The machine that runs this process, with the versions of the peers that are measured."""
     return Machine(
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)),
@@ -39,6 +42,7 @@ def this_machine() -> Machine:
         python=platform.python_version(),
         numpy=np.__version__,
         sonod=sonod.__version__,
+        peers=versions(peers),
     )
 
 

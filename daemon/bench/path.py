@@ -56,7 +56,7 @@ def measure_path(uri: str, changes: Mapping[str, object], options: ImageOptions,
     `missed` counts frame numbers that never came; `lost` those of them the daemon says it lost itself.
     `processing` is last byte to published, `delivery` published to received; `daemon_cpu_percent` is of one core.
     """
-    frames_port, control_port = _free_ports(2)
+    frames_port, control_port = free_ports(2)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "bench.toml"
         config.write_text(_config(uri, changes, options, frames_port, control_port))
@@ -114,7 +114,7 @@ def _receive(daemon: subprocess.Popen[bytes], endpoint: str, uri: str, seconds: 
         delivery_ms=_ms(delivery, 50),
         delivery_p99_ms=_ms(delivery, 99),
         daemon_cpu_percent=round(100 * cpu / elapsed, 1),
-        daemon_memory_mib=round(_memory_mib(daemon.pid), 1),
+        daemon_memory_mib=round(memory_mib(daemon.pid), 1),
     )
 
 
@@ -147,7 +147,7 @@ def _toml(value: object) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in held]
     for server in held:
@@ -161,7 +161,7 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def _memory_mib(pid: int) -> float:
+def memory_mib(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ SHOT_SAMPLES = 128 * 1536
 # So many shots are more than any cache: what a stream of fresh data is like.
 FRESH_SHOTS = 64
 REPEATS = 5
+# On a virtual machine that has used up its share nothing runs for a while: a multiple of what transfers in flight can
+# hide, in a real device's host as here, so such a run says nothing about the program.
+UNDISTURBED_MS = 20.0
+MOST_ATTEMPTS = 6
 
 
 class UsbBenchFailed(DaemonError):
@@ -35,8 +39,13 @@ class UsbBenchFailed(DaemonError):
 
 @dataclass(frozen=True)
 class StreamResult:
-    """One run. `lost` of `made` messages never came; all of them must be `counted`. `cpu_ns_byte` is of the whole
-    process (with the emulated system calls), `reader_ns_byte` of the thread that parses, checks and hands over."""
+    """One run. Of the `made` messages `lost` never came, which the reader counted: `late` because no transfer was
+    waiting for them in time, others in the `overruns` (transfers that the ring threw away because nobody read);
+    `unaccounted` must be 0. `cpu_ns_byte` is of the whole process, busy threads and emulated system calls included,
+    `reader_ns_byte` of the thread that parses, checks and hands over. `stolen_ms`: what the hypervisor took from this
+    machine's processors meanwhile, in which nothing here runs and everything that is due is lost; `waited_ms`: how
+    long threads of the process were ready and had no processor. `attempts`: runs that it took to find one with less
+    stolen than `UNDISTURBED_MS`; then the least disturbed one is told."""
 
     reader: str
     rate_mb_s: float
@@ -46,11 +55,16 @@ class StreamResult:
     received_mb_s: float
     made: int
     lost: int
-    counted: int
+    late: int
+    overruns: int
+    unaccounted: int
     out_of_order: int
     crc_errors: int
     cpu_ns_byte: float
     reader_ns_byte: float
+    stolen_ms: float
+    waited_ms: float
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,19 @@ def measure_stream(
     reader: str, rate_mb_s: float, busy_threads: int, shot: tuple[int, int], seconds: float
 ) -> StreamResult:
     """`reader` is `ring` or `polled`; `shot` is (channels, samples) of a message. UsbBenchFailed without umockdev."""
+    runs: list[StreamResult] = []
+    while len(runs) < MOST_ATTEMPTS and (not runs or runs[-1].stolen_ms > UNDISTURBED_MS):
+        runs.append(_run(reader, rate_mb_s, busy_threads, shot, seconds))
+    return replace(min(runs, key=lambda run: run.stolen_ms), attempts=len(runs))
+
+
+def _run(reader: str, rate_mb_s: float, busy_threads: int, shot: tuple[int, int], seconds: float) -> StreamResult:
     if preload_library() is None:
         raise UsbBenchFailed("bench usb: umockdev is not installed; apt-get install umockdev")
     with (
         tempfile.TemporaryDirectory(prefix="sonod-") as folder,
         RemoteBoard(
-            "paced", Path(folder, "t"), rate_bytes_s=rate_mb_s * 1e6, channels=shot[0], samples=shot[1]
+            "paced", Path(folder, "t"), apart=True, rate_bytes_s=rate_mb_s * 1e6, channels=shot[0], samples=shot[1]
         ) as board,
     ):
         environment = [f"{name}={value}" for name, value in board.environment.items()]
@@ -95,12 +116,16 @@ def measure_stream(
         seen["seconds"],
         seen["bytes"] / seen["seconds"] / 1e6,
         seen["made"],
-        seen["lost_by_source"],
         seen["missing"],
+        seen["late"],
+        seen["overruns"],
+        seen["made"] - seen["messages"] - seen["missing"],
         seen["out_of_order"],
         seen["crc_errors"],
         1e9 * seen["process_cpu_s"] / count,
         1e9 * seen["reader_cpu_s"] / count,
+        1e3 * seen["stolen_s"],
+        1e3 * seen["waited_s"],
     )
 
 

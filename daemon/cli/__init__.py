@@ -7,53 +7,66 @@ wire format.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
 from sonod import __version__
-from sonod.daemon.cli.bench import bench
-from sonod.daemon.cli.check_config import check_config
-from sonod.daemon.cli.conformance import conformance
-from sonod.daemon.cli.devices import devices
-from sonod.daemon.cli.drivers import drivers
-from sonod.daemon.cli.emulate import emulate
 from sonod.daemon.cli.failure import FAILED, Failure, reported, tell
 from sonod.daemon.cli.output import put
-from sonod.daemon.cli.process import process
-from sonod.daemon.cli.record import record
-from sonod.daemon.cli.run import run
-from sonod.daemon.cli.settings import get, preset, set_values
-from sonod.daemon.cli.status import status
-from sonod.daemon.cli.transmission import freeze, unfreeze
-from sonod.daemon.cli.view import view
-from sonod.daemon.cli.watch import watch
 
-app = typer.Typer(
-    name="sonod",
-    help="The daemon between an open-research ultrasound probe and everything that wants its images. Research "
-    "software: not a medical device, not for diagnosis or treatment decisions.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(run)
-app.command()(devices)
-app.command()(drivers)
-app.command("check-config")(check_config)
-app.command()(status)
-app.command()(watch)
-app.command()(get)
-app.command("set")(set_values)
-app.command()(preset)
-app.command()(freeze)
-app.command()(unfreeze)
-app.command()(record)
-app.command()(process)
-app.command()(view)
-app.command()(bench)
-app.command()(conformance)
-app.command()(emulate)
+# Command -> where its function is. Only the one that is asked for is imported: that is what most of the time would go
+# to.
+COMMANDS: dict[str, str] = {
+    "run": "run:run",
+    "devices": "devices:devices",
+    "drivers": "drivers:drivers",
+    "doctor": "doctor:doctor",
+    "install-service": "install_service:install_service",
+    "check-config": "check_config:check_config",
+    "status": "status:status",
+    "watch": "watch:watch",
+    "get": "settings:get",
+    "set": "settings:set_values",
+    "preset": "settings:preset",
+    "save": "settings:save",
+    "load": "settings:load",
+    "lease": "lease:lease",
+    "keys": "keys:keys",
+    "freeze": "transmission:freeze",
+    "unfreeze": "transmission:unfreeze",
+    "record": "record:record",
+    "process": "process:process",
+    "view": "view:view",
+    "bench": "bench:bench",
+    "bridge": "bridge:bridge",
+    "calibration": "calibration:calibration",
+    "conformance": "conformance:conformance",
+    "emulate": "emulate:emulate",
+}
+
+
+def command_line(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The program with these of its commands."""
+    app = typer.Typer(
+        name="sonod",
+        help="The daemon between an open-research ultrasound probe and everything that wants its images. Research "
+        "software: not a medical device, not for diagnosis or treatment decisions.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_options)
+    for name in names:
+        module, _, function = COMMANDS[name].partition(":")
+        command = getattr(import_module(f"sonod.daemon.cli.{module}"), function)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -62,7 +75,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
@@ -78,7 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
     given = [argument for argument in given if argument != "--debug"]
     try:
         with reported():
-            app(given)
+            asked = next((argument for argument in given if not argument.startswith("-")), "")
+            names = (asked,) if asked in COMMANDS else () if given == ["--version"] else tuple(COMMANDS)
+            command_line(names)(given)
     except Failure as failure:
         if debug:
             raise

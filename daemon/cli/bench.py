@@ -7,12 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from sonod.daemon.bench.common import PEERS, CommonResult, measure_common
+from sonod.cext.threads import set_thread_count, thread_count
+from sonod.daemon.bench.adaptive import AdaptiveResult, measure_adaptive
+from sonod.daemon.bench.beamform import BeamformResult, PicturesDiffer, check_peers, measure_beamform
 from sonod.daemon.bench.core import CoreResult, measure_core
+from sonod.daemon.bench.delivery import DeliveryResult, measure_delivery
+from sonod.daemon.bench.isolation import IsolationResult, measure_isolation
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
+from sonod.daemon.bench.peers import PEERS, PeerUnfit
+from sonod.daemon.bench.shared import RATES_MB_S, SharedResult, measure_shared
+from sonod.daemon.bench.stage import StageResult, measure_stages
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
-from sonod.daemon.cli.failure import USAGE, Failure
+from sonod.daemon.bench.wire import WireResult, measure_wire
+from sonod.daemon.bench.work import WORKS
+from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table
 from sonod.daemon.cli.values import parse_changes
 from sonod.daemon.core import AUTO, configure_core
@@ -27,8 +36,9 @@ CORE_CASES = {
     "curvilinear": ("sim:?probe=curvilinear", ImageOptions()),
     "phased": ("sim:?probe=phased", ImageOptions()),
 }
-# Delay and sum alone, as other beamformers are measured: case -> plane waves.
-COMMON_CASES = {"common": 1, "common-11": 11}
+STAGES_CASE = "stages"
+ADAPTIVE_CASE = "adaptive"
+WIRE_CASE = "wire"
 PATH_CASE = "path"
 USB_CASE = "usb"
 # Messages of one transfer of 256 KiB, and shots of 128 channels.
@@ -40,7 +50,20 @@ USB_RUNS = (
     ("polled", 300.0, 1, ONE_TRANSFER),
     ("ring", 350.0, 0, SHOT),
 )
-CASES = (*CORE_CASES, *COMMON_CASES, PATH_CASE, USB_CASE)
+DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE = "delivery", "isolation", "shared-memory"
+ENDPOINTS = ("ipc", "tcp")
+CASES = (
+    *CORE_CASES,
+    *WORKS,
+    STAGES_CASE,
+    ADAPTIVE_CASE,
+    WIRE_CASE,
+    PATH_CASE,
+    DELIVERY_CASE,
+    ISOLATION_CASE,
+    SHARED_CASE,
+    USB_CASE,
+)
 
 
 def bench(
@@ -49,7 +72,10 @@ def bench(
         str | None, typer.Option("--driver", metavar="URI", help="Measure this driver instead of the case's.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="How long each measurement lasts.")] = 5.0,
-    threads: Annotated[int, typer.Option(help="Threads of the core; 0 = one for each processor core.")] = 0,
+    threads: Annotated[
+        int,
+        typer.Option(help="Threads of the core; 0 = one for each processor core; in the beamformer's cases also one."),
+    ] = 0,
     instruction_set: Annotated[str, typer.Option("--instruction-set", help="Kernels to measure.")] = AUTO,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")
@@ -57,7 +83,11 @@ def bench(
     quality: Annotated[str, typer.Option(help=f"Beamforming: {', '.join(QUALITIES)}.")] = "default",
     against: Annotated[
         list[str] | None,
-        typer.Option("--against", metavar="PEER", help=f"In the common cases also: {', '.join(PEERS)}; on one thread."),
+        typer.Option(
+            "--against",
+            metavar="PEERS",
+            help=f"In the beamformer's cases also, on the same arrays: {', '.join(PEERS)}; several with | or commas.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
@@ -72,61 +102,143 @@ def bench(
     changes = parse_changes(settings or [])
     if quality not in QUALITIES:
         raise Failure(USAGE, f"--quality: must be one of {', '.join(QUALITIES)}; got {quality!r}")
+    peers = tuple(dict.fromkeys(name for text in against or () for name in text.replace("|", ",").split(",") if name))
+    counts = (threads,) if threads else tuple(dict.fromkeys((1, thread_count())))
+    beamform: list[BeamformResult] = []
+    notes: list[str] = []
     try:
-        common = [
-            result
-            for name, transmits in COMMON_CASES.items()
-            if case in ("", name)
-            for result in measure_common(transmits, quality, tuple(against or ()), seconds)
-        ]
-    except ValueError as error:
-        raise Failure(USAGE, str(error)) from error
+        check_peers(peers)
+        for name in WORKS:
+            if case in ("", name):
+                results, own_notes = measure_beamform(WORKS[name](), quality, peers, counts, seconds)
+                beamform += results
+                notes += own_notes
+    except PeerUnfit as error:
+        raise Failure(USAGE, f"--against: {error}") from error
+    except PicturesDiffer as error:
+        raise Failure(FAILED, str(error)) from error
+    set_thread_count(counts[-1])
     core = [
         measure_core(name, driver or uri, changes, replace(options, quality=quality), seconds)
         for name, (uri, options) in CORE_CASES.items()
         if case in ("", name)
     ]
     path = [measure_path(driver or "sim:", changes, STANDARD, seconds)] if case in ("", PATH_CASE) else []
+    # Minutes long, or about parts that the path has already: when asked for by name.
+    delivery = [measure_delivery(seconds, endpoint) for endpoint in ENDPOINTS] if case == DELIVERY_CASE else []
+    isolation = [measure_isolation(seconds, endpoint) for endpoint in ENDPOINTS] if case == ISOLATION_CASE else []
+    shared = [measure_shared(rate, seconds) for rate in RATES_MB_S] if case == SHARED_CASE else []
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
-    machine = this_machine()
+    stages = measure_stages() if case in ("", STAGES_CASE) else []
+    adaptive = measure_adaptive(driver or "sim:", STANDARD, seconds) if case in ("", ADAPTIVE_CASE) else []
+    wire = [measure_wire(seconds, quality=quality)] if case in ("", WIRE_CASE) else []
+    machine = this_machine(peers)
     if as_json:
-        results: dict[str, Any] = {"machine": asdict(machine)}
-        results["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
-        results["common"] = [asdict(result) for result in common]
-        results["path"] = [asdict(result) for result in path]
-        results["usb"] = [asdict(result) for result in streams]
-        results["kernels"] = [asdict(result) for result in kernels]
-        put_json(results)
+        everything: dict[str, Any] = {"machine": asdict(machine)}
+        everything["core"] = [{**asdict(result), "images_per_s": round(result.images_per_s, 1)} for result in core]
+        everything["beamform"] = [asdict(result) for result in beamform]
+        everything["adaptive"] = [asdict(result) for result in adaptive]
+        everything["wire"] = [asdict(result) for result in wire]
+        everything["notes"] = notes
+        everything["stages"] = [asdict(result) for result in stages]
+        everything["path"] = [asdict(result) for result in path]
+        everything["delivery"] = [asdict(result) for result in delivery]
+        everything["isolation"] = [
+            {**asdict(result), "p99_change": round(result.p99_change, 3)} for result in isolation
+        ]
+        everything["shared_memory"] = [asdict(result) for result in shared]
+        everything["usb"] = [asdict(result) for result in streams]
+        everything["kernels"] = [asdict(result) for result in kernels]
+        put_json(everything)
         return
     put(f"{machine.processor}, {machine.cores} cores, {machine.instruction_set}, {machine.threads} threads")
-    if common:
-        _common_table(common)
+    if beamform:
+        _beamform_table(beamform)
+    for note in notes:
+        put(note)
+    if stages:
+        _stage_table(stages)
+    if adaptive:
+        _adaptive_table(adaptive)
     if core:
         _core_table(core)
+    for wired in wire:
+        _wire_lines(wired)
     for result in path:
         _path_lines(result)
+    if delivery:
+        _delivery_table(delivery)
+    for one in isolation:
+        _isolation_lines(one)
+    if shared:
+        _shared_table(shared)
     if streams:
         _usb_tables(streams, kernels)
 
 
-def _common_table(results: list[CommonResult]) -> None:
+def _beamform_table(results: list[BeamformResult]) -> None:
     put_table(
-        ("delay and sum", "plane waves", "set-up ms", "frame ms", "G active points/s", "x sonod", "likeness"),
+        ("work", "delay and sum", "threads", "set-up ms", "table MB", "hot ms", "paced ms", "G active points/s",
+         "x sonod", "likeness"),
         (
             (
-                result.name,
-                str(result.transmits),
+                result.work,
+                result.name
+                if result.measured_transmits == result.transmits
+                else f"{result.name} ({result.measured_transmits} of {result.transmits} waves, scaled)",
+                str(result.threads) if result.threads else "own",
                 f"{result.set_up_ms:.0f}",
+                f"{result.table_mb:.1f}" if result.table_mb else "",
                 f"{result.frame_ms:.2f}",
+                f"{result.paced_ms:.2f}" if result.paced_ms else "",
                 f"{result.active_points_per_s / 1e9:.2f}",
                 f"{result.ratio:.2f}",
                 f"{result.likeness:.3f}",
             )
             for result in results
         ),
+    )  # fmt: skip
+
+
+def _stage_table(results: list[StageResult]) -> None:
+    put_table(
+        ("stage, one thread", "size", "cpu ms", "GB/s", "x copy"),
+        (
+            (result.stage, result.work, f"{result.cpu_ms:.3f}", f"{result.gb_s:.1f}", f"{result.copies:.1f}")
+            for result in results
+        ),
     )
+
+
+def _adaptive_table(results: list[AdaptiveResult]) -> None:
+    put_table(
+        ("product", "plan ms", "raw frame to picture ms", "images/s", "x delay and sum"),
+        (
+            (
+                result.product,
+                f"{result.plan_ms:.0f}",
+                f"{result.frame_ms:.2f}",
+                f"{result.images_per_s:.0f}",
+                f"{result.ratio:.2f}",
+            )
+            for result in results
+        ),
+    )
+
+
+def _wire_lines(result: WireResult) -> None:
+    put()
+    put(f"wire speed, {result.transmits_a_picture} plane waves a picture, {result.seconds:g} s paced")
+    put(f"  {result.offered_transmits_per_s:g} transmissions/s offered, {result.done_transmits_per_s:g} used")
+    put(f"  {result.made} pictures of {result.sent} sent, {result.dropped} dropped; {result.cpu_percent:g} % of a core")
+    put(f"  last byte to picture {result.latency_ms:.2f} ms, 99 % within {result.latency_p99_ms:.2f} ms")
+    put(
+        f"  hot: {result.hot_picture_ms:.2f} ms a picture = {result.sustainable_transmits_per_s:g} transmissions/s "
+        f"= {result.sustainable_mb_s:g} MB/s; {result.cpu_ms_per_transmit:.2f} ms of processor time a transmission"
+    )
+    put(f"  stages, ms: {' '.join(f'{name} {value:.2f}' for name, value in result.stages_ms.items())}")
 
 
 def _core_table(results: list[CoreResult]) -> None:
@@ -153,8 +265,8 @@ def _core_table(results: list[CoreResult]) -> None:
 
 def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> None:
     put_table(
-        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "counted",
-         "out of order", "process ns/byte", "reader ns/byte"),
+        ("reader", "sent MB/s", "message", "busy threads", "received MB/s", "messages", "lost", "late", "overruns",
+         "unaccounted", "out of order", "process ns/byte", "reader ns/byte", "stolen ms", "waited ms", "runs"),
         (
             (
                 result.reader,
@@ -164,10 +276,15 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
                 f"{result.received_mb_s:.1f}",
                 str(result.made),
                 f"{result.lost} = {100 * result.lost / max(result.made, 1):.2f} %",
-                str(result.counted),
+                str(result.late),
+                str(result.overruns),
+                str(result.unaccounted),
                 str(result.out_of_order),
                 f"{result.cpu_ns_byte:.2f}",
                 f"{result.reader_ns_byte:.2f}",
+                f"{result.stolen_ms:.0f}",
+                f"{result.waited_ms:.0f}",
+                str(result.attempts),
             )
             for result in streams
         ),
@@ -175,6 +292,60 @@ def _usb_tables(streams: list[StreamResult], kernels: list[KernelResult]) -> Non
     put_table(
         ("kernel", "GB/s", "x copy"),
         ((result.kernel, f"{result.gb_s:.1f}", f"{result.ratio:.2f}") for result in kernels),
+    )
+
+
+def _delivery_table(results: list[DeliveryResult]) -> None:
+    put("published to in hands, sonod beside a bare ZeroMQ pair with the same bytes, in turns")
+    put_table(
+        ("over", "bytes", "frames/s", "frames", "sonod ms", "p99 ms", "bare ms", "p99 ms", "x bare", "p99", "missed"),
+        (
+            (
+                result.endpoint,
+                str(result.payload_bytes),
+                f"{result.rate_hz:g}",
+                str(result.frames),
+                f"{result.sonod_p50_ms:.3f}",
+                f"{result.sonod_p99_ms:.3f}",
+                f"{result.bare_p50_ms:.3f}",
+                f"{result.bare_p99_ms:.3f}",
+                f"{result.p50_ratio:.2f}",
+                f"{result.p99_ratio:.2f}",
+                str(result.missed),
+            )
+            for result in results
+        ),
+    )
+
+
+def _isolation_lines(result: IsolationResult) -> None:
+    put()
+    put(f"isolation over {result.endpoint}: {result.seconds:g} s without, and as long with a stopped subscriber,")
+    put(f"one that subscribes {result.subscriptions_sent} times, and one that sends noise")
+    put(f"  published to received   {result.p50_before_ms:.3f} ms, 99 % within {result.p99_before_ms:.3f} ms before")
+    put(f"                          {result.p50_during_ms:.3f} ms, 99 % within {result.p99_during_ms:.3f} ms with them")
+    put(f"  the good one: {result.frames_during} frames, {result.missed} missed; {result.lost} lost in the daemon")
+    put(f"  daemon: {result.growth_mib:+.1f} MiB; cut: {result.cut_stalled} stalled, {result.cut_flooding} flooding")
+
+
+def _shared_table(results: list[SharedResult]) -> None:
+    put("raw frames through shared memory: copied in, copied out, header decoded")
+    put_table(
+        ("asked MB/s", "frame bytes", "written MB/s", "read MB/s", "written", "read", "lost", "age ms", "p99 ms"),
+        (
+            (
+                f"{result.asked_mb_s:g}" if result.asked_mb_s else "all",
+                str(result.payload_bytes),
+                f"{result.written_mb_s:.1f}",
+                f"{result.read_mb_s:.1f}",
+                str(result.written),
+                str(result.read),
+                str(result.lost),
+                f"{result.age_p50_ms:.3f}",
+                f"{result.age_p99_ms:.3f}",
+            )
+            for result in results
+        ),
     )
 
 

@@ -28,8 +28,8 @@ def emulate(
     board: Annotated[str, typer.Argument(metavar="BOARD", help=f"One of {', '.join(BOARDS)}.")],
     pty: Annotated[bool, typer.Option("--pty", help="As a serial port instead of a USB device.")] = False,
 ) -> None:
-    """Emulate a board until Ctrl-C. Lines on standard input make it misbehave: `unplug`, `plug`, `clear`, or a fault as
-    `NAME=VALUE`, for example `silent=true` or `corrupt_frames=3`."""
+    """Emulate a board until Ctrl-C or the end of standard input. Lines there make it misbehave: `unplug`, `plug`,
+    `reset`, `clear`, or a fault as `NAME=VALUE`, for example `silent=true` or `corrupt_frames=3`."""
     try:
         device = board_class(board)()
     except DeviceNotFound as error:
@@ -85,7 +85,7 @@ def _uri(board: str) -> str:
 
 
 def _commands() -> Iterator[str]:
-    """Lines of standard input as JSON commands; without a standard input, none, until Ctrl-C."""
+    """Lines of standard input as JSON commands."""
     for line in sys.stdin:
         if line.strip():
             yield json.dumps(short_as(line.strip()))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
-from sonod.client.wire.header import Value
+if TYPE_CHECKING:
+    from sonod.client.wire.header import Value
 
 
 def put(line: str = "") -> None:
@@ -26,6 +24,10 @@ def put_json(values: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def put_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """The result as a table, as wide as it needs to be in a pipe."""
+    # Imported here: most commands print no table.
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,12 +11,14 @@ import typer
 
 from sonod.daemon.app import Daemon
 from sonod.daemon.app import run as run_daemon
-from sonod.daemon.cli.failure import USAGE, Failure
+from sonod.daemon.cli.failure import CONFIGURATION, UNAVAILABLE, USAGE, Failure
 from sonod.daemon.cli.values import parse_changes
-from sonod.daemon.config import load_config
+from sonod.daemon.config import Config
 from sonod.daemon.core import configure_core
 from sonod.daemon.environment import Environment
+from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.log import configure_logging
+from sonod.daemon.reload import Source
 
 LARGEST_FRAMES_PORT = 65534
 
@@ -39,6 +42,12 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Initial setting; may be repeated.")
     ] = None,
     log_level: Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, ...")] = None,
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--service", help="As a service: SIGHUP reads the configuration again, a bad configuration is exit code 78."
+        ),
+    ] = False,
 ) -> None:
     """Run the daemon in the foreground. Without arguments: the simulated probe and the viewer page."""
     overrides: dict[str, dict[str, Any]] = {}
@@ -58,10 +67,30 @@ def run(
         overrides["settings"] = parse_changes(settings)
     if log_level is not None:
         overrides["log"] = {"level": log_level}
-    checked = load_config(config or Environment.read().config, overrides)
-    configure_logging(checked.log.level, checked.log.form)
+    environment = Environment.read()
+    source = Source(config or environment.config, overrides)
+    if not service:
+        checked = _prepare(source, environment)
+        run_daemon(checked, _greet, environment=environment)
+        return
+    faulthandler.enable()
+    try:
+        checked = _prepare(source, environment)
+        run_daemon(checked, source=source, environment=environment)
+    except ConfigError as error:
+        # Not 2, which a restart would not mend either, but which says nothing to whoever reads `systemctl status`.
+        raise Failure(CONFIGURATION, *error.problems) from error
+    except EndpointError as error:
+        # Perhaps the program that has the port ends.
+        raise Failure(UNAVAILABLE, str(error)) from error
+
+
+def _prepare(source: Source, environment: Environment) -> Config:
+    """The checked configuration, with logging and the core as it says."""
+    checked = source.read()
+    configure_logging(checked.log.level, checked.log.form, journal_stream=environment.journal_stream)
     configure_core(checked.core.threads, checked.core.instruction_set)
-    run_daemon(checked, _greet)
+    return checked
 
 
 def _greet(daemon: Daemon) -> None:

@@ -1,7 +1,9 @@
-"""`sonod get`, `sonod set` and `sonod preset`: the settings of a running daemon."""
+"""`sonod get`, `set`, `preset`, `save` and `load`: the settings of a running daemon."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,22 +11,27 @@ import typer
 from sonod.client.control import Control
 from sonod.client.errors import RequestRefused
 from sonod.client.replies import AppliedSettings, KnobDescription
-from sonod.daemon.cli.connection import ControlOption, JsonOption, connect_alive
+from sonod.daemon.cli.connection import ControlOption, JsonOption, KeysOption, connect_alive
 from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table, shown
 from sonod.daemon.cli.values import Typed, parse_changes
 from sonod.daemon.config import suggestion
+from sonod.daemon.environment import Environment
+from sonod.daemon.settings_file import LONGEST_FILE_BYTES
 
-LeaseOption = Annotated[str | None, typer.Option("--lease", metavar="TOKEN", help="Token of the lease you hold.")]
+LeaseOption = Annotated[
+    str | None, typer.Option("--lease", metavar="TOKEN", help="Token of the lease you hold, else that in SONOD_LEASE.")
+]
 
 
 def get(
     key: Annotated[str | None, typer.Argument(metavar="KEY", help="One setting; without it, all of them.")] = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one setting, or all with their ranges."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         current = control.get(None if key is None else [key])
         if as_json:
             put_json({"revision": current.revision, "settings": dict(current.settings)})
@@ -49,31 +56,98 @@ def set_values(
     ] = None,
     lease: LeaseOption = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change settings, all or none. Curves are comma lists: tgc_db=0,2,4,6,8,10,12,14."""
     changes = parse_changes(pairs)
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         _check_names(control, changes)
-        _put_applied(control.set(changes, expected_revision=expect, lease=lease), as_json)
+        _put_applied(control.set(changes, expected_revision=expect, lease=lease_of(lease)), as_json)
 
 
 def preset(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without it, the presets are listed.")] = None,
     lease: LeaseOption = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change to a named set of settings."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         if name is not None:
-            _put_applied(control.preset(name, lease=lease), as_json)
+            _put_applied(control.preset(name, lease=lease_of(lease)), as_json)
             return
         presets = control.describe().presets
     if as_json:
-        put_json([{"name": known.name, "description": known.description, **known.settings} for known in presets])
+        put_json(
+            [
+                {
+                    "name": known.name,
+                    "description": known.description,
+                    "probes": known.probes,
+                    "fits": not known.misfit,
+                    "misfit": known.misfit,
+                    "settings": dict(known.settings),
+                }
+                for known in presets
+            ]
+        )
     else:
-        put_table(("preset", "what it is for"), [(known.name, known.description) for known in presets])
+        put_table(
+            ("preset", "probes", "fits", "what it is for"),
+            [
+                (known.name, ", ".join(known.probes) or "any", "no" if known.misfit else "yes", known.description)
+                for known in presets
+            ],
+        )
+
+
+def save(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, or - for standard output.")],
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    endpoint: ControlOption = None,
+    keys: KeysOption = None,
+) -> None:
+    """Save all settings; the file can be loaded, used as a preset, or be the configuration of `sonod run`."""
+    with connect_alive(endpoint, keys) as control:
+        text = control.save()
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise Failure(USAGE, f"{file}: exists already; choose another name, or --force") from None
+    except OSError as error:
+        raise Failure(USAGE, f"{file}: cannot be written ({error.strerror})") from error
+    put(f"saved in {file}")
+
+
+def load(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A saved file, or - for standard input.")],
+    lease: LeaseOption = None,
+    endpoint: ControlOption = None,
+    keys: KeysOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change to saved settings, all or none."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Failure(USAGE, f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise Failure(USAGE, f"{file}: not TOML: not UTF-8 at byte {error.start}") from error
+    if len(text) > LONGEST_FILE_BYTES:
+        raise Failure(USAGE, f"{file}: must be at most {LONGEST_FILE_BYTES} bytes; got {len(text)}")
+    with connect_alive(endpoint, keys) as control:
+        _put_applied(control.load(text, lease=lease_of(lease)), as_json)
+
+
+def lease_of(given: str | None) -> str | None:
+    """The token that was given, else that of the environment."""
+    return given or Environment.read().lease
 
 
 def _check_names(control: Control, changes: dict[str, Typed]) -> None:
@@ -89,10 +163,19 @@ def _check_names(control: Control, changes: dict[str, Typed]) -> None:
 
 def _put_applied(applied: AppliedSettings, as_json: bool) -> None:
     if as_json:
-        put_json({"revision": applied.revision, "first_frame": applied.first_frame, "applied": dict(applied.applied)})
+        put_json(
+            {
+                "revision": applied.revision,
+                "first_frame": applied.first_frame,
+                "applied": dict(applied.applied),
+                "pending": applied.pending,
+            }
+        )
         return
     values = " ".join(f"{name}={shown(value)}" for name, value in applied.applied.items())
     frame = "no frame yet" if applied.first_frame is None else f"from frame {applied.first_frame} on"
+    if applied.pending:
+        frame = "when the device comes back"
     put(f"revision {applied.revision}, {frame}: {values}")
 
 

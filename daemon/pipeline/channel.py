@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.cext.adaptive import AdaptiveBeamformer
 from sonod.cext.das import DelayAndSum
-from sonod.cext.detect import Envelope
 from sonod.cext.prepare import Demodulator, IqPreparer
 from sonod.client.wire.geometry import LinesGeometry
 from sonod.daemon.pipeline import converters
@@ -20,11 +21,12 @@ from sonod.daemon.pipeline.arrivals import (
     transmit_times,
 )
 from sonod.daemon.pipeline.base import Plan
-from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
+from sonod.daemon.pipeline.beams import SHORT_LAG, Beams, Operator
+from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import BeamGrid, channel_grid, scans_line_by_line
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
-from sonod.daemon.pipeline.picture import Picture, PixelMapper
+from sonod.daemon.pipeline.picture import Greys, Picture, PixelMapper
 from sonod.daemon.pipeline.product import Product
 from sonod.daemon.pipeline.reciprocity import Reciprocity
 from sonod.daemon.pipeline.timegain import time_gain
@@ -33,6 +35,8 @@ from sonod.drivers.probe import ArrayKind, Probe
 from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import Settings
 
+# The beamformer that is not an adaptive one.
+PLAIN = "delay-and-sum"
 # Half the pass band as a share of the centre frequency: wider than any medical pulse, narrow enough to shut out noise.
 HALF_BAND = 0.6
 # Baseband samples per second over half the pass band, at least: the beamformer resamples them, and each one costs.
@@ -65,17 +69,19 @@ class ChannelPlan(Plan):
         self._iq = np.zeros(self._prepare.output_shape, np.float32)
         self._grids = tuple(self._grid(index, part, options) for index in range(len(self._parts)))
         grid = self._grids[0]
-        self._das = _beamformer(part, self._reciprocity, settings, grid, self._prepare, center_hz, options)
-        self._beamformed = np.zeros((*grid.lines.shape, 2), np.float32)
-        self._magnitude = np.zeros(grid.lines.shape, np.float32)
-        self._detect = Envelope()
-        self._mapper = PixelMapper(
-            None if grid.direct else converters.to_pixels(grid.lines, grid.pixels),
-            (grid.pixels.rows, grid.pixels.columns),
-        )
-        self._pictures = tuple(
-            Picture(own.pixels, settings, level, gain="gain_db" not in configuration.applied, sector=own.sector)
-            for own in self._grids
+        self._beams = _beams(part, self._reciprocity, settings, grid, self._prepare, center_hz, options)
+        converter = None if grid.direct else converters.to_pixels(grid.lines, grid.pixels)
+        self._mapper = PixelMapper(converter, (grid.pixels.rows, grid.pixels.columns))
+        gain = "gain_db" not in configuration.applied
+        coherence = settings.beamformer == SHORT_LAG
+        geometries = [
+            image_geometry(own.pixels, acquisition.probe, settings.sound_speed_m_s, own.sector) for own in self._grids
+        ]
+        self._pictures: tuple[Picture | Greys, ...] = tuple(
+            Greys(geometry, settings, converter, white=1.0)
+            if coherence
+            else Picture(geometry, settings, level, gain=gain, converter=converter)
+            for geometry in geometries
         )
         self._lines_geometry: LinesGeometry = lines_geometry(grid.lines)
         self._raw_geometry = channel_geometry(acquisition)
@@ -94,24 +100,25 @@ class ChannelPlan(Plan):
         part = raw if len(self._parts) == 1 else raw[self._parts[index]]
         self._prepare.run(self._reciprocity.run(part), self._iq)
         self._end_stage("prepare")
-        self._das.run(self._iq, self._beamformed)
+        beams = self._beams
+        beams.run(self._iq)
         self._end_stage("beamform")
         if "iq" in wanted:
-            products.append(Product("iq", self._beamformed, self._lines_geometry))
-        if wanted - {"rf", "iq"}:
-            self._detect.run(self._beamformed, self._magnitude)
+            products.append(Product("iq", beams.beamformed, self._lines_geometry))
+        picture = self._pictures[index]
+        baseband = picture.takes_baseband and beams.shows_baseband
+        if wanted & {"lines", "envelope"} or ("bmode" in wanted and not baseband):
+            beams.detect()
             self._end_stage("detect")
-            if "lines" in wanted:
-                products.append(Product("lines", self._magnitude, self._lines_geometry))
-        if wanted & {"bmode", "envelope"}:
-            picture = self._pictures[index]
-            pixels = self._mapper.run(self._magnitude)
+        if "lines" in wanted:
+            products.append(Product("lines", beams.magnitude, self._lines_geometry))
+        if "envelope" in wanted:
+            products.append(Product("envelope", self._mapper.run(beams.magnitude), picture.geometry))
             self._end_stage("scan_convert")
-            if "envelope" in wanted:
-                products.append(Product("envelope", pixels, picture.geometry))
-            if "bmode" in wanted:
-                products.append(Product("bmode", picture.compress(pixels), picture.geometry))
-                self._end_stage("compress")
+        if "bmode" in wanted:
+            greys = picture.compress(beams.beamformed if baseband else beams.magnitude)
+            products.append(Product("bmode", greys, picture.geometry))
+            self._end_stage("compress")
         return tuple(products)
 
     def _grid(self, index: int, part: Acquisition, options: ImageOptions) -> BeamGrid:
@@ -193,7 +200,7 @@ def _preparer(
     )
 
 
-def _beamformer(
+def _beams(
     acquisition: Acquisition,
     reciprocity: Reciprocity,
     settings: Settings,
@@ -201,7 +208,7 @@ def _beamformer(
     prepared: Demodulator | IqPreparer,
     center_hz: float,
     options: ImageOptions,
-) -> DelayAndSum:
+) -> Beams:
     probe, sequence, lines = acquisition.probe, reciprocity.sequence, grid.lines
     distances = lines.first_m + np.arange(lines.count) * lines.spacing_m
     points = lines.origins_m[:, None] + lines.directions[:, None] * distances[None, :, None]
@@ -217,27 +224,45 @@ def _beamformer(
         time, weight = transmit_times(
             sequence, probe, points, c, 1 / center_hz, line_by_line=scans_line_by_line(acquisition, options)
         )
-    return DelayAndSum(
-        origins_m=lines.origins_m,
-        directions=lines.directions,
-        first_m=lines.first_m,
-        spacing_m=lines.spacing_m,
-        count=lines.count,
-        element_positions_m=probe.element_positions_m,
-        element_normals=probe.element_normals,
-        receive_elements=sequence.receive_elements,
-        transmit_time_s=time,
-        transmit_weight=weight,
-        sampling_hz=prepared.output_hz,
-        t0_s=prepared.output_t0_s,
-        samples=prepared.output_shape[2],
-        demodulation_hz=center_hz,
-        sound_speed_m_s=c,
-        f_number=settings.f_number,
-        apodization=settings.apodization,
-        time_offset_s=acquisition.pulse_delay_s,
-        receive_time_s=receive_time,
-        quality=options.quality,
+    wavelength_m = c / center_hz
+
+    def build(part: slice) -> Operator:
+        common: dict[str, Any] = {
+            "origins_m": lines.origins_m,
+            "directions": lines.directions,
+            "first_m": lines.first_m,
+            "spacing_m": lines.spacing_m,
+            "count": lines.count,
+            "element_positions_m": probe.element_positions_m,
+            "element_normals": probe.element_normals,
+            "receive_elements": sequence.receive_elements[part],
+            "transmit_time_s": time[part],
+            "transmit_weight": None if weight is None else weight[part],
+            "sampling_hz": prepared.output_hz,
+            "t0_s": prepared.output_t0_s[part],
+            "samples": prepared.output_shape[2],
+            "demodulation_hz": center_hz,
+            "sound_speed_m_s": c,
+            "f_number": settings.f_number,
+            "apodization": settings.apodization,
+            "time_offset_s": acquisition.pulse_delay_s,
+        }
+        if settings.beamformer == PLAIN:
+            return DelayAndSum(receive_time_s=receive_time, quality=options.quality, **common)
+        return AdaptiveBeamformer(
+            product=settings.beamformer,
+            bins=options.coherence_bins,
+            lags=options.coherence_lags,
+            reach_m=options.coherence_wavelengths * wavelength_m / 2,
+            **common,
+        )
+
+    return Beams(
+        len(sequence.receive_elements),
+        lines.shape,
+        build,
+        incoherent=settings.compounding == "incoherent",
+        coherence=settings.beamformer == SHORT_LAG,
     )
 
 

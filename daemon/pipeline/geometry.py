@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import numpy as np
 
-from sonod.client.wire.geometry import ChannelGeometry, ImageGeometry, LinesGeometry, Sector, Vector
+from sonod.client.wire.geometry import (
+    ChannelGeometry,
+    ImageGeometry,
+    LinesGeometry,
+    Sector,
+    Vector,
+    fingerprint_of,
+)
 from sonod.drivers.frame import Acquisition, LineGeometry, PixelGrid
-from sonod.drivers.probe import FloatArray
+from sonod.drivers.probe import FloatArray, Probe
+
+# Positions that differ by less come from rounding, not from another layout.
+LAYOUT_DECIMALS = 9
 
 
-def image_geometry(grid: PixelGrid, sector: Sector | None = None) -> ImageGeometry:
-    """A pixel grid."""
+def image_geometry(
+    grid: PixelGrid, probe: Probe, sound_speed_m_s: float, sector: Sector | None = None
+) -> ImageGeometry:
+    """A pixel grid of this probe, made with this speed of sound."""
     first = (grid.first_x_m, grid.y_m, grid.first_z_m)
-    return ImageGeometry((grid.rows, grid.columns), (grid.spacing_z_m, grid.spacing_x_m), first, sector)
+    return ImageGeometry(
+        (grid.rows, grid.columns),
+        (grid.spacing_z_m, grid.spacing_x_m),
+        first,
+        sector,
+        sound_speed_m_s=sound_speed_m_s,
+        transducer=transducer_fingerprint(probe),
+    )
+
+
+def transducer_fingerprint(probe: Probe) -> str:
+    """The same for two probes exactly when kind, radius and element positions (to a nanometre) are."""
+    positions = np.round(probe.element_positions_m, LAYOUT_DECIMALS)
+    return fingerprint_of(
+        {
+            "kind": probe.kind.value,
+            "radius_m": round(probe.radius_m, LAYOUT_DECIMALS),
+            "element_positions_m": positions.tolist(),
+        }
+    )
 
 
 def lines_geometry(lines: LineGeometry) -> LinesGeometry:

@@ -14,10 +14,11 @@ class ImagePlan(Plan):
 
     def __init__(self, configuration: Configuration, level: Level) -> None:
         super().__init__(configuration, level)
-        grid = configuration.acquisition.image
+        acquisition = configuration.acquisition
+        grid = acquisition.image
         if grid is None:
             raise ValueError("image plan: the acquisition has no pixel grid")
-        self._geometry = image_geometry(grid)
+        self._geometry = image_geometry(grid, acquisition.probe, acquisition.sound_speed_m_s)
 
     def run(self, slot: Slot, wanted: frozenset[str]) -> tuple[Product, ...]:
         return (Product("bmode", slot.data, self._geometry),) if "bmode" in wanted else ()

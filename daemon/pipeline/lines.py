@@ -9,7 +9,7 @@ import numpy as np
 from sonod.cext.detect import Envelope, HilbertEnvelope
 from sonod.daemon.pipeline import converters
 from sonod.daemon.pipeline.base import Plan
-from sonod.daemon.pipeline.geometry import channel_geometry, lines_geometry
+from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry, lines_geometry
 from sonod.daemon.pipeline.grid import lines_grid
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
@@ -50,11 +50,13 @@ class LinesPlan(Plan):
         self._one = np.zeros(self._lines.shape, np.float32)
         self._iq = np.zeros((*self._lines.shape, 2), np.float32)
         self._magnitude = np.zeros(self._lines.shape, np.float32)
-        self._mapper = PixelMapper(converters.to_pixels(self._lines, grid), (grid.rows, grid.columns))
+        converter = converters.to_pixels(self._lines, grid)
+        self._mapper = PixelMapper(converter, (grid.rows, grid.columns))
+        geometry = image_geometry(grid, acquisition.probe, settings.sound_speed_m_s, sector)
         self._picture: Picture | Greys = (
-            Greys(grid, settings, sector)
+            Greys(geometry, settings, converter)
             if self._format is SampleFormat.LOG8
-            else Picture(grid, settings, level, gain="gain_db" not in applied, sector=sector)
+            else Picture(geometry, settings, level, gain="gain_db" not in applied, converter=converter)
         )
         self._lines_geometry = lines_geometry(self._lines)
         self._raw_geometry = channel_geometry(acquisition)
@@ -70,14 +72,12 @@ class LinesPlan(Plan):
             products.append(Product("iq", self._iq, self._lines_geometry))
         if "lines" in wanted:
             products.append(Product("lines", self._magnitude, self._lines_geometry))
-        if wanted & {"bmode", "envelope"}:
-            pixels = self._mapper.run(self._magnitude)
+        if "envelope" in wanted:
+            products.append(Product("envelope", self._mapper.run(self._magnitude), self._picture.geometry))
             self._end_stage("scan_convert")
-            if "envelope" in wanted:
-                products.append(Product("envelope", pixels, self._picture.geometry))
-            if "bmode" in wanted:
-                products.append(Product("bmode", self._picture.compress(pixels), self._picture.geometry))
-                self._end_stage("compress")
+        if "bmode" in wanted:
+            products.append(Product("bmode", self._picture.compress(self._magnitude), self._picture.geometry))
+            self._end_stage("compress")
         return tuple(products)
 
     def _detect(self, slot: Slot) -> None:

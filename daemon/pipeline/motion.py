@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from sonod.cext.compress import Compressor, grey_table
 from sonod.cext.detect import Envelope, HilbertEnvelope
-from sonod.client.wire.geometry import ImageGeometry, LinesGeometry, MotionGeometry
+from sonod.client.wire.geometry import LinesGeometry, MotionGeometry
 from sonod.daemon.pipeline.base import Plan
 from sonod.daemon.pipeline.channel import half_bandwidth_hz
-from sonod.daemon.pipeline.geometry import channel_geometry
+from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.daemon.pipeline.product import Product
 from sonod.daemon.pipeline.timegain import time_gain
-from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
+from sonod.drivers.frame import Acquisition, Configuration, DataKind, PixelGrid, SampleFormat, Slot
 
 # Columns of the M-mode picture: ten seconds at 25 frames a second.
 MOTION_COLUMNS = 256
@@ -86,7 +86,8 @@ class MotionPlan(Plan):
         self._compressors: tuple[Compressor | _Greys, Compressor | _Greys] | None = None
         self._lines_geometry = LinesGeometry((1, self._count), (origin,), (direction,), first_m, spacing_m)
         # The column is as wide as a row is high; it stands for one line of sight, not for a width.
-        self._bmode_geometry = ImageGeometry((self._count, 1), (spacing_m, spacing_m), (origin[0], origin[1], first_m))
+        column = PixelGrid(self._count, 1, origin[0], first_m, spacing_m, spacing_m, origin[1])
+        self._bmode_geometry = image_geometry(column, acquisition.probe, c)
         period = 1 / settings.frame_rate_hz if acquisition.slow_time and settings.frame_rate_hz > 0 else 0.0
         row_m = spacing_m * self._step
         middle = first_m + (self._step - 1) / 2 * spacing_m

@@ -1,4 +1,4 @@
-"""The last stages, common to all pictures: envelope on lines -> pixels -> compressed greys."""
+"""The last stages, common to all pictures: envelope on lines -> pixels, or in one pass to compressed greys."""
 
 from __future__ import annotations
 
@@ -8,41 +8,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonod.cext.compress import Compressor, grey_table
+from sonod.cext.detect import Envelope
 from sonod.cext.scanconvert import ScanConverter
-from sonod.client.wire.geometry import Sector
-from sonod.daemon.pipeline.geometry import image_geometry
+from sonod.client.wire.geometry import ImageGeometry
 from sonod.daemon.pipeline.level import Level
-from sonod.drivers.frame import PixelGrid
 from sonod.drivers.settings import Settings
 
 
 class Picture:
-    """Envelope pixels (rows, columns) float32 to greys (rows, columns) uint8, with gain and range of the settings."""
+    """Envelope on lines to greys (rows, columns) uint8, with gain and range of the settings.
 
-    def __init__(self, grid: PixelGrid, settings: Settings, level: Level, *, gain: bool, sector: Sector | None) -> None:
-        self.geometry = image_geometry(grid, sector)
+    `converter` draws the lines; without one each line is a column of pixels.
+    """
+
+    def __init__(
+        self,
+        geometry: ImageGeometry,
+        settings: Settings,
+        level: Level,
+        *,
+        gain: bool,
+        converter: ScanConverter | None,
+    ) -> None:
+        self.geometry = geometry
         self.level = level
-        self._shape = (grid.rows, grid.columns)
+        self._shape = (geometry.shape[0], geometry.shape[1])
         self._settings = settings
         self._gain_db = settings.gain_db if gain else 0.0
+        self._converter = converter
         self._greys = np.zeros(self._shape, np.uint8)
         self._compressor: Compressor | None = None
 
-    def compress(self, envelope: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The greys, valid until the next call; the first frame of a session sets the level when nobody declared it."""
+    @property
+    def takes_baseband(self) -> bool:
+        """Whether `compress` also takes baseband (lines, samples, 2)."""
+        return self._converter is None
+
+    def compress(self, lines: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The greys of envelope `lines (lines, samples)`, valid until the next call; the first frame of a session sets
+        the level when nobody declared it."""
         if self._compressor is None:
-            if not self.level.known:
-                self.level.learn(envelope)
-            self._compressor = Compressor(
-                self._shape,
-                reference_amplitude=self.level.amplitude,
-                gain_db=self._gain_db,
-                dynamic_range_db=self._settings.dynamic_range_db,
-                grey_map=self._settings.grey_map,
-                persistence=self._settings.persistence,
-            )
-        self._compressor.run(envelope, self._greys)
-        return self._greys
+            self._compressor = self._started(lines)
+        if self._converter is None:
+            return self._compressor.run_lines(lines, self._greys)
+        return self._compressor.run_scan(lines, self._converter, self._greys)
+
+    def _started(self, lines: NDArray[np.float32]) -> Compressor:
+        if not self.level.known:
+            envelope = Envelope().run(lines) if lines.ndim == 3 else lines
+            self.level.learn(envelope if self._converter is None else self._converter.run(envelope))
+        return Compressor(
+            self._shape,
+            reference_amplitude=self.level.amplitude,
+            gain_db=self._gain_db,
+            dynamic_range_db=self._settings.dynamic_range_db,
+            grey_map=self._settings.grey_map,
+            persistence=self._settings.persistence,
+        )
 
 
 class PixelMapper:
@@ -62,19 +84,29 @@ class PixelMapper:
 
 
 class Greys:
-    """Lines that arrive compressed: pixels (rows, columns) float32 of 0..255 to greys uint8. Gain and range were the
-    device's; persistence and the grey map are ours."""
+    """Lines that are levels, (lines, samples) float32, to greys uint8: compressed by the device to 0..255, or a
+    coherence of 0..1 (`white` is what becomes 255). There is no gain and range; persistence and the grey map are ours.
+    """
 
-    def __init__(self, grid: PixelGrid, settings: Settings, sector: Sector | None) -> None:
-        self.geometry = image_geometry(grid, sector)
+    takes_baseband = False
+
+    def __init__(
+        self, geometry: ImageGeometry, settings: Settings, converter: ScanConverter | None, white: float = 255.0
+    ) -> None:
+        self.geometry = geometry
+        self._scale = np.float32(255 / white)
+        self._mapper = PixelMapper(converter, (geometry.shape[0], geometry.shape[1]))
         self._persistence = np.float32(settings.persistence)
         self._table = grey_table(settings.grey_map)
-        self._levels = np.zeros((grid.rows, grid.columns), np.float32)
-        self._greys = np.zeros((grid.rows, grid.columns), np.uint8)
+        self._levels = np.zeros(geometry.shape, np.float32)
+        self._greys = np.zeros(geometry.shape, np.uint8)
         self._started = False
 
-    def compress(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def compress(self, lines: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The greys, valid until the next call."""
+        pixels = self._mapper.run(lines)
+        if self._scale != 1:
+            pixels *= self._scale
         if self._started and self._persistence:
             self._levels *= self._persistence
             self._levels += (1 - self._persistence) * pixels

@@ -19,7 +19,9 @@ __all__ = ["ImageOptions", "Plan", "build_plan", "processing_knobs"]
 # Knobs that act on every picture made here, and on every picture made from channel data.
 PICTURE_KNOBS = ("gain_db", "dynamic_range_db", "persistence", "grey_map")
 SAMPLE_KNOBS = ("depth_m", "sound_speed_m_s", "tgc_db")
-BEAM_KNOBS = ("f_number", "apodization")
+BEAM_KNOBS = ("f_number", "apodization", "compounding")
+# Needs straight rays, so not for layered media.
+ADAPTIVE_KNOB = "beamformer"
 
 
 def build_plan(configuration: Configuration, options: ImageOptions, previous: Plan | None = None) -> Plan:
@@ -48,7 +50,7 @@ def processing_knobs(driver_knobs: Mapping[str, Knob], acquisition: Acquisition)
         names += SAMPLE_KNOBS
     beams = acquisition.kind is DataKind.CHANNEL and not is_single_line(acquisition)
     if beams:
-        names += BEAM_KNOBS
+        names += BEAM_KNOBS if len(acquisition.layers) > 1 else (*BEAM_KNOBS, ADAPTIVE_KNOB)
     idle = set() if beams else set(BEAM_KNOBS)
     driven = {name: knob for name, knob in driver_knobs.items() if name not in idle}
     return {**{name: KNOBS[name] for name in names if name not in driven}, **driven}

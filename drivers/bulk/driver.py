@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.simulated.scan import Scan, transmissions
 from sonod.drivers.transports.bulk import open_stream
 from sonod.drivers.transports.resync import MagicLengthCrc, Resynchroniser, SequenceCheck, StreamCounters
+from sonod.drivers.transports.ring import Policy
 from sonod.drivers.transports.stream import ByteStream
 from sonod.drivers.transports.usb import Selector
 
@@ -48,6 +49,9 @@ KINDS = {
     Geometry.PHASED: ArrayKind.PHASED,
     Geometry.OTHER: ArrayKind.ARBITRARY,
 }
+# What gives way when nobody reads: the oldest bytes, so that pictures stay live; or the device, which is asked for no
+# more and counts what it then drops.
+POLICIES = {"drop": Policy.DROP_OLDEST, "park": Policy.PARK}
 USUAL_SCAN = {Geometry.LINEAR: Scan.PLANE, Geometry.OTHER: Scan.SYNTHETIC}
 # Echoes come back from up to this much farther than straight up, at an f-number of 1.5; and the pulse takes time.
 LONGEST_WAY_BACK = 1.06
@@ -72,7 +76,7 @@ class BulkDriver(Driver):
     """An array front-end on USB; every shot is one message, a table's shots make one frame."""
 
     summary = "an array front-end that speaks the bulk RF protocol (tried on an emulated one only)"
-    uri_form = "bulk:VID:PID[:SERIAL]?emulated=1&probe=NAME&sequence=KIND&format=FORMAT&layout=ORDER"
+    uri_form = "bulk:VID:PID[:SERIAL]?emulated=1&probe=NAME&sequence=KIND&format=FORMAT&layout=ORDER&overrun=drop|park"
     needs = "a front-end with docs/bulk-rf-protocol.md in its firmware and a udev rule; with emulated=1 nothing"
     usb_ids = (TEST_ID,)
     # Asks for the capabilities first, and goes no further when there are none.
@@ -80,12 +84,13 @@ class BulkDriver(Driver):
 
     def __init__(self, uri: Uri | str, backend: Any = None, clock: Clock | None = None) -> None:
         super().__init__(uri)
-        self.uri.reject_unknown(("emulated", "probe", "sequence", "format", "layout"))
+        self.uri.reject_unknown(("emulated", "probe", "sequence", "format", "layout", "overrun"))
         self._emulated = choice_option(self.uri, "emulated", "0", ("0", "1")) == "1"
         self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
         self._format = Format[choice_option(self.uri, "format", "i16", [form.name.lower() for form in Format]).upper()]
         self._layout = Layout[choice_option(self.uri, "layout", "channels", ("channels", "samples")).upper()]
         self._probe_name = choice_option(self.uri, "probe", "linear", ("linear", "curvilinear", "phased"))
+        self._policy = POLICIES[choice_option(self.uri, "overrun", "drop", tuple(POLICIES))]
         self._selector = _selector(self.uri)
         self._backend = backend
         self._clock = clock or MonotonicClock()
@@ -140,8 +145,6 @@ class BulkDriver(Driver):
         device = FrontEnd.open(self._selector, backend, self._clock)
         try:
             self._probe = _probe(device.capabilities)
-            if self._emulated:
-                self._probe = replace(self._probe, name=f"EMULATED {self._probe.name.removeprefix('emulated ')}")
             if self._format not in device.capabilities.formats:
                 raise DeviceNotFound(
                     f"driver URI {self.uri.text!r}: the front-end has no format {self._format.name.lower()}; it has "
@@ -222,7 +225,9 @@ class BulkDriver(Driver):
         assert plan is not None
         device = self._opened
         device.stop()
-        self._stream = open_stream(device.usb, BULK_IN, HEADER_BYTES + plan.payload_bytes, now_ns=self._clock.now_ns)
+        self._stream = open_stream(
+            device.usb, BULK_IN, HEADER_BYTES + plan.payload_bytes, self._clock.now_ns, self._policy
+        )
         framing = MagicLengthCrc(b"SRF1", HEADER_BYTES, message_bytes, 1 << 30)
         self._resync = Resynchroniser(self._stream, framing, self.stream_counters, self._clock.now_ns)
         self._sequence.restart()

@@ -27,7 +27,7 @@ from sonod.drivers.pacing import Clock
 from sonod.drivers.transports.usb import Identity, Selector, Stalled, UsbDevice, open_device
 
 # A front-end has this long to check and take over a table.
-TABLE_TIMEOUT_S = 2.0
+TABLE_TIMEOUT_S = 5.0
 # The longest capabilities that are believed: 65535 elements.
 MOST_CAPABILITIES_BYTES = CAPABILITIES_BYTES + 24 * 0xFFFF
 # The watchdog is fed this many times in its period, and asked for no longer than this.
@@ -97,7 +97,7 @@ class FrontEnd:
 
     def load(self, table: Table, number: int) -> None:
         """Send a table under a number; DriverError with the front-end's own reason when it refuses."""
-        self.usb.write(BULK_OUT, replace(table, number=number).to_bytes())
+        self.usb.write(BULK_OUT, replace(table, number=number).to_bytes(), TABLE_TIMEOUT_S)
         deadline = self._clock.now_ns() + int(TABLE_TIMEOUT_S * 1e9)
         while True:
             status = self.status()

@@ -5,7 +5,8 @@
     faults.py        what can go wrong
     clock.py         time that a test moves
     memory.py        front 1: a backend for pyusb, in this process
-    usbfs.py         front 2: the Linux device files under umockdev's preload library, for the real libusb
+    usbfs.py         front 2: the Linux device files under umockdev's preload library, for the real libusb;
+                     usbfs_session.py one open file of a program, client_memory.py the memory of that program
     <board>.py       one model per board
 
 The table maps a board's name to its class, imported on use; each takes (serial, clock) or fewer keyword arguments.

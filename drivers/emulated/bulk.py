@@ -205,8 +205,11 @@ class BulkFrontEnd(EmulatedDevice):
         if not self._within_limits(table):
             self.fault = Fault.TABLE_LIMITS
             return
+        begun_ns = self.clock.now_ns()
         self._tables[table.number] = table
         self._renderers[table.number] = self._scene.renderer(table).frame
+        # Making the scene is this program's work, which must not starve the watchdog.
+        self._fed_ns += self.clock.now_ns() - begun_ns
         self._staged, self.fault = table.number, Fault.NONE
         for number in [key for key in self._tables if key != table.number and not self._in_use(key)]:
             if len(self._tables) <= KEPT_TABLES:

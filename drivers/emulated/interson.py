@@ -115,11 +115,9 @@ class EmulatedInterson(EmulatedDevice):
     def bulk_in(self, endpoint: int, length: int) -> bytes | None:
         if not self._running:
             return None
+        # Whoever had not asked when the buffer was full loses bytes, in the middle of a vector.
+        self._sent += max(self._made(self.asked_ns) - self._sent - FIFO_BYTES, 0)
         made = self._made(self.clock.now_ns())
-        overflow = made - self._sent - FIFO_BYTES
-        if overflow > 0:
-            # Whoever does not read in time loses bytes, in the middle of a vector.
-            self._sent += overflow
         count = min(made - self._sent, length) // PACKET_BYTES * PACKET_BYTES
         if count <= 0:
             return None
@@ -184,8 +182,11 @@ class EmulatedInterson(EmulatedDevice):
                 self._ahead -= 1
             if faults.take("corrupt_frames"):
                 self._glitch = index
+            begun_ns = self.clock.now_ns()
             data = self._draw((index + self._ahead) % protocol.FRAME_NUMBERS, index)
             self._frames = {index: data}
+            # Making the picture is this program's work, not the probe's: its time stands still meanwhile.
+            self._begun_ns += self.clock.now_ns() - begun_ns
         return data
 
     def _draw(self, number: int, index: int) -> bytes:

@@ -227,11 +227,12 @@ class MemoryBackend(usb.backend.IBackend):  # type: ignore[misc]
             raise usb.core.USBError("Insufficient memory", -11, errno.ENOMEM)
         clock, packet = device.clock, device.description.endpoint(ep).packet_bytes
         view = memoryview(buff).cast("B")
-        deadline = clock.now_ns() + timeout * 1_000_000 if timeout else None
+        asked_ns = clock.now_ns()
+        deadline = asked_ns + timeout * 1_000_000 if timeout else None
         filled = 0
         while filled < len(view):
             with _told(dev_handle.port):
-                data = device.host_in(ep, len(view) - filled)
+                data = device.host_in(ep, len(view) - filled, asked_ns)
             if data is None:
                 now = clock.now_ns()
                 if deadline is not None and now >= deadline:

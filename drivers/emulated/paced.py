@@ -1,7 +1,7 @@
 """A source that keeps its pace whether anybody listens or not: for measuring what a host loses.
 
-It sends messages of the bulk RF protocol with a fixed payload. Vendor request 1 (OUT) starts, 2 (IN) answers two u64le:
-messages made, and messages lost because no transfer was waiting for them in time.
+It sends messages of the bulk RF protocol with a fixed payload. Vendor request 1 (OUT) starts, 3 (OUT) stops at the end
+of a message, 2 (IN) answers two u64le: messages made, and messages lost because no transfer was waiting in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sonod.drivers.emulated.device import Data, EmulatedDevice, Setup, Stall
 from sonod.drivers.pacing import Clock
 
 VENDOR_ID, PRODUCT_ID = 0x1209, 0x0002
-START, COUNTS = 1, 2
+START, COUNTS, STOP = 1, 2, 3
 # What a plain FIFO bridge holds.
 FIFO_BYTES = 64 * 1024
 
@@ -59,6 +59,7 @@ class PacedSource(EmulatedDevice):
 
     def reset(self) -> None:
         self._begun_ns = 0
+        self._stopping = False
         self._number = 0
         self._lost = 0
         self._sent = 0
@@ -67,6 +68,9 @@ class PacedSource(EmulatedDevice):
         if setup.request == START and not setup.is_in:
             self.reset()
             self._begun_ns = self.clock.now_ns()
+            return b""
+        if setup.request == STOP and not setup.is_in:
+            self._stopping = True
             return b""
         if setup.request == COUNTS and setup.is_in:
             return struct.pack("<QQ", self._number, self._lost)
@@ -79,6 +83,8 @@ class PacedSource(EmulatedDevice):
         if not self._begun_ns:
             return None
         if not self._sent:
+            if self._stopping:
+                return None
             # The transfer must have been waiting before the FIFO was full of this message.
             self._lose_until(self.asked_ns)
             due_ns = self._begun_ns + (self._number + 1) * self._period_ns

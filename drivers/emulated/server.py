@@ -2,17 +2,22 @@
 
     python -m sonod.drivers.emulated.server BOARD FOLDER [OPTIONS]
 
-OPTIONS is a JSON object for the board's model. Every line on standard input is a JSON object and gets one line back:
-`{"do": "unplug"}`, `{"do": "plug"}`, `{"do": "set", "faults": {"silent": true, "halt": [129]}}`, `{"do": "clear"}`.
+OPTIONS is a JSON object for the board's model; with `"apart": true` among them the board has the first processor to
+itself as far as the system permits it, for a device does not wait for the host's. Every line on standard input is a
+JSON object and gets one line back:
+`{"do": "unplug"}`, `{"do": "plug"}`, `{"do": "reset"}` (it starts anew by itself, on the bus all the time),
+`{"do": "set", "faults": {"silent": true, "halt": [129]}}`, `{"do": "clear"}`.
 The end of standard input ends the board.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +28,9 @@ from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.emulated.faults import Faults, OpenFault
 from sonod.drivers.emulated.usbfs import UsbfsFront, sleep_exactly
 
+# Real-time priority: just above every ordinary program.
+URGENT = 1
+
 
 def change(device: EmulatedDevice, command: dict[str, Any]) -> dict[str, Any]:
     """Do what a command says; the answer has `error` when it cannot be done."""
@@ -32,6 +40,9 @@ def change(device: EmulatedDevice, command: dict[str, Any]) -> dict[str, Any]:
                 device.unplug()
             case "plug":
                 device.plug()
+            case "reset":
+                with device.lock:
+                    device.reset()
             case "set":
                 set_faults(device, command.get("faults", {}))
             case "clear":
@@ -40,7 +51,7 @@ def change(device: EmulatedDevice, command: dict[str, Any]) -> dict[str, Any]:
             case "faults":
                 pass
             case other:
-                return {"error": f"must be unplug, plug, clear, faults or NAME=VALUE, got {other!r}"}
+                return {"error": f"must be unplug, plug, reset, clear, faults or NAME=VALUE, got {other!r}"}
     except (AttributeError, TypeError, ValueError) as error:
         return {"error": str(error)}
     left = asdict(device.faults)
@@ -86,6 +97,11 @@ def serve(device: EmulatedDevice, folder: Path, lines: Iterable[str], answer: Ca
             told = change(device, command if isinstance(command, dict) else {})
             front.refresh()
             answer(json.dumps(told))
+
+
+def board_processors() -> set[int]:
+    """Where a board runs that is kept apart: the first processor, where there are more."""
+    return set(sorted(os.sched_getaffinity(0))[:1])
 
 
 class RemoteBoard:
@@ -151,6 +167,10 @@ def _without_preload() -> dict[str, str]:
 def main(arguments: list[str]) -> None:
     board, folder = arguments[0], Path(arguments[1])
     options = json.loads(arguments[2]) if len(arguments) > 2 else {}
+    if options.pop("apart", False):
+        os.sched_setaffinity(0, board_processors())
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(URGENT))
     sleep_exactly()
     # The thread that answers the program must not wait 5 ms for the one that makes the data.
     sys.setswitchinterval(1e-4)

@@ -44,6 +44,11 @@ class OpenEchoDriver(SerialBoard):
         self.baud = whole_option(self.uri, "baud", 250_000, 9600, 4_000_000)
         self._usb_id = self._parse_id()
         self._stream: LineStream | None = None
+        self._temperature_c: float | None = None
+
+    @property
+    def temperature_c(self) -> float | None:
+        return self._temperature_c
 
     @property
     def stream(self) -> LineStream:
@@ -93,6 +98,7 @@ class OpenEchoDriver(SerialBoard):
 
     def _close(self) -> None:
         self._stream = None
+        self._temperature_c = None
         super()._close()
 
     def _knobs(self) -> Mapping[str, Knob]:
@@ -136,7 +142,8 @@ class OpenEchoDriver(SerialBoard):
         found = stream.next(clock.now_ns() + int(timeout_s * 1e9))
         if found is None:
             raise DriverTimeout(f"{self.uri.text}: no line within {timeout_s:g} s")
-        _, lost = found
+        header, lost = found
+        self._temperature_c = header.temperature_c
         np.copyto(slot.data[0, 0], np.frombuffer(stream.samples, np.uint8))
         slot.first_byte_ns = stream.first_byte_ns
         slot.last_byte_ns = clock.now_ns()

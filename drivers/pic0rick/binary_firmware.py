@@ -21,7 +21,7 @@ from sonod.drivers.serial_board import device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.transports.byte_port import BytePort
 
-REPLY_S = 1.0
+REPLY_S = 3.0
 # A frame that is on its way when the stream is stopped, and the line after it.
 STOP_S = 2.5
 SOUND_SPEED_M_S = 1540.0

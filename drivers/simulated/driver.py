@@ -21,6 +21,7 @@ from sonod.drivers.probe import Probe
 from sonod.drivers.probe_file import ProbeFile, load_probe
 from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import KNOBS, Knob, Settings, default_settings
+from sonod.drivers.simulated.device_clock import SimulatedDeviceClock
 from sonod.drivers.simulated.phantom import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, SCENES, Field, reflectors
 from sonod.drivers.simulated.render import FULL_SCALE, Background, Renderer, neper_per_m, noise_tile, render_background
 from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
@@ -79,12 +80,12 @@ class SimulatedDriver(Driver):
     """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
 
     summary = "a simulated probe: channel RF of a needle in tissue, of cysts or of wires"
-    uri_form = "sim:PHANTOM?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ"
+    uri_form = "sim:PHANTOM?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
     needs = "nothing"
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
         super().__init__(uri)
-        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation"))
+        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle"))
         name = self.uri.rest or "needle"
         if name not in SCENES:
             raise DeviceNotFound(f"driver URI {self.uri.text!r}: no phantom {name!r}; there are {', '.join(SCENES)}")
@@ -96,7 +97,10 @@ class SimulatedDriver(Driver):
         self._sound_speed_m_s = number_option(self.uri, "c", 1540.0, 300.0, 8000.0)
         # Soft tissue: 0.3-0.7 dB / (cm MHz), one way.
         self._attenuation = number_option(self.uri, "attenuation", 0.5, 0.0, 5.0)
+        # How long the front-end of this probe would take to come to rest after a change of what it transmits.
+        self._settle_s = number_option(self.uri, "settle", 0.0, 0.0, 5.0)
         self._pacer = Pacer(clock or MonotonicClock())
+        self._device_clock = SimulatedDeviceClock(self._seed)
         self._file: ProbeFile | None = None
         self._declared: Mapping[str, Knob] = {}
         self._noise: NDArray[np.float32] = np.zeros(0, np.float32)
@@ -183,6 +187,14 @@ class SimulatedDriver(Driver):
         own = acquisition.shape[0] * acquisition.shape[2] / acquisition.sampling_hz
         self._duration_ns = round(min(own, self._period_s) * 1e9)
 
+    def _settling_frames(self, before: Configuration | None, after: Configuration) -> int:
+        if before is None:
+            return 0
+        output = [name for name, knob in self._declared.items() if knob.acoustic_output]
+        if all(before.settings.value(name) == after.settings.value(name) for name in output):
+            return 0
+        return math.ceil(self._settle_s * after.settings.frame_rate_hz)
+
     def _start(self) -> None:
         assert self._configuration is not None
         self._index = 0
@@ -202,13 +214,17 @@ class SimulatedDriver(Driver):
         fired_ns = pacer.due_ns
         if not pacer.wait(fired_ns, timeout_s):
             raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s")
-        slot.truth = renderer.frame(self._index, self._scene_time_s, slot.data)
+        truth = renderer.frame(self._index, self._scene_time_s, slot.data)
+        slot.truth = replace(truth, transmit_ns=fired_ns)
         # The frame is there when its last echo is.
         pacer.wait(fired_ns + self._duration_ns, timeout_s)
-        slot.transmit_ns = fired_ns
-        slot.transmit_uncertainty_ns = 0
         slot.first_byte_ns = fired_ns + self._duration_ns // self._transmits(slot)
         slot.last_byte_ns = pacer.clock.now_ns()
+        # The host is told what a device would tell: its own time of firing.
+        self._device_clock.ask(slot.last_byte_ns)
+        slot.device_ticks = self._device_clock.ticks(fired_ns)
+        slot.transmit_ns, slot.transmit_uncertainty_ns = self._device_clock.fired(slot.device_ticks, slot.first_byte_ns)
+        slot.device_clock = self._device_clock.line
         self._index += 1
         self._scene_time_s += self._period_s
         pacer.advance()

@@ -20,10 +20,12 @@ def open_stream(
     message_bytes: int,
     now_ns: Callable[[], int] = time.monotonic_ns,
     policy: Policy = Policy.DROP_OLDEST,
+    transfer_bytes: int = TRANSFER_BYTES,
 ) -> ByteStream:
     """The endpoint's bytes, room for several messages of `message_bytes`; transfers are kept in flight where the
     device was opened through libusb, else made one by one."""
     if has_native_handles(device):
         # Two whole messages on top of what may wait: the ring keeps what a reader has been promised.
-        return RingStream(device, endpoint, slots=SLOTS + -(-2 * message_bytes // TRANSFER_BYTES), policy=policy)
-    return PolledStream(device, endpoint, TRANSFER_BYTES, 4 * message_bytes + 2 * TRANSFER_BYTES, now_ns)
+        slots = SLOTS + -(-2 * message_bytes // transfer_bytes)
+        return RingStream(device, endpoint, transfer_bytes, slots=slots, policy=policy)
+    return PolledStream(device, endpoint, transfer_bytes, 4 * message_bytes + 2 * transfer_bytes, now_ns)

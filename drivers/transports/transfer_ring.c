@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -25,6 +26,8 @@ enum { BULK = 2 };
 /* So many failed one after the other are no accident any more. */
 enum { MOST_FAILURES = 16 };
 static const double PATIENCE_S = 5.0;
+/* Above every ordinary thread, below what an administrator has made more urgent. */
+enum { URGENT = 5 };
 
 typedef struct {
     sonod_ring *ring;
@@ -185,8 +188,16 @@ static int is_stopping(sonod_ring *ring) {
     return stopping;
 }
 
+/* A device that finds no transfer waiting loses bytes, and submitting the next takes microseconds: this thread goes before
+   all others where the system permits it (root, or a limit on real-time priority), else it is one of them. */
+static void go_first(void) {
+    const struct sched_param urgent = {.sched_priority = URGENT};
+    pthread_setschedparam(pthread_self(), SCHED_FIFO, &urgent);
+}
+
 static void *handle_events(void *argument) {
     sonod_ring *ring = argument;
+    go_first();
     uint64_t limit = 0;
     for (;;) {
         if (is_stopping(ring)) {
@@ -200,6 +211,8 @@ static void *handle_events(void *argument) {
             const struct timespec pause = {0, 1000000};
             nanosleep(&pause, NULL);
         }
+        /* There may be room again since the last transfer ended. */
+        submit(ring);
     }
 }
 
@@ -393,10 +406,13 @@ int sonod_ring_skip(sonod_ring *ring, size_t count) {
         ring->read -= ring->slots[ring->ready[0]].filled;
         forget_ready(ring, 0);
     }
-    const int hungry = ring->in_flight < ring->depth;
+    const int parked = ring->parked && ring->idle_count;
+    if (parked)
+        ring->parked = 0;
     pthread_mutex_unlock(&ring->lock);
-    if (hungry)
-        submit(ring);
+    /* The events' thread goes on: this one might be held up in the middle, with a lock that the other one needs. */
+    if (parked)
+        ring->calls.interrupt_event_handler(ring->context);
     return 0;
 }
 

@@ -28,7 +28,8 @@ from sonod.drivers.transports.udev import udev_rule
 IO, ACCESS, NO_DEVICE, BUSY, TIMEOUT, OVERFLOW, PIPE, NO_MEMORY = -1, -3, -4, -6, -7, -8, -9, -11
 # Where Linux keeps its limit for the buffers of all USB transfers together.
 USBFS_LIMIT = "/sys/module/usbcore/parameters/usbfs_memory_mb"
-CONTROL_TIMEOUT_S = 1.0
+# The rules of USB allow a device 5 s; a board that needs longer than this hangs.
+CONTROL_TIMEOUT_S = 2.0
 
 
 class Stalled(DriverError):
@@ -249,7 +250,12 @@ class UsbDevice:
         except usb.core.USBError as error:
             own = translate(error, self.name, doing, self.identity)
             self.lost = isinstance(own, Disconnected)
-            raise own from error
+            try:
+                raise own from error
+            finally:
+                # Its traceback holds this frame; the other way round, too, libusb's context would stay open until the
+                # garbage collector runs.
+                del own
         except NotImplementedError as error:
             raise DriverError(f"{self.name}: {doing} is not possible on this system") from error
 

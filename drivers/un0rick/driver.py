@@ -78,6 +78,8 @@ class Un0rickDriver(Driver):
         self._words = np.zeros(2 * LINE_SAMPLES, np.uint8)
         self._line: NDArray[np.int16] = np.zeros(0, np.int16)
         self._sums: NDArray[np.int16] = np.zeros((2, 0), np.int16)
+        # The frame so far: reading its lines may take longer than one call, and the next one comes with another slot.
+        self._frame: NDArray[np.int16] = np.zeros((1, 1, 0), np.int16)
         # The acquisition under way: when it was fired (0 = none), whether it is done, and the lines read of it.
         self._fired_ns = 0
         self._fired_uncertainty_ns = 0
@@ -145,6 +147,7 @@ class Un0rickDriver(Driver):
         self._opened.load(plan.registers, plan.gains)
         self._plan = plan
         self._line = np.zeros(plan.samples, np.int16)
+        self._frame = np.zeros(configuration.acquisition.shape, np.int16)
         self._sums = np.zeros((2, plan.samples), np.int16)
         self._pacer.change(configuration.settings.frame_rate_hz)
 
@@ -207,7 +210,8 @@ class Un0rickDriver(Driver):
                 raise _Waiting
             self._fire()
         self._wait_until_done(deadline_ns)
-        self._read_lines(slot, deadline_ns)
+        self._read_lines(deadline_ns)
+        np.copyto(slot.data, self._frame)
         slot.lost = self._lost
         slot.transmit_ns = self._fired_ns
         slot.transmit_uncertainty_ns = self._fired_uncertainty_ns
@@ -247,7 +251,7 @@ class Un0rickDriver(Driver):
             else:
                 self._clock.sleep_until(now_ns + int(POLL_S * 1e9))
 
-    def _read_lines(self, slot: Slot, deadline_ns: int) -> None:
+    def _read_lines(self, deadline_ns: int) -> None:
         """Read what is left of the acquisition; TransferFailed when a line is not what it should be."""
         plan = self._plan
         assert plan is not None
@@ -259,7 +263,7 @@ class Un0rickDriver(Driver):
                 # A line comes in one transfer: its first byte follows the question within a packet's time.
                 self._first_byte_ns = self._clock.now_ns()
             self._opened.read_memory(words)
-            if not self._decode(plan, line, slot.data):
+            if not self._decode(plan, line, self._frame):
                 raise TransferFailed(
                     f"{self.uri.text}: line {line} carries another number: bits have slipped between the FPGA and the "
                     "FTDI chip, or the bitstream is another one"
@@ -268,7 +272,7 @@ class Un0rickDriver(Driver):
             if self._clock.now_ns() > deadline_ns and self._next_line < options.lines:
                 raise _Waiting
         if options.double:
-            interleave(self._sums[1], self._sums[0], slot.data[0, 0])
+            interleave(self._sums[1], self._sums[0], self._frame[0, 0])
 
     def _decode(self, plan: Plan, line: int, data: NDArray[np.int16]) -> bool:
         """One line to where it belongs: into the frame, or added to the others of its kind."""

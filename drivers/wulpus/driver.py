@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonod.drivers.base import Uri
 from sonod.drivers.directivity import scanned_f_number
@@ -84,7 +85,8 @@ class WulpusDriver(SerialBoard):
         self._running = False
         self._sent_ns = 0
         self._heard = False
-        # When the first byte of the image that is being put together came.
+        # The image that is being put together, which may take longer than one call, and when its first byte came.
+        self._image: NDArray[np.int16] = np.zeros((0, 1, 0), np.int16)
         self._first_ns = 0
 
     @property
@@ -195,6 +197,8 @@ class WulpusDriver(SerialBoard):
         plan = configuration.detail
         assert isinstance(plan, _Plan)
         previous, self._plan = self._plan, plan
+        if self._image.shape != configuration.acquisition.shape:
+            self._image = np.zeros(configuration.acquisition.shape, np.int16)
         if self._running and (previous is None or plan.package != previous.package):
             self._halt()
             self._configure()
@@ -214,19 +218,22 @@ class WulpusDriver(SerialBoard):
         deadline_ns = clock.now_ns() + int(timeout_s * 1e9)
         samples = slot.data.shape[2]
         while True:
-            shot = stream.next(deadline_ns)
+            shot = stream.next(deadline_ns if self._heard else min(deadline_ns, self._silence_ends_ns(plan)))
             if shot is None:
                 self._check_connection(plan)
+                if clock.now_ns() < deadline_ns:
+                    continue
                 raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s")
             self._heard = True
             place = stream.place(shot)
             if place is None:
                 continue
-            slot.data[place, 0] = stream.samples[:samples]
+            self._image[place, 0] = stream.samples[:samples]
             if place == 0:
                 self._first_ns = stream.first_byte_ns
             if place == plan.shots - 1:
                 break
+        np.copyto(slot.data, self._image)
         slot.first_byte_ns = self._first_ns
         slot.last_byte_ns = clock.now_ns()
         slot.device_ticks = stream.shot_number
@@ -253,10 +260,14 @@ class WulpusDriver(SerialBoard):
 
     def _check_connection(self, plan: _Plan) -> None:
         """A configuration that was sent while no probe was connected is lost in silence: send it again."""
-        if not self._heard and self._clock.now_ns() - self._sent_ns > (plan.period_s + CONNECTION_S) * 1e9:
+        if not self._heard and self._clock.now_ns() >= self._silence_ends_ns(plan):
             self.stream.begin(plan.shots)
             self.port.write(plan.package)
             self._sent_ns = self._clock.now_ns()
+
+    def _silence_ends_ns(self, plan: _Plan) -> int:
+        """When nothing heard means that the configuration was lost."""
+        return self._sent_ns + int((plan.period_s + CONNECTION_S) * 1e9)
 
 
 def _is_dongle(identity: Identity) -> bool:

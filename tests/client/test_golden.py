@@ -19,6 +19,7 @@ CASES: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "frame_header": (messages.HEADER, encode_header, decode_header),
     "settings": (messages.SETTINGS, encode_notice, decode_notice),
     "state": (messages.STATE, encode_notice, decode_notice),
+    "clock": (messages.CLOCK, encode_notice, decode_notice),
     "event": (messages.EVENT, encode_notice, decode_notice),
     "request": (messages.REQUEST, encode_request, decode_request),
     "reply": (messages.REPLY, encode_reply, decode_reply),

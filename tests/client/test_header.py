@@ -2,15 +2,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import wire_messages as messages
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonod.client.wire.errors import WireError
-from sonod.client.wire.header import Acoustic, AcousticIndex, Losses, decode_header, encode_header
+from sonod.client.wire.header import (
+    Acoustic,
+    AcousticIndex,
+    FrameHeader,
+    HeaderReader,
+    Losses,
+    NeedleTruth,
+    Truth,
+    decode_header,
+    encode_header,
+    stamp_published,
+)
 
 
 def header_values() -> dict[str, Any]:
@@ -97,3 +109,49 @@ def test_any_value_in_any_field_is_taken_or_refused(key: str, value: object) -> 
     data = json.dumps(header_values() | {key: value}).encode()
     with contextlib.suppress(WireError):
         decode_header(data)
+
+
+headers = st.builds(
+    lambda frame, gain, tip, depth: replace(
+        messages.HEADER,
+        frame=frame,
+        settings={"gain_db": gain},
+        truth=None if tip is None else Truth(0.5, NeedleTruth((tip, 0.0, 0.0), (0.0, 0.0, 0.0), 1e-3)),
+        geometry=replace(messages.HEADER.geometry, spacing_m=(1e-4, depth)),
+    ),
+    st.integers(1, 99),
+    st.sampled_from([0.0, 1.0]),
+    st.sampled_from([None, 0.01, 0.02]),
+    st.sampled_from([1e-4, 2e-4]),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(headers, max_size=8))
+def test_reader_of_a_stream_reads_what_the_plain_decoder_reads(stream: list[FrameHeader]) -> None:
+    reader = HeaderReader()
+    for header in stream:
+        data = encode_header(header)
+        assert reader.read(data) == decode_header(data) == header
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        b'{"sonod":1,"x":{"a":1%s}',  # the known end inside another object
+        b'{"sonod":1,"x":"%s',  # and inside a text
+        b'{"sonod":1%s}',  # and one brace too many
+    ],
+)
+def test_reader_of_a_stream_is_not_misled_by_a_known_end(trick: bytes) -> None:
+    reader = HeaderReader()
+    data = encode_header(messages.HEADER)
+    reader.read(data)
+    tail = data[data.rfind(b',"settings":') :]
+    with pytest.raises(WireError):
+        reader.read(trick.replace(b"%s", tail))
+
+
+def test_published_time_is_filled_in_last() -> None:
+    header = replace(messages.HEADER, times=replace(messages.HEADER.times, published_ns=0))
+    assert decode_header(stamp_published(encode_header(header), 77)).times.published_ns == 77

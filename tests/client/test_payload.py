@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import lz4.block
 import numpy as np
 import pytest
 import wire_messages as messages
@@ -31,5 +32,18 @@ def test_wrong_size_is_refused() -> None:
 
 
 def test_unknown_encoding_is_refused() -> None:
-    with pytest.raises(WireError, match="encoding 'lz4' is not known"):
-        payload_array(replace(messages.HEADER, encoding="lz4"), bytes(6))
+    with pytest.raises(WireError, match="encoding 'zstd' is not known"):
+        payload_array(replace(messages.HEADER, encoding="zstd"), bytes(6))
+
+
+def test_lz4_block_is_unpacked_to_its_size() -> None:
+    data = np.arange(6, dtype=np.uint8).reshape(3, 2)
+    packed = lz4.block.compress(data.tobytes(), store_size=False)
+    header = replace(messages.HEADER, encoding="lz4")
+    np.testing.assert_array_equal(payload_array(header, packed), data)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff" * 40, lz4.block.compress(bytes(900), store_size=False)])
+def test_wrong_lz4_block_is_refused(payload: bytes) -> None:
+    with pytest.raises(WireError, match="payload:"):
+        payload_array(replace(messages.HEADER, encoding="lz4"), payload)

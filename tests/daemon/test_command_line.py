@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from picture_recording import write_picture_recording
+from sonod_command import sonod
 
-from sonod.daemon.cli import main
+from sonod.daemon.cli import COMMANDS
 from sonod.drivers.attached import Board, recognise
 from sonod.drivers.transports.usb_bus import UsbDevice
 
 COMMAND_TIMEOUT_S = 60
-# The module, which the command of the same name hides.
-DEVICES = sys.modules["sonod.daemon.cli.devices"]
+
+DEVICES = import_module("sonod.daemon.cli.devices")
 
 
 @dataclass
@@ -34,18 +33,6 @@ class Running:
     control: str
     frames: str
     recording: Path
-
-
-def sonod(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The command with only these variables of ours, in this process: starting Python anew takes a second each."""
-    output, errors = io.StringIO(), io.StringIO()
-    changed = {name: None for name in os.environ if name.startswith("SONOD_")} | variables
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
-        for name, value in changed.items():
-            patch.delenv(name) if value is None else patch.setenv(name, value)
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-    return subprocess.CompletedProcess(arguments, int(left.value.code or 0), output.getvalue(), errors.getvalue())
 
 
 def sonod_process(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,6 +80,15 @@ def test_status_is_for_people_and_for_programs(running: Running) -> None:
     assert people.returncode == programs.returncode == 0
     assert "state      running" in people.stdout
     assert json.loads(programs.stdout)["state"] == "running"
+
+
+def test_health_is_a_word_and_an_exit_code(running: Running) -> None:
+    good = ask(running, "status", "--check")
+    assert (good.returncode, good.stdout) == (0, "good: running\n")
+    assert ask(running, "freeze").returncode == 0
+    idle = ask(running, "status", "--check")
+    assert (idle.returncode, idle.stdout) == (0, "idle: frozen, frozen on request; the probe does not transmit\n")
+    assert ask(running, "unfreeze").returncode == 0
 
 
 def test_settings_can_be_read_and_changed(running: Running) -> None:
@@ -202,7 +198,7 @@ def test_configuration_is_checked_as_a_whole(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
     assert len(lines) == 3
-    assert "publish.endpoint: 'tcp://0.0.0.0:5555' would listen beyond this machine" in result.stderr
+    assert "publish.endpoint: tcp://0.0.0.0:5555 can be reached from other machines" in result.stderr
     assert "acquire.waiting: unknown key; did you mean waiting_frames" in result.stderr
     assert "settings.depth_m: must be in 0.005..0.3 m; got 9" in result.stderr
 
@@ -276,3 +272,19 @@ def test_unknown_command_is_exit_2() -> None:
     assert result.returncode == 2
     assert "fly" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_every_command_has_its_function_and_help() -> None:
+    listed = sonod("--help").stdout
+    for name in COMMANDS:
+        assert re.search(rf"^\W*{name} +\w", listed, re.MULTILINE), name
+        assert sonod(name, "--help").returncode == 0
+
+
+def test_command_that_talks_to_a_daemon_imports_no_frame_path() -> None:
+    program = (
+        "import sys; from sonod.daemon.cli import command_line; command_line(('status',)); "
+        "print(sorted({'sonod.daemon.app', 'sonod.cext._native', 'h5py', 'PIL', 'aiohttp'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+    assert result.stdout == "[]\n", result.stderr

@@ -60,7 +60,7 @@ def test_everything_wrong_is_told_at_once_with_its_path() -> None:
         "acquire.waiting_frames: must be greater than or equal to 1; got 0",
         "acquire.read_timeout_s: must be less than or equal to 1; got 9",
         "acquire.colour: unknown key; there are",
-        "publish.endpoint: 'tcp://192.168.1.7:5555' would listen beyond this machine",
+        "publish.endpoint: tcp://192.168.1.7:5555 can be reached from other machines, which needs keys",
         "viewer.host: must be an address of this machine",
         "settings.depth_m: must be in 0.005..0.3 m; got 9",
         "settings.gain: no such setting; did you mean gain_db",
@@ -121,15 +121,15 @@ def test_presets_are_good() -> None:
     from sonod.daemon.presets import load_presets
 
     presets = load_presets()
-    assert {"superficial", "deep", "needle"} <= set(presets)
-    assert all(preset.description and preset.settings for preset in presets.values())
+    assert set(presets) == {"tendon", "small-joint", "hip", "spine", "needle"}
+    assert all(preset.description and (preset.settings or preset.probes) for preset in presets.values())
 
 
 def test_own_presets_win_and_bad_ones_are_told(tmp_path: Path) -> None:
     from sonod.daemon.presets import load_presets
 
-    (tmp_path / "deep.toml").write_text('description = "mine"\n[settings]\ngain_db = 1\n')
-    assert load_presets(str(tmp_path))["deep"].description == "mine"
+    (tmp_path / "hip.toml").write_text('description = "mine"\n[settings]\ngain_db = 1\n')
+    assert load_presets(str(tmp_path))["hip"].description == "mine"
     (tmp_path / "bad.toml").write_text("[settings]\ngain = 1\n")
     (tmp_path / "worse.toml").write_text("settings = 3\ncolour = 1\n")
     with pytest.raises(ConfigError) as caught:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from wire_messages import HEADER
+
+from sonod.daemon.ledger import Ledger
 from sonod.daemon.rate import FrameRate
-from sonod.daemon.session import REFRESH_NS, Session
 from sonod.daemon.stages import StageTable
 
 MS = 1_000_000
@@ -34,13 +38,13 @@ def test_frame_rate_falls_to_zero_when_frames_stop() -> None:
     assert rate.hertz(6000 * MS) == 0.0
 
 
-def test_session_refreshes_utc_only_when_it_is_old() -> None:
-    now = [1000]
-    session = Session(lambda: now[0], lambda: 5_000_000 + 2 * now[0])
-    first = session.utc
-    session.refresh()
-    assert session.utc is first
-    now[0] += REFRESH_NS + 1
-    session.refresh()
-    assert session.utc.monotonic_ns == now[0]
-    assert session.utc.utc_of(now[0] + 7) == 5_000_000 + 2 * now[0] + 7
+def test_ledger_tells_percentiles_of_each_leg() -> None:
+    ledger = Ledger()
+    for index in range(1, 101):
+        begun = 1000 * index
+        times = replace(HEADER.times, first_byte_ns=begun, last_byte_ns=begun + index, transmit_ns=None)
+        ledger.add(times, begun + 500)
+    block = ledger.block()
+    assert block["first_to_last_byte"] == {"p50_ns": 50, "p99_ns": 99, "max_ns": 100, "count": 100}
+    assert "transmit_to_published" not in block
+    assert next(iter(block)) == "first_to_last_byte"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from sonod.drivers import driver_class, driver_names
 from sonod.drivers.attached import BUSY, EMULATED_OPTION, NO_DRIVER, NO_PERMISSION, READY, emulated_boards, recognise
 from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
@@ -77,9 +75,10 @@ def test_a_device_that_answers_otherwise_says_what_it_is_not() -> None:
     assert backend.open_handles == 0
 
 
-@pytest.mark.parametrize("name", [name for name in driver_names() if EMULATED_OPTION in driver_class(name).uri_form])
-def test_every_emulated_board_is_listed_ready_and_says_that_it_is_emulated(name: str) -> None:
-    board = next(board for board in emulated_boards() if board.driver == name)
-    assert board.state == READY
-    assert board.serial
-    assert "emulated" in board.product.lower()
+def test_every_emulated_board_is_listed_ready_and_says_that_it_is_emulated() -> None:
+    boards = emulated_boards()
+    drivers = {name for name in driver_names() if EMULATED_OPTION in driver_class(name).uri_form}
+    assert {board.driver for board in boards} == drivers
+    assert {board.uri for board in boards} >= {"pic0rick:?emulated=1&firmware=binary", "wulpus:?emulated=1&board=pro"}
+    assert all(board.state == READY for board in boards)
+    assert all(board.serial and "emulated" in board.product.lower() for board in boards)

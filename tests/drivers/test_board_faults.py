@@ -340,7 +340,7 @@ def test_a_configuration_that_no_probe_hears_is_sent_again() -> None:
         # The radio loses it.
         board.package = None
         with pytest.raises(DriverTimeout):
-            driver.read_into(slot, 3.5)
+            driver.read_into(slot, 2.0)
         driver.read_into(slot, 3.5)
 
 

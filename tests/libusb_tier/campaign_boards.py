@@ -12,6 +12,10 @@ from sonod.drivers.emulated.server import RemoteBoard
 
 
 class _OverLibusb(DriverConformance):
+    # A busy machine makes the emulated boards slow.
+    frame_timeout_s = 20.0
+    frame_count = 3
+    allocation_limit_bytes = 256 * 1024
     board_name: str
     uri: str
 

@@ -42,6 +42,15 @@ export class Knobs {
     this.#form.replaceChildren(...parts);
   }
 
+  /** Lock the knobs that the lease guards, while somebody else alone may turn them. */
+  lock(locked) {
+    for (const [name, knob] of this.#knobs) {
+      if (!knob.needs_lease) continue;
+      const own = `#knob-${CSS.escape(name)}, [id^="knob-${CSS.escape(name)}-"]`;
+      for (const element of this.#form.querySelectorAll(own)) element.disabled = locked;
+    }
+  }
+
   /** Show a value; `pending` = asked for, not yet confirmed. */
   show(name, value, pending) {
     this.#show.get(name)?.(value, pending);

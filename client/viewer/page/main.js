@@ -1,13 +1,17 @@
 // Wires the page together.
 
+import { Cine } from "./cine.js";
 import { Refused, ask } from "./control.js";
 import { freshness, silent } from "./freshness.js";
 import { Knobs } from "./knobs.js";
+import { Lease } from "./lease.js";
 import { Link } from "./link.js";
 import { Numbers } from "./numbers.js";
 import { Presets } from "./presets.js";
+import { Review } from "./review.js";
 import { Settings } from "./settings.js";
 import { Stage } from "./stage.js";
+import { Tools } from "./tools.js";
 
 const LOOK_MS = 100;
 const NUMBERS_MS = 250;
@@ -22,9 +26,26 @@ const by = (id) => document.getElementById(id);
 const seen = { connected: false, frames: "", heardMs: null, frameMs: null, lastByteNs: 0, state: null };
 const stage = new Stage(by("picture"), by("overlay"));
 const numbers = new Numbers();
-const settings = new Settings({ changed: showSetting, refused: showRefusal });
+const lease = new Lease(showLease, showRefusal);
+const settings = new Settings({ changed: showSetting, refused: showRefusal }, () => lease.proof);
 const knobs = new Knobs(by("knobs"), (name, value) => settings.change(name, value));
 const presets = new Presets(by("preset"), choosePreset);
+const cine = new Cine();
+const review = new Review(
+  cine,
+  { bar: by("cine"), slider: by("cine-place"), label: by("cine-label"), back: by("cine-back"), on: by("cine-on") },
+  lookAt,
+);
+const tools = new Tools(
+  {
+    bar: by("tools"), save: by("save"), marks: by("marks"), picture: by("picture"), overlay: by("overlay"),
+    list: by("measures-list"), box: by("measures"), clear: by("measures-clear"),
+    dialog: by("ask"), question: by("ask-question"), answer: by("ask-answer"),
+  },
+  stage,
+  cine,
+  (message) => showRefusal(new Refused({ code: "save", message })),
+);
 
 let session = null;
 let probe = null;
@@ -59,6 +80,7 @@ const link = new Link({
       if (before && before !== notice.state && notice.state === "running") described = false;
       look();
     }
+    if (notice.product === "event" && notice.event.startsWith("lease_")) lease.look();
     if (notice.product === "settings") {
       numbers.settings(notice);
       settings.confirm(notice.settings, notice.revision);
@@ -79,9 +101,12 @@ const link = new Link({
     stage.put(frame);
     if (header.product !== stage.main || header.frame === lastFrame) return;
     lastFrame = header.frame;
+    if (stage.view === "image") cine.put(frame);
+    review.offer(false);
     seen.frameMs = nowMs;
     seen.lastByteNs = header.times.last_byte_ns;
     numbers.frame(header, nowMs);
+    numbers.lookAt(null);
     unpainted = header;
     offerTruth(header);
   },
@@ -114,6 +139,7 @@ function enter(newSession, newProbe) {
   unpainted = null;
   numbers.restart();
   stage.clear();
+  cine.clear();
   if (by("view").value === "auto") show("image");
 }
 
@@ -124,6 +150,7 @@ function show(view) {
     seen.frameMs = null;
     unpainted = null;
     numbers.restart();
+    cine.clear();
   }
   stage.view = view;
   viewSinceMs = performance.now();
@@ -132,6 +159,7 @@ function show(view) {
 
 function paint(nowMs) {
   const drawn = stage.paint(nowMs);
+  if (drawn) tools.place();
   if (drawn && unpainted === drawn.header) {
     const paintedMs = performance.now();
     numbers.painted(unpainted, paintedMs, link.daemonTime(paintedMs));
@@ -146,7 +174,9 @@ function paint(nowMs) {
 /** Say whether the picture is live, and try the other view when this one stays empty. */
 function look() {
   const nowMs = performance.now();
-  const { kind, text } = freshness(seen, nowMs);
+  const { kind, text: reason } = freshness(seen, nowMs);
+  review.offer(kind === "frozen" || kind === "idle" || kind === "lost");
+  const text = [reason, review.words].filter(Boolean).join(" · ");
   const element = by("stage");
   if (element.dataset.freshness !== kind) {
     element.dataset.freshness = kind;
@@ -190,6 +220,8 @@ async function describe() {
     knobs.build(list);
     presets.build(reply.presets ?? []);
     settings.reset(list, reply.revision);
+    knobs.lock(lease.viewOnly);
+    lease.look();
     described = list.length > 0 && asked === session;
   } catch (error) {
     if (error.code !== "unavailable") showRefusal(error);
@@ -203,9 +235,30 @@ function showSetting(name, value, pending) {
   presets.show((each) => settings.value(each));
 }
 
+/** Show an older picture, in place of the newest. */
+function lookAt(frame) {
+  stage.put(frame);
+  numbers.lookAt(frame.header);
+  unpainted = null;
+  by("stage").dataset.frame = frame.header.frame;
+  by("stage").dataset.revision = frame.header.revision;
+  look();
+}
+
+function showLease({ mine, holder, required }) {
+  const button = by("lease");
+  button.hidden = false;
+  button.textContent = mine ? "Release control" : holder === null ? "Take control" : "Take over";
+  const words = mine ? "you have control" : holder ? `view only: ${holder} has control` : required ? "view only" : "";
+  by("lease-holder").textContent = words;
+  by("lease-holder").hidden = words === "";
+  by("lease-holder").classList.toggle("foreign", !mine);
+  knobs.lock(lease.viewOnly);
+}
+
 async function choosePreset(name) {
   try {
-    const reply = await ask("preset", { name });
+    const reply = await ask("preset", { name, ...lease.proof });
     settings.confirm(reply.applied ?? {}, reply.revision);
     showRefusal(null);
   } catch (error) {
@@ -219,7 +272,7 @@ async function toggleFreeze() {
   const state = seen.state?.state;
   const command = START_AGAIN[state] ? "start" : state === "frozen" ? "unfreeze" : "freeze";
   try {
-    const reply = await ask(command);
+    const reply = await ask(command, command === "freeze" ? {} : lease.proof);
     if (seen.state && reply.state) seen.state = { ...seen.state, state: reply.state };
     showRefusal(null);
   } catch (error) {
@@ -250,13 +303,18 @@ const KEYS = {
   " ": () => toggleFreeze(),
   ArrowUp: () => step("gain_db", 1),
   ArrowDown: () => step("gain_db", -1),
-  ArrowRight: () => step("depth_m", 1),
-  ArrowLeft: () => step("depth_m", -1),
+  ArrowRight: () => (review.open ? review.step(1) : step("depth_m", 1)),
+  ArrowLeft: () => (review.open ? review.step(-1) : step("depth_m", -1)),
+  d: () => tools.toggle("distance"),
+  e: () => tools.toggle("ellipse"),
+  a: () => tools.toggle("angle"),
+  n: () => tools.toggle("note"),
+  p: () => tools.save("frame"),
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const action = KEYS[event.key];
+  const action = by("ask").open ? null : KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   // The space bar freezes wherever the focus is, except where it opens a list or ticks a box.
   const own = event.key === " " ? "select, input:not([type=range])" : "select, input";
   if (!action || event.target.closest(own)) return;
@@ -269,6 +327,7 @@ document.addEventListener("keyup", (event) => {
 });
 
 by("freeze").addEventListener("click", toggleFreeze);
+by("lease").addEventListener("click", () => (lease.mine ? lease.release() : lease.take()));
 by("refusal-close").addEventListener("click", () => showRefusal(null));
 by("view").addEventListener("change", (event) => {
   show(event.target.value === "motion" ? "motion" : "image");

@@ -52,6 +52,7 @@ export class Numbers {
   #first = null;
   #count = 0;
   #header = null;
+  #looked = null;
   #state = null;
   #settings = null;
 
@@ -61,6 +62,7 @@ export class Numbers {
     this.#first = null;
     this.#count = 0;
     this.#header = null;
+    this.#looked = null;
   }
 
   /** A new frame of the main product came. */
@@ -78,6 +80,11 @@ export class Numbers {
   painted(header, nowMs, daemonMs) {
     this.#shown.add(nowMs);
     if (daemonMs !== null) this.#painted.add(daemonMs - header.times.last_byte_ns / 1e6);
+  }
+
+  /** An older frame is looked at instead of the newest; null = the newest. */
+  lookAt(header) {
+    this.#looked = header;
   }
 
   state(notice) {
@@ -109,17 +116,19 @@ export class Numbers {
     const losses = newest(header, this.#state);
     for (const cause of ["device", "ring", "processing"]) loss(`lost-${cause}`, losses?.[cause]);
     loss("lost-page", header ? this.skipped : undefined);
-    write("frame", header ? String(header.frame) : "–");
-    write("revision", this.#revision());
-    write("pixels", header ? `${header.geometry.shape[1]} × ${header.geometry.shape[0]}` : "–");
-    write("pixel-size", header ? pixelSize(header.geometry) : "–");
-    write("fingerprint", header ? fingerprint(header.geometry.fingerprint) : "–");
-    write("mechanical-index", index(header?.acoustic?.mechanical_index));
-    write("thermal-index", index(header?.acoustic?.thermal_index));
+    const seen = this.#looked ?? header;
+    write("frame", seen ? String(seen.frame) : "–");
+    write("revision", this.#revision(seen));
+    write("pixels", seen ? `${seen.geometry.shape[1]} × ${seen.geometry.shape[0]}` : "–");
+    write("pixel-size", seen ? pixelSize(seen.geometry) : "–");
+    write("fingerprint", seen ? fingerprint(seen.geometry.fingerprint) : "–");
+    write("frequency", frequency(seen?.settings));
+    write("mechanical-index", index(seen?.acoustic?.mechanical_index));
+    write("thermal-index", index(seen?.acoustic?.thermal_index));
   }
 
-  #revision() {
-    const shown = this.#header?.revision;
+  #revision(seen) {
+    const shown = seen?.revision;
     const set = this.#settings?.revision;
     if (shown === undefined) return set === undefined ? "–" : `${set} set`;
     return set !== undefined && set > shown ? `${shown} (${set} set)` : String(shown);
@@ -162,6 +171,11 @@ function pixelSize(geometry) {
   if (geometry.kind !== "image") return `${number(geometry.spacing_m)} µm deep`;
   const [dz, dx] = geometry.spacing_m;
   return `${number(dx)} × ${number(dz)} µm`;
+}
+
+function frequency(settings) {
+  const hertz = settings?.transmit_frequency_hz;
+  return typeof hertz === "number" ? `${(hertz / 1e6).toFixed(1)} MHz` : "–";
 }
 
 function fingerprint(text) {

@@ -11,15 +11,15 @@ export class Presets {
   }
 
   build(presets) {
-    this.#presets = presets;
-    const options = [["", "–"], ...presets.map(({ name }) => [name, name])].map(([value, words]) => {
+    this.#presets = presets.filter(({ fits }) => fits !== false);
+    const options = [["", "–"], ...this.#presets.map(({ name }) => [name, name])].map(([value, words]) => {
       const option = document.createElement("option");
       option.value = value;
       option.textContent = words;
       return option;
     });
     this.#select.replaceChildren(...options);
-    this.#select.closest("label").hidden = presets.length === 0;
+    this.#select.closest("label").hidden = this.#presets.length === 0;
   }
 
   /** `value(name)` is the setting in force. */

@@ -120,6 +120,47 @@ export class Scales {
     if (map !== "linear") this.#text(map, x, rect.y + height + 14 * this.#ratio, "left", "middle", QUIET);
   }
 
+  /** The transmit focus: a triangle at its depth, right of the picture. */
+  focus(plane, rect, settings) {
+    const depth = settings.focus_depth_m;
+    if (typeof depth !== "number" || depth < plane.top || depth > plane.bottom) return;
+    const at = mapping(plane, rect).y(depth);
+    const x = rect.x + rect.width + 2 * this.#ratio;
+    const size = 8 * this.#ratio;
+    this.#context.fillStyle = MARK;
+    this.#context.beginPath();
+    this.#context.moveTo(x, at);
+    this.#context.lineTo(x + size, at - size / 2);
+    this.#context.lineTo(x + size, at + size / 2);
+    this.#context.fill();
+  }
+
+  /** Time gain over depth, as a curve in a strip right of the grey bar; the middle line is 0 dB. */
+  gainCurve(plane, rect, settings) {
+    const curve = settings.tgc_db;
+    const depth = settings.depth_m;
+    if (!Array.isArray(curve) || curve.length < 2 || !(depth > 0)) return;
+    const largest = Math.max(10, ...curve.map(Math.abs));
+    const { y } = mapping(plane, rect);
+    const middle = rect.x + rect.width + 98 * this.#ratio;
+    const half = 10 * this.#ratio;
+    const top = y(0);
+    const bottom = Math.min(y(depth), rect.y + rect.height);
+    const context = this.#context;
+    context.strokeStyle = EDGE;
+    context.beginPath();
+    context.moveTo(middle, top);
+    context.lineTo(middle, bottom);
+    context.stroke();
+    context.strokeStyle = TRACE;
+    context.beginPath();
+    curve.forEach((gain, index) => {
+      context.lineTo(middle + (gain / largest) * half, y((depth * index) / (curve.length - 1)));
+    });
+    context.stroke();
+    this.#text("TGC", middle, rect.y - 13 * this.#ratio, "center", "middle", QUIET);
+  }
+
   /** Where the simulated needle truly is; dashed and with its distance when its tip is out of the image plane. */
   needle(plane, rect, needle) {
     const { x, y } = mapping(plane, rect);

@@ -2,16 +2,19 @@
 
 import { ask } from "./control.js";
 
-/** `listener` has changed(name, value, pending) and refused(error); values are SI. */
+/** `listener` has changed(name, value, pending) and refused(error); values are SI. `proof()` gives what a request needs
+    beside its changes, such as the token of a lease. */
 export class Settings {
   #listener;
   #confirmed = new Map();
   #waiting = new Map();
   #flying = new Map();
   #revision = -1;
+  #proof;
 
-  constructor(listener) {
+  constructor(listener, proof = () => ({})) {
     this.#listener = listener;
+    this.#proof = proof;
   }
 
   /** The value to show: what was asked for last, else what the daemon confirmed. */
@@ -51,7 +54,7 @@ export class Settings {
       this.#waiting = new Map();
       const names = [...this.#flying.keys()];
       try {
-        const reply = await ask("set", { changes: Object.fromEntries(this.#flying) });
+        const reply = await ask("set", { changes: Object.fromEntries(this.#flying), ...this.#proof() });
         this.#flying = new Map();
         this.confirm(reply.applied ?? {}, reply.revision);
         this.#listener.refused(null);

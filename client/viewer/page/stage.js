@@ -1,13 +1,13 @@
 // The middle of the page: lays out the panes of a view and draws the newest frames into them.
 
 import { Picture } from "./picture.js";
-import { fitted, imagePlane, mapping, motionPlane } from "./plane.js";
+import { fitted, imagePlane, motionPlane } from "./plane.js";
 import { Scales } from "./scales.js";
 import { Trace } from "./trace.js";
 
 // Room around the picture for scales, in CSS pixels.
 const LEFT = 50;
-const RIGHT = 90;
+const RIGHT = 112;
 const TOP = 66;
 const BOTTOM = 46;
 const PLAIN_MARGIN = 10;
@@ -24,6 +24,7 @@ export class Stage {
   #view = "image";
   #stale = true;
   #canvas;
+  #layout = null;
   layers = { scales: true, smooth: true, truth: false };
 
   constructor(picture, overlay) {
@@ -58,6 +59,20 @@ export class Stage {
     this.clear();
   }
 
+  /** Where the picture lies on the screen: plane in metres, rectangle in device pixels, their ratio; null for none. */
+  get layout() {
+    return this.#layout;
+  }
+
+  get size() {
+    return { width: this.#canvas.width, height: this.#canvas.height };
+  }
+
+  /** The frame on the screen, or null. */
+  get shown() {
+    return this.#frames.get(this.main) ?? null;
+  }
+
   /** Forget all frames. */
   clear() {
     this.#frames.clear();
@@ -86,6 +101,7 @@ export class Stage {
     this.#picture.resize(width, height);
     this.#picture.clear();
     this.#scales.begin(width, height, ratio);
+    this.#layout = null;
     const frame = this.#frames.get(this.main);
     if (!frame) return null;
     const margin = this.layers.scales ? [LEFT, TOP, RIGHT, BOTTOM] : Array(4).fill(PLAIN_MARGIN);
@@ -93,7 +109,7 @@ export class Stage {
     const room = { x: left, y: top, width: width - left - right, height: height - top - bottom };
     if (room.width < 20 || room.height < 20) return null;
     if (this.#view === "motion") this.#paintMotion(frame, room, ratio, nowMs);
-    else this.#paintImage(frame, room);
+    else this.#paintImage(frame, room, ratio);
     return frame;
   }
 
@@ -114,7 +130,7 @@ export class Stage {
     this.#stale = true;
   }
 
-  #paintImage({ header, samples }, room) {
+  #paintImage({ header, samples }, room, ratio) {
     const plane = imagePlane(header.geometry);
     const rect = fitted(plane, room);
     this.#scales.frame(rect);
@@ -124,7 +140,10 @@ export class Stage {
       this.#scales.lateral(plane, rect);
       this.#scales.mark(rect);
       this.#scales.greys(rect, header.settings ?? {});
+      this.#scales.focus(plane, rect, header.settings ?? {});
+      this.#scales.gainCurve(plane, rect, header.settings ?? {});
     }
+    this.#layout = { plane, rect, ratio };
     const needle = header.truth?.needle;
     if (this.layers.truth && needle) this.#scales.needle(plane, rect, needle);
     this.#describe(plane, rect, `B-mode image, ${millimetres(plane.right - plane.left)} mm wide`);

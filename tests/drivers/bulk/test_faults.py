@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import fault_table
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from sonod.drivers.emulated.bulk import BulkFrontEnd
 from sonod.drivers.emulated.clock import ManualClock
 from sonod.drivers.emulated.device import Setup
 from sonod.drivers.emulated.memory import Bus, MemoryBackend
+from sonod.drivers.emulated.server import change
 from sonod.drivers.errors import DeviceNotFound, Disconnected, DriverError, DriverTimeout, SettingsRefused
 from sonod.drivers.frame import Slot
 from sonod.drivers.settings import change_settings, default_settings
@@ -70,38 +73,10 @@ def test_a_format_that_the_front_end_lacks_is_refused() -> None:
         Bench("?format=iq16")
 
 
-@pytest.mark.parametrize(
-    ("fault", "count", "messages_lost", "frames_lost", "crc_errors", "duplicates"),
-    [
-        ("drop_frames", 1, 1, 1, 0, 0),
-        ("drop_frames", SHOTS, SHOTS, 1, 0, 0),
-        ("drop_frames", SHOTS + 1, SHOTS + 1, 2, 0, 0),
-        ("corrupt_frames", 1, 1, 1, 1, 0),
-        ("duplicate_frames", 2, 0, 0, 0, 2),
-        ("short_packets", 1, 1, 1, 1, 0),
-        ("garbage_bytes", 777, 0, 0, 0, 0),
-        ("zero_packets", 3, 0, 0, 0, 0),
-        ("oversize", 1, 1, 1, 0, 0),
-        ("bus_errors", 2, 0, 0, 0, 0),
-    ],
-)
-def test_every_missing_number_has_a_counted_cause(
-    fault: str, count: int, messages_lost: int, frames_lost: int, crc_errors: int, duplicates: int
-) -> None:
+@pytest.mark.parametrize("row", fault_table.rows(), ids=lambda row: row.command)
+def test_every_fault_does_what_the_table_says(row: fault_table.Row) -> None:
     with running() as bench:
-        bench.read(2)
-        setattr(bench.board.faults, fault, count)
-        bench.read(4)
-        counters = bench.driver.stream_counters
-        assert bench.driver.counters.frames == 6
-        assert counters.lost == messages_lost
-        assert bench.driver.counters.lost == frames_lost
-        assert counters.duplicates == duplicates
-        assert counters.device_drops == 0
-        if fault in ("corrupt_frames", "short_packets"):
-            assert counters.crc_errors >= crc_errors
-        if fault == "garbage_bytes":
-            assert counters.bytes_skipped == count
+        fault_table.hold(row, bench.driver, bench.slot, lambda command: change(bench.board, command), 1.0)
 
 
 def test_a_host_that_sleeps_loses_what_the_device_says_it_dropped() -> None:
@@ -193,16 +168,17 @@ def test_too_fast_for_the_depth_is_refused_with_the_fastest_rate() -> None:
     with running() as bench:
         configuration = bench.driver.configuration
         assert configuration is not None
-        wish = {"frame_rate_hz": 200.0, "angle_count": 128}
-        settings = change_settings(configuration.settings, wish, bench.driver.knobs())
+        # The general rule refuses less: it knows sound, not what the front-end needs between transmissions.
+        settings = replace(configuration.settings, frame_rate_hz=200.0, angle_count=128)
         with pytest.raises(SettingsRefused, match=r"frame_rate_hz.*at most"):
             bench.driver.prepare(settings)
 
 
-def test_two_hundred_times_unplugged_and_plugged_in() -> None:
+def test_many_times_unplugged_and_plugged_in() -> None:
+    """In memory; two hundred times over libusb in tests/libusb_tier/campaign_replug.py."""
     bench = Bench()
     addresses = set()
-    for _ in range(200):
+    for _ in range(40):
         bench.board.unplug()
         with pytest.raises(Disconnected):
             bench.read()
@@ -213,7 +189,7 @@ def test_two_hundred_times_unplugged_and_plugged_in() -> None:
         bench.driver.apply(bench.driver.prepare(default_settings(bench.driver.knobs())))
         bench.driver.start()
         addresses.add(bench.driver.front_end.identity.address)
-    assert len(addresses) > 100
+    assert len(addresses) == 40
     bench.read()
     bench.driver.close()
 

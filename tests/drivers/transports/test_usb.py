@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from array import array
 from collections.abc import Callable
 
@@ -58,6 +60,22 @@ def test_two_of_a_kind_need_a_serial() -> None:
         open_device(PARROT, MemoryBackend(bus))
     device = open_device(Selector(0x1234, 0x5678, "B"), MemoryBackend(bus))
     assert device.identity.serial == "B"
+
+
+def test_an_error_does_not_keep_the_device_alive(backend: MemoryBackend, parrot: Parrot) -> None:
+    """libusb's context goes with its devices; an error that held itself would keep them until a collection."""
+    device = opened(backend)
+    parrot.unplug()
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(Disconnected):
+            device.control_in(0xC0, 1, 0, 0, 1)
+        alive = weakref.ref(device)
+        del device
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_permission_denied_names_the_udev_line(backend: MemoryBackend, parrot: Parrot) -> None:

@@ -1,0 +1,113 @@
+"""Cuts the subscribers that would harm the others: those that have stopped reading, and those that flood."""
+
+from __future__ import annotations
+
+import fcntl
+import termios
+from dataclasses import dataclass
+
+import structlog
+import zmq
+
+from sonod.daemon.connections import Connection, Connections
+
+# One client needs a few prefixes for each product; each costs memory for every byte.
+SUBSCRIPTION_LIMIT = 128
+# Subscriptions and cancellations: so many at once, and so many a second after that.
+UPSTREAM_BURST = 512
+UPSTREAM_PER_S = 50
+# How often the connections' queues are looked at; a stall is many looks without any change.
+LOOK_NS = 100_000_000
+# So many cuts are told one by one, and then each hundredth: a client that is cut comes back, and does it again.
+TOLD_CUTS = 10
+
+
+@dataclass
+class _Conduct:
+    """What one connection has done so far."""
+
+    subscriptions: int = 0
+    budget: float = UPSTREAM_BURST
+    budget_ns: int = 0
+    waiting: int = 0
+    moved_ns: int = 0
+    cut: bool = False
+
+
+class SubscriberGuard:
+    """On the socket's own thread. `limit` connections at most; one that takes nothing for `stalled_ns` although
+    something waits for it is cut (0 = never), and so is one that sends more upstream than any true client."""
+
+    def __init__(self, listening: zmq.Socket[bytes], name: str, limit: int, stalled_ns: int) -> None:
+        self.connections = Connections(listening, most=limit)
+        self.stalled = 0
+        self.flooding = 0
+        self._listening = listening
+        self._stalled_ns = stalled_ns
+        self._conduct: dict[int, _Conduct] = {}
+        self._looked_ns = 0
+        self._log = structlog.get_logger().bind(socket=name)
+
+    @property
+    def monitor(self) -> zmq.Socket[bytes]:
+        """Readable when connections have come or gone: then call `attend`."""
+        return self.connections.monitor
+
+    def attend(self) -> None:
+        """Take note of connections that came and went."""
+        for number in self.connections.attend():
+            self._conduct.pop(number, None)
+
+    def upstream(self, message: zmq.Frame, now_ns: int) -> None:
+        """A message came from a connection; cut it when it sends too many."""
+        connection = self.connections.of(message)
+        if connection is None:
+            return
+        conduct = self._conduct_of(connection, now_ns)
+        conduct.subscriptions += {b"\x01": 1, b"\x00": -1}.get(message.bytes[:1], 0)
+        regained = (now_ns - conduct.budget_ns) / 1e9 * UPSTREAM_PER_S
+        conduct.budget = min(UPSTREAM_BURST, conduct.budget + regained) - 1
+        conduct.budget_ns = now_ns
+        if (conduct.subscriptions > SUBSCRIPTION_LIMIT or conduct.budget < 0) and not conduct.cut:
+            self.flooding += 1
+            self._cut(connection, conduct, "it subscribes to too much or too often")
+
+    def look(self, now_ns: int) -> None:
+        """Cut the connections whose queue has not moved for too long."""
+        if not self._stalled_ns or now_ns - self._looked_ns < LOOK_NS:
+            return
+        self._looked_ns = now_ns
+        for connection in self.connections.present():
+            conduct = self._conduct_of(connection, now_ns)
+            waiting = _waiting_bytes(connection.descriptor)
+            if waiting == 0 or waiting != conduct.waiting:
+                conduct.waiting, conduct.moved_ns = waiting, now_ns
+            elif now_ns - conduct.moved_ns > self._stalled_ns and not conduct.cut:
+                self.stalled += 1
+                self._cut(connection, conduct, f"it took nothing for {self._stalled_ns / 1e9:g} s")
+
+    def close(self) -> None:
+        """Let go of the monitor; the socket itself is its owner's."""
+        if not self._listening.closed:
+            self._listening.disable_monitor()
+
+    def _conduct_of(self, connection: Connection, now_ns: int) -> _Conduct:
+        conduct = self._conduct.get(connection.number)
+        if conduct is None:
+            conduct = self._conduct[connection.number] = _Conduct(budget_ns=now_ns, moved_ns=now_ns)
+        return conduct
+
+    def _cut(self, connection: Connection, conduct: _Conduct, reason: str) -> None:
+        conduct.cut = True
+        total = self.stalled + self.flooding
+        if total <= TOLD_CUTS or total % 100 == 0:
+            self._log.warning("subscriber_cut", reason=reason, peer=connection.peer, cut_so_far=total)
+        self.connections.cut(lambda other: other.number == connection.number)
+
+
+def _waiting_bytes(descriptor: int) -> int:
+    """What the kernel still has to deliver to the peer."""
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), "little")
+    except OSError:
+        return 0

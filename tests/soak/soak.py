@@ -1,0 +1,380 @@
+"""The fault campaign: everything goes wrong, again and again, and the daemon must not care.
+
+    python tests/soak/soak.py [--seconds 300] [--seed 1] [--report FILE.json] [--only FAULT]
+
+Starts the daemon as a service on an emulated front-end (bulk RF protocol, through the real libusb under umockdev's
+preload library), one patient subscriber, and then, at moments that the seed decides, faults: USB errors, unplugging,
+consumers that stall, die or flood, malformed bytes, changes of settings, reloads of good and bad configurations,
+moments without processor time. Exit code 0 when every invariant held:
+
+- the process that was started is alive at the end, streams, and then ends as asked;
+- every frame number that the patient subscriber did not receive has exactly one cause in its accounts;
+- the watchdog was fed all the time; the log's volume is bounded;
+- resident memory and open descriptors are flat: the last quarter of the campaign against the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from sonod.client import Control, NoAnswer, RequestRefused, Subscriber
+from sonod.drivers.emulated.server import RemoteBoard
+
+SAMPLE_S = 0.5
+PAUSE_S = (0.2, 1.2)
+WATCHDOG_S = 10.0
+# Recovering from the last fault, on a busy machine.
+SETTLE_S = 60.0
+# Allowed between the medians of the second and the last quarter: plans of other depths, the heap's fragments.
+MEMORY_GROWTH_BYTES = 24 << 20
+DESCRIPTOR_GROWTH = 6
+LINES_A_MINUTE = 900
+FAULTS = (
+    "corrupt_frames",
+    "drop_frames",
+    "duplicate_frames",
+    "short_packets",
+    "bus_errors",
+    "zero_packets",
+    "stall_control",
+)
+
+
+@dataclass
+class Account:
+    """What the patient subscriber has seen."""
+
+    frames: int = 0
+    sessions: set[str] = field(default_factory=set)
+    causes: Counter[str] = field(default_factory=Counter)
+    unexplained: int = 0
+    newest: float = 0.0
+
+
+class Daemon:
+    """The process under test, and what systemd would hear from it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.frames, self.control = (f"tcp://127.0.0.1:{_free_port()}" for _ in range(2))
+        self.config = folder / "sonod.toml"
+        self.write(0.05)
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._manager.bind(str(folder / "notify"))
+        self._manager.settimeout(1.0)
+        self.fed: list[float] = []
+        self.lines: Counter[str] = Counter()
+        # The newest lines of level error, for the report.
+        self.errors: deque[str] = deque(maxlen=20)
+        variables = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
+            **environment,
+        }
+        command = [sys.executable, "-m", "sonod", "run", "--service", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+        for listen in (self._hear, self._read_log):
+            threading.Thread(target=listen, daemon=True).start()
+
+    def write(self, depth_m: float, spoilt: bool = False) -> None:
+        text = (
+            f'[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "{self.frames}"\n'
+            f'[control]\nendpoint = "{self.control}"\n[settings]\ndepth_m = {depth_m}\n'
+        )
+        self.config.write_text(text + ("nonsense = 1\n" if spoilt else ""))
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
+
+    @property
+    def descriptors(self) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+    def _hear(self) -> None:
+        while self.process.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                if b"WATCHDOG=1" in self._manager.recv(4096):
+                    self.fed.append(time.monotonic())
+        self._manager.close()
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                told = json.loads(line)
+                self.lines[told["event"]] += 1
+                if told["level"] == "error":
+                    self.errors.append(line.strip()[:500])
+            except (ValueError, KeyError, TypeError):
+                self.lines["(not a log line)"] += 1
+
+
+class Campaign:
+    def __init__(self, daemon: Daemon, board: RemoteBoard, seed: int, only: str = "") -> None:
+        self._daemon = daemon
+        self._board = board
+        self._random = random.Random(seed)
+        self._only = only
+        self._context = zmq.Context()
+        self.account = Account()
+        self.done: Counter[str] = Counter()
+        self.samples: list[tuple[float, int, int]] = []
+        self._leaving = threading.Event()
+
+    def run(self, seconds: float) -> list[str]:
+        """The invariants that did not hold."""
+        watchers = [threading.Thread(target=one, daemon=True) for one in (self._receive, self._sample)]
+        for watcher in watchers:
+            watcher.start()
+        self._until_streaming()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._daemon.process.poll() is None:
+            fault = self._random.choice(self._faults if not self._only else (getattr(self, f"_{self._only}"),))
+            self.done[fault.__name__.strip("_")] += 1
+            fault()
+            time.sleep(self._random.uniform(*PAUSE_S))
+        self._board.ask(do="clear")
+        self._board.plug()
+        alive = self._daemon.process.poll() is None
+        streams = alive and self._until_streaming()
+        self._leaving.set()
+        for watcher in watchers:
+            watcher.join(SETTLE_S)
+        self._context.destroy(linger=0)
+        return self._broken(alive, streams)
+
+    # -- faults -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _faults(self) -> tuple[Callable[[], None], ...]:
+        return (
+            self._unplug, self._usb_fault, self._halt, self._silent, self._stalling_consumer, self._dying_consumer,
+            self._flooding_consumer, self._malformed, self._control_flood, self._settings, self._good_reload,
+            self._bad_reload, self._no_processor,
+        )  # fmt: skip
+
+    def _unplug(self) -> None:
+        self._board.unplug()
+        time.sleep(self._random.uniform(0.0, 1.0))
+        self._board.plug()
+
+    def _usb_fault(self) -> None:
+        self._board.set(**{self._random.choice(FAULTS): self._random.randint(1, 5)})
+
+    def _halt(self) -> None:
+        self._board.set(halt=[0x81])
+
+    def _silent(self) -> None:
+        self._board.set(silent=True)
+        time.sleep(self._random.uniform(0.1, 1.0))
+        self._board.set(silent=False)
+
+    def _stalling_consumer(self) -> None:
+        stalled = self._consumer(receive_limit=1)
+        time.sleep(self._random.uniform(0.5, 2.0))
+        stalled.close(linger=0)
+
+    def _dying_consumer(self) -> None:
+        for _ in range(5):
+            consumer = self._consumer()
+            consumer.poll(50)
+            consumer.close(linger=0)
+
+    def _flooding_consumer(self) -> None:
+        consumer = self._consumer()
+        for number in range(3000):
+            consumer.setsockopt(zmq.SUBSCRIBE, f"sonod.1.{number}".encode())
+        time.sleep(0.2)
+        consumer.close(linger=0)
+
+    def _malformed(self) -> None:
+        for endpoint in (self._daemon.frames, self._daemon.control):
+            with contextlib.suppress(OSError):
+                port = int(endpoint.rsplit(":", 1)[1])
+                with socket.create_connection(("127.0.0.1", port), timeout=1) as raw:
+                    raw.sendall(self._random.randbytes(self._random.randint(1, 5000)))
+
+    def _control_flood(self) -> None:
+        dealer = self._context.socket(zmq.DEALER)
+        dealer.setsockopt(zmq.SNDHWM, 2000)
+        dealer.connect(self._daemon.control)
+        with contextlib.suppress(zmq.Again):
+            for number in range(500):
+                body = b'{"id": %d, "command": "status"}' % number if number % 3 else b"\xff{"
+                dealer.send_multipart([b"", body], zmq.NOBLOCK)
+        time.sleep(0.2)
+        dealer.close(linger=0)
+
+    def _settings(self) -> None:
+        with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
+            control.set({"depth_m": round(self._random.uniform(0.03, 0.1), 3)})
+
+    def _good_reload(self) -> None:
+        self._daemon.write(round(self._random.uniform(0.03, 0.1), 3))
+        self._daemon.process.send_signal(signal.SIGHUP)
+
+    def _bad_reload(self) -> None:
+        self._daemon.write(0.05, spoilt=True)
+        self._daemon.process.send_signal(signal.SIGHUP)
+
+    def _no_processor(self) -> None:
+        self._daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(self._random.uniform(0.05, 0.5))
+        self._daemon.process.send_signal(signal.SIGCONT)
+
+    # -- watching -----------------------------------------------------------------------------------------------------
+
+    def _consumer(self, receive_limit: int = 100) -> zmq.Socket[bytes]:
+        consumer = self._context.socket(zmq.SUB)
+        consumer.setsockopt(zmq.RCVHWM, receive_limit)
+        consumer.setsockopt(zmq.SUBSCRIBE, b"sonod.1.")
+        consumer.connect(self._daemon.frames)
+        return consumer
+
+    def _receive(self) -> None:
+        account, last = self.account, 0
+        while not self._leaving.is_set():
+            with Subscriber(self._daemon.frames) as subscriber, contextlib.suppress(NoAnswer):
+                last = 0
+                for frame in subscriber.frames("bmode", timeout_s=2.0):
+                    header, missing = frame.header, frame.missing
+                    if last and header.session in account.sessions and header.frame > last:
+                        account.unexplained += abs(header.frame - last - 1 - missing.total)
+                        account.causes.update({name: count for name, count in vars(missing).items() if count})
+                    account.sessions.add(header.session)
+                    account.frames += 1
+                    account.newest = time.monotonic()
+                    last = header.frame
+                    if self._leaving.is_set():
+                        return
+
+    def _sample(self) -> None:
+        while not self._leaving.wait(SAMPLE_S):
+            with contextlib.suppress(OSError):
+                self.samples.append((time.monotonic(), self._daemon.memory_bytes, self._daemon.descriptors))
+
+    def _until_streaming(self) -> bool:
+        begun = time.monotonic()
+        while time.monotonic() - begun < SETTLE_S:
+            if self.account.newest > begun + 1.0:
+                return True
+            time.sleep(0.05)
+        return False
+
+    # -- judging ------------------------------------------------------------------------------------------------------
+
+    def _broken(self, alive: bool, streams: bool) -> list[str]:
+        account, lines = self.account, self._daemon.lines
+        broken = []
+        if not alive:
+            broken.append(f"the daemon has ended with {self._daemon.process.returncode}")
+        if not streams:
+            broken.append(f"no frames {SETTLE_S:.0f} s after the last fault")
+        if len(account.sessions) != 1:
+            broken.append(f"{len(account.sessions)} sessions: the daemon was restarted")
+        if account.unexplained:
+            broken.append(f"{account.unexplained} missing frames without a cause")
+        fed = self._daemon.fed
+        gap_s = max((later - one for one, later in itertools.pairwise(fed)), default=99.0)
+        if gap_s > WATCHDOG_S:
+            broken.append(f"the watchdog was not fed for {gap_s:.1f} s")
+        minutes = max(1.0, (self.samples[-1][0] - self.samples[0][0]) / 60) if self.samples else 1.0
+        if sum(lines.values()) > LINES_A_MINUTE * minutes:
+            broken.append(f"{sum(lines.values())} log lines in {minutes:.1f} minutes: {lines.most_common(3)}")
+        memory, descriptors = self.growth()
+        if memory > MEMORY_GROWTH_BYTES:
+            broken.append(f"memory has grown by {memory / 1e6:.1f} MB from the second quarter to the last")
+        if descriptors > DESCRIPTOR_GROWTH:
+            broken.append(f"open descriptors have grown by {descriptors:.0f}")
+        return broken
+
+    def growth(self) -> tuple[float, float]:
+        """Of memory in bytes and of descriptors, from the median of the second quarter to that of the last."""
+        quarter = len(self.samples) // 4
+        if not quarter:
+            return 0.0, 0.0
+        early, late = self.samples[quarter : 2 * quarter], self.samples[-quarter:]
+        return tuple(  # type: ignore[return-value]
+            statistics.median(one[place] for one in late) - statistics.median(one[place] for one in early)
+            for place in (1, 2)
+        )
+
+    def report(self, broken: list[str]) -> dict[str, Any]:
+        memory, descriptors = self.growth()
+        seconds = self.samples[-1][0] - self.samples[0][0] if self.samples else 0.0
+        return {
+            "seconds": round(seconds),
+            "faults": dict(sorted(self.done.items())),
+            "frames_received": self.account.frames,
+            "missing_by_cause": dict(sorted(self.account.causes.items())),
+            "missing_without_cause": self.account.unexplained,
+            "memory_mb": [round(one[1] / 1e6, 1) for one in self.samples[:: max(1, len(self.samples) // 10)]],
+            "memory_growth_mb": round(memory / 1e6, 2),
+            "memory_slope_mb_per_hour": round(memory / 1e6 / (seconds / 2) * 3600, 1) if seconds > 120 else None,
+            "descriptors": [one[2] for one in self.samples[:: max(1, len(self.samples) // 10)]],
+            "descriptor_growth": descriptors,
+            "log_lines": dict(self._daemon.lines.most_common()),
+            "errors": list(self._daemon.errors),
+            "broken": broken,
+        }
+
+
+def run(seconds: float, seed: int, only: str = "") -> dict[str, Any]:
+    """One campaign; its report, `broken` being the invariants that did not hold."""
+    with tempfile.TemporaryDirectory(prefix="sonod-") as folder:
+        with RemoteBoard("bulk", Path(folder, "t"), phantom="wires", probe="phased") as board:
+            daemon = Daemon(Path(folder), board.environment)
+            campaign = Campaign(daemon, board, seed, only)
+            try:
+                broken = campaign.run(seconds)
+                daemon.process.terminate()
+                if daemon.process.wait(SETTLE_S) != 0:
+                    broken.append(f"asked to stop, the daemon ended with {daemon.process.returncode}")
+            finally:
+                daemon.process.kill()
+                daemon.process.wait()
+        return campaign.report(broken)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="The fault campaign.")
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--only", default="", help="one fault by name, as in the report: to find the guilty one")
+    options = parser.parse_args(arguments)
+    report = run(options.seconds, options.seed, options.only)
+    text = json.dumps(report, indent=2)
+    if options.report is not None:
+        options.report.write_text(text + "\n")
+    sys.stdout.write(text + "\n")
+    return bool(report["broken"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,28 @@
+"""The fault campaign in its shortest form; `make soak` runs five minutes of it, docs/service.md has longer ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sonod.drivers.emulated.usbfs import preload_library
+
+SECONDS = 12
+
+
+@pytest.mark.umockdev
+def test_short_campaign_breaks_nothing() -> None:
+    if preload_library() is None:
+        pytest.skip("umockdev is not installed: apt-get install umockdev")
+    program = Path(__file__).with_name("soak.py")
+    command = [sys.executable, str(program), "--seconds", str(SECONDS), "--seed", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["broken"] == []
+    assert report["frames_received"] > 0
+    assert sum(report["faults"].values()) >= 3
