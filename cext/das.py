@@ -36,8 +36,8 @@ class DelayAndSum:
     - `exact` computes every delay in double and interpolates linearly between the samples given; it agrees with
       `reference.delay_and_sum` to -80 dB. Linear interpolation itself is about -38 dB from the band-limited signal for
       baseband at four times the centre frequency. Single points, RF and explicit receive times are always done so.
-    - `default` resamples baseband to a rate that fits the points (`blocks.BlockPlan`): better than -45 dB from the
-      band-limited signal for usual apertures and waves, -40 dB for the worst of the tests.
+    - `default` resamples baseband to a rate that fits the points (`blocks.BlockPlan`) and sums in 16-bit integers:
+      better than -45 dB from the band-limited signal for usual apertures and waves, -40 dB for the worst of the tests.
     - `fast` is the same with fewer samples, never worse than -37 dB.
 
     `half_bandwidth_hz` is half the band of the echoes, for `default` and `fast`; 0.6 f0 when not given. Samples that

@@ -7,7 +7,7 @@
    channels. Sums over at most sixteen channels are 32-bit integers, the rest is float in a fixed order. */
 
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
-#define TILE_LINES 8
+#define TILE_LINES 16
 /* Channels of one integer sum. */
 #define PARTY 16
 
@@ -323,16 +323,21 @@ INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block,
     const size_t parts = plan->real ? 1 : 2, count = plan->receive_table.count;
     const size_t points = count - block * BLOCK < BLOCK ? count - block * BLOCK : BLOCK;
     float *out = plan->out + parts * (line * count + block * BLOCK), both[2 * BLOCK];
-    for (int half = 0; half < 2; half++) {
-        if (plan->real) {
-            store8(both + 8 * half, sum->re[half]);
-            continue;
+    float *to = points == BLOCK ? out : both;
+    for (size_t half = 0; half < 2; half++) {
+        v8f part[2] = {sum->re[half], sum->re[half]};
+        if (!plan->real) {
+            part[0] = __builtin_shuffle(sum->re[half], sum->im[half], (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+            part[1] = __builtin_shuffle(sum->re[half], sum->im[half], (v8i){4, 12, 5, 13, 6, 14, 7, 15});
         }
-        store8(both + 16 * half, __builtin_shuffle(sum->re[half], sum->im[half], (v8i){0, 8, 1, 9, 2, 10, 3, 11}));
-        store8(both + 16 * half + 8, __builtin_shuffle(sum->re[half], sum->im[half], (v8i){4, 12, 5, 13, 6, 14, 7, 15}));
+        for (size_t k = 0; k < parts; k++) {
+            const size_t at = 8 * (parts * half + k);
+            store8(to + at, adding && to == out ? part[k] + load8(out + at) : part[k]);
+        }
     }
-    for (size_t k = 0; k < parts * points; k++)
-        out[k] = adding ? out[k] + both[k] : both[k];
+    if (to == both)
+        for (size_t k = 0; k < parts * points; k++)
+            out[k] = adding ? out[k] + both[k] : both[k];
 }
 
 INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size_t t, size_t line, size_t block,
@@ -409,7 +414,8 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
         for (size_t t = 0; t < transmits; t++)
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
-                if (!passing && t == 0)
+                /* Tables that lines share stay in the cache by themselves. */
+                if (!passing && t == 0 && 4 * receive->lines > plan->lines)
                     fetch_tile(plan, begin + tile + TILE_LINES, end, block);
                 block_view views[TILE_LINES];
                 block_sum sums[TILE_LINES];

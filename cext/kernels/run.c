@@ -32,7 +32,7 @@ void sonod_run_adaptive(const sonod_adaptive *plan) {
 #define BANDS_PER_THREAD ((size_t)2)
 /* Lines of a band: at most what keeps its sums in the second cache; in whole tiles of the kernel. */
 #define MOST_BAND_LINES ((size_t)512)
-#define TILE_LINES ((size_t)8)
+#define TILE_LINES ((size_t)16)
 
 typedef struct {
     const sonod_das_blocks *plan;

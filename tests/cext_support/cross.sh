@@ -1,0 +1,17 @@
+#!/bin/sh
+# The delay-and-sum kernels on AArch64 (NEON) give the bits of x86-64. Needs gcc, gcc-aarch64-linux-gnu and qemu-user.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+kernels=$here/../../cext/kernels
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+flags="-std=gnu11 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -Wno-psabi -I$kernels"
+sources="$here/das_bits.c $kernels/run.c $kernels/threads.c"
+gcc $flags $sources -o "$scratch/base" -lm -lpthread
+gcc $flags -march=x86-64-v3 $sources -o "$scratch/avx2" -lm -lpthread
+aarch64-linux-gnu-gcc -static $flags $sources -o "$scratch/neon" -lm -lpthread
+base=$("$scratch/base")
+avx2=$("$scratch/avx2")
+neon=$(qemu-aarch64 "$scratch/neon")
+echo "base $base  avx2 $avx2  neon $neon"
+[ "$base" = "$avx2" ] && [ "$base" = "$neon" ]

@@ -1,0 +1,125 @@
+/* Prints a checksum of what the delay-and-sum kernels of one instruction set make of made-up data, so that sets that
+   this machine does not run by itself can be compared under an emulator; see tests/cext_support/cross.sh. */
+#define SONOD_ISA here
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels.inc.c"
+
+const sonod_kernels *sonod_kernels_current(void) { return &sonod_kernels_here; }
+
+enum { LINES = 21, COUNT = 70, BLOCKS = 5, ELEMENTS = 40, PADDED = 40, TRANSMITS = 3, SAMPLES = 400, STEP = 2 };
+enum { WIDTH = 400, ROW = 464, TAPS = 8, HEADS = 8 };
+
+static uint32_t state = 1;
+static double made_up(void) {
+    state = state * 1664525u + 1013904223u;
+    return (double)(state >> 8) / (1 << 24) - 0.5;
+}
+
+static uint64_t checksum(const void *data, size_t bytes, uint64_t sum) {
+    for (size_t i = 0; i < bytes; i++)
+        sum = (sum ^ ((const uint8_t *)data)[i]) * UINT64_C(1099511628211);
+    return sum;
+}
+
+int main(void) {
+    static double origins[3 * LINES], directions[3 * LINES], feet[LINES], elements[3 * ELEMENTS], normals[3 * ELEMENTS];
+    static float x[3][PADDED], per_half[BLOCKS * BLOCK], paces[LINES * BLOCKS], phases[TRANSMITS * LINES * BLOCKS];
+    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (14 * ELEMENTS + 40)];
+    static int32_t class_of[LINES], shift[LINES], receive[TRANSMITS * ELEMENTS], map_of[TRANSMITS];
+    static int32_t map_first[2 * (ELEMENTS + 1)], map_traces[2 * (ELEMENTS + 8)], kind[TRANSMITS * LINES * BLOCKS];
+    static int32_t ways[TRANSMITS * LINES * BLOCKS], weight_kind[TRANSMITS * LINES * BLOCKS];
+    static uint8_t mirrored[LINES], map_whole[2], whole[TRANSMITS * LINES * BLOCKS];
+    static double time[TRANSMITS * LINES * COUNT], t0[TRANSMITS];
+    static float quadratic[3 * TRANSMITS * LINES * BLOCKS], data[TRANSMITS * ELEMENTS * SAMPLES * 2], out[LINES * COUNT * 2];
+    static float coefficients[3 * 2 * TAPS], peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], turns[TRANSMITS], none[16];
+    static int32_t starts[STEP * WIDTH], filters[STEP * WIDTH], planes[TRANSMITS * ELEMENTS * STEP * 3 * ROW];
+    const double speed = 1540, pitch = 0.3e-3, spacing = 70e-6, fine = STEP / (2 * spacing * 0.98 / speed), carrier = 5e6;
+    for (int i = 0; i < ELEMENTS; i++) {
+        elements[3 * i] = (i - 19.5) * pitch;
+        normals[3 * i + 2] = 1;
+        x[0][i] = (float)elements[3 * i];
+        for (int m = 0; m < 2; m++)
+            map_first[m * (ELEMENTS + 1) + i] = i, map_traces[m * (ELEMENTS + 8) + i] = m ? ELEMENTS - 1 - i : i;
+    }
+    map_first[ELEMENTS] = map_first[2 * ELEMENTS + 1] = ELEMENTS;
+    map_whole[0] = map_whole[1] = 1;
+    for (int i = 0; i < LINES; i++) {
+        origins[3 * i] = (i - 10) * 0.41e-3;
+        directions[3 * i + 2] = 1;
+        class_of[i] = i;
+    }
+    for (int j = 0; j < BLOCKS * BLOCK; j++) {
+        const double half = (2e-3 + j * spacing) / 2.6;
+        per_half[j] = (float)(1 / (half > pitch ? half : pitch));
+    }
+    for (int t = 0; t < TRANSMITS; t++) {
+        for (int c = 0; c < ELEMENTS; c++)
+            receive[t * ELEMENTS + c] = c;
+        for (int i = 0; i < LINES; i++)
+            for (int j = 0; j < COUNT; j++)
+                time[(t * LINES + i) * COUNT + j] = (2e-3 + j * spacing + 0.1 * t * origins[3 * i]) / speed;
+    }
+    for (size_t i = 0; i < sizeof data / sizeof *data; i++)
+        data[i] = (float)made_up();
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < TAPS; k++)
+            coefficients[2 * (TAPS * i + k)] = coefficients[2 * (TAPS * i + k) + 1] = (float)made_up();
+    for (int p = 0; p < STEP; p++)
+        for (int j = 0; j < WIDTH; j++)
+            starts[p * WIDTH + j] = 2 * ((j * STEP + p) / 3);
+    for (int i = 0; i < TRANSMITS * LINES * BLOCKS; i++)
+        weight_kind[i] = -1;
+    const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
+    uint64_t sum = UINT64_C(14695981039346656037);
+    for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++) {
+        sonod_das_receive hear = {
+            .lines = LINES, .blocks = BLOCKS, .count = COUNT, .elements = ELEMENTS, .origins = origins,
+            .directions = directions, .first = 2e-3, .spacing = spacing, .spacing_float = (float)spacing, .feet = feet,
+            .elements_m = elements, .normals = normals, .x = x[0], .y = x[1], .z = x[2], .half_of_line = half_of_line,
+            .per_half = per_half, .window = window, .fine_per_metre = rate, .fine_per_point = rate * (float)spacing,
+            .bend = 0.5f * rate * (float)(spacing * spacing), .bent_limit = 6.28f * turn * 422.0f * (float)spacing / 0.03f,
+            .turns_per_fine = turn, .radians_per_fine = 6.2831853f * turn, .largest_pace = 0.7f / (6.28f * turn) / 7.5f,
+            .heads = heads, .paces = paces};
+        for (size_t i = 0; i < LINES; i++)
+            das_receive(&hear, i);
+        for (int32_t i = 0, at = 0; i < LINES * BLOCKS; i++) {
+            int32_t *head = heads + HEADS * i;
+            head[0] = at;
+            at += 5 * head[1] + 13 * head[2] + head[3];
+        }
+        hear.table = table;
+        for (size_t i = 0; i < LINES; i++)
+            das_receive(&hear, i);
+        sonod_das_times waves = {.transmits = TRANSMITS, .lines = LINES, .count = COUNT, .step = STEP, .time = time,
+                                 .time_is_double = 1, .t0 = t0, .fine_rate = fine, .demodulation = carrier, .tolerance = 0.1,
+                                 .quadratic = quadratic, .ways = ways, .kind = kind, .phases = phases, .whole = whole};
+        for (size_t i = 0; i < TRANSMITS * LINES; i++)
+            das_times(&waves, i);
+        for (int passing = 0; passing < 2; passing++) {
+            sonod_das_blocks plan = {
+                .receive_table = hear, .lines = LINES, .transmits = TRANSMITS, .channels = ELEMENTS, .samples = SAMPLES,
+                .elements = ELEMENTS, .class_of = class_of, .shift = shift, .mirrored = mirrored, .receive = receive,
+                .map_row = ELEMENTS + 8, .map_of = map_of, .map_first = map_first, .map_traces = map_traces,
+                .map_whole = map_whole, .step = STEP, .width = WIDTH, .row = ROW, .inverse_step = 1.0f / STEP,
+                .last_index = WIDTH + 1, .largest_drift = 13981, .taps = TAPS, .coefficients = coefficients,
+                .starts = starts, .filters = filters, .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
+                .inverse_scales = scales + TRANSMITS, .wave_turns = turns, .time_kind = kind, .weight_kind = weight_kind,
+                .quadratic = quadratic, .ways = ways, .phases = phases, .time_points = none, .weight_points = none,
+                .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out};
+            if (passing)
+                plan.receive_table.table = NULL;
+            sonod_run_das_blocks(&plan);
+            sum = checksum(out, sizeof out, sum);
+        }
+        sum = checksum(planes, sizeof planes, sum);
+        double energy = 0;
+        for (size_t i = 0; i < sizeof out / sizeof *out; i++)
+            energy += (double)out[i] * out[i];
+        if (!(energy > 0))
+            return 1;
+    }
+    printf("%016llx\n", (unsigned long long)sum);
+    return 0;
+}
