@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Many tests wait for devices, sockets and browsers: more workers than cores.
+WORKERS ?= 4
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -40,7 +42,7 @@ types: set-up
 	$(BIN)/mypy
 
 test: lint types $(VENV)/.foreign
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # The JSON Schemas of the messages, after a change of their types.
 schemas: set-up

@@ -299,9 +299,12 @@ class BlockPlan:
         counts = self._heads.astype(np.int64)
         plain, edge, steep = counts[..., HEAD_PLAIN], counts[..., HEAD_EDGE], counts[..., HEAD_STEEP]
         sizes = 5 * plain + 13 * edge + steep
-        ends = np.cumsum(sizes.reshape(-1))
+        # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
+        order = np.argsort(classes.example)
+        in_order = sizes[order].T
+        ends = np.cumsum(in_order.reshape(-1))
         if 4 * int(ends[-1]) <= TABLE_BYTES:
-            self._heads[..., HEAD_START] = (ends - sizes.reshape(-1)).reshape(sizes.shape)
+            self._heads[order, :, HEAD_START] = (ends.reshape(in_order.shape) - in_order).T
             self._table = np.zeros(int(ends[-1]) + 5 * GROUP, np.int32)
             _native.das_receive(self._geometry, self._heads, self._paces, self._table)
         else:

@@ -5,7 +5,8 @@
     for frame in Subscriber().frames("bmode", latest=True):
         print(frame.header.frame, frame.header.revision, frame.data.shape)
 
-`wire` has the messages as pure functions; docs/wire-protocol.md describes them for other languages.
+`wire` has the messages as pure functions; docs/wire-protocol.md describes them for other languages. `calibration` and
+`conventions` say what a pixel is to a tracker and in the words of others; `bridges` and `conformance` are programs.
 """
 
 from importlib import import_module
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sonod.client.control import AsyncControl, Control
-    from sonod.client.errors import ClientError, NoAnswer, RequestRefused
+    from sonod.client.errors import AccessRefused, ClientError, NoAnswer, RequestRefused
     from sonod.client.frame import Frame
     from sonod.client.latest import LatestFrames
     from sonod.client.lease import HeldLease
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AccessRefused",
     "AsyncControl",
     "AsyncSubscriber",
     "ClientError",
@@ -39,6 +41,7 @@ __all__ = [
     "Variant",
 ]
 _MODULES = {
+    "AccessRefused": "errors",
     "AsyncControl": "control",
     "AsyncSubscriber": "subscriber",
     "ClientError": "errors",

@@ -12,7 +12,9 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from sonod.client.errors import NoAnswer, RequestRefused
+from sonod.client.errors import AccessRefused, NoAnswer, RequestRefused
+from sonod.client.handshake import Handshake
+from sonod.client.keys import Keys, keys_from
 from sonod.client.replies import (
     AppliedSettings,
     CurrentSettings,
@@ -33,33 +35,44 @@ DEFAULT_TIMEOUT_S = 10.0
 class Control:
     """Requests to a daemon, from one thread; a daemon that was away is found again by the next request.
 
-    Every method raises RequestRefused when the daemon says no, and NoAnswer when it says nothing in time; after
-    NoAnswer it is not known whether the request was carried out.
+    Every method raises RequestRefused when the daemon says no, AccessRefused when it wants another key (`keys` is a
+    file made by `sonod keys new`), and NoAnswer when it says nothing in time; after NoAnswer it is not known whether
+    the request was carried out.
     """
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = DEFAULT_TIMEOUT_S, *, keys: Keys = None
+    ) -> None:
         self.endpoint = endpoint
         self.timeout_s = timeout_s
+        self._keys = keys_from(keys)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
+        self._handshake: Handshake | None = None
         self._ids = itertools.count(1)
 
     def request(self, command: str, arguments: Mapping[str, Any] | None = None) -> Fields:
         """Any command by name, and its reply as it came; the methods below are this with types."""
         identity = next(self._ids)
-        if self._socket is None:
+        if self._socket is None or self._handshake is None:
             self._socket = self._context.socket(zmq.DEALER)
             self._socket.setsockopt(zmq.LINGER, 0)
+            self._handshake = Handshake(self._socket, self.endpoint, self._keys)
             self._socket.connect(self.endpoint)
-        self._socket.send(encode_request(Request(identity, command, arguments or {})))
+        data = encode_request(Request(identity, command, arguments or {}))
         deadline = time.monotonic() + self.timeout_s
-        while (left_s := deadline - time.monotonic()) > 0 and self._socket.poll(round(left_s * 1000)):
-            reply = decode_reply(self._socket.recv())
-            if is_answer(reply, identity):
-                return result_of(reply, command)
-        # A new socket: what may still come on the old one belongs to a request that was given up.
-        self._socket.close()
-        self._socket = None
+        try:
+            # A connection that was refused takes nothing any more.
+            if self._handshake.poll(round(self.timeout_s * 1000), zmq.POLLOUT):
+                self._socket.send(data)
+            while (left_s := deadline - time.monotonic()) > 0 and self._handshake.poll(round(left_s * 1000)):
+                reply = decode_reply(self._socket.recv())
+                if is_answer(reply, identity):
+                    return result_of(reply, command)
+        except AccessRefused:
+            self._drop()
+            raise
+        self._drop()
         raise no_answer(self.endpoint, self.timeout_s)
 
     def describe(self) -> Description:
@@ -144,6 +157,12 @@ class Control:
         """Let go of the socket."""
         self._context.destroy(linger=0)
 
+    def _drop(self) -> None:
+        """A new socket next time: what may still come on this one belongs to a request that was given up."""
+        if self._handshake is not None:
+            self._handshake.close()
+        self._socket = self._handshake = None
+
     def __enter__(self) -> Self:
         return self
 
@@ -156,14 +175,19 @@ class Control:
 class AsyncControl:
     """Requests to a daemon for asyncio; any number may be under way at once. Errors as with Control."""
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = DEFAULT_TIMEOUT_S, *, keys: Keys = None
+    ) -> None:
         self.endpoint = endpoint
         self.timeout_s = timeout_s
+        self._keys = keys_from(keys)
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._receiver: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._refused: AccessRefused | None = None
 
     async def request(self, command: str, arguments: Mapping[str, Any] | None = None) -> Fields:
         """Any command by name, and its reply as it came."""
@@ -173,13 +197,20 @@ class AsyncControl:
             self._socket.setsockopt(zmq.LINGER, 0)
             # Nothing waits for a daemon that comes back later: a request that was given up must not be carried out.
             self._socket.setsockopt(zmq.IMMEDIATE, 1)
+            handshake = Handshake(self._socket, self.endpoint, self._keys)
             self._socket.connect(self.endpoint)
             self._receiver = asyncio.create_task(self._receive(self._socket))
+            self._watcher = asyncio.create_task(self._watch(handshake))
+        if self._refused is not None:
+            raise self._refused
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[identity] = answer
+        data = encode_request(Request(identity, command, arguments or {}))
         try:
             async with asyncio.timeout(self.timeout_s):
-                await self._socket.send(encode_request(Request(identity, command, arguments or {})))
+                # With nobody there it is never sent, and the answer is the refusal.
+                waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(self._socket.send(data)), answer}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 reply = await answer
         except TimeoutError as error:
             raise no_answer(self.endpoint, self.timeout_s) from error
@@ -270,9 +301,10 @@ class AsyncControl:
 
     async def close(self) -> None:
         """Let go of the socket; requests under way get NoAnswer in their time."""
-        if self._receiver is not None:
-            self._receiver.cancel()
-            await asyncio.gather(self._receiver, return_exceptions=True)
+        tasks = [task for task in (self._receiver, self._watcher) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._context.destroy(linger=0)
 
     async def __aenter__(self) -> Self:
@@ -282,6 +314,13 @@ class AsyncControl:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _watch(self, handshake: Handshake) -> None:
+        """A refusal ends every request; libzmq has given the connection up by itself."""
+        self._refused = await handshake.refusal_async()
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(self._refused)
 
     async def _receive(self, socket: zmq.asyncio.Socket) -> None:
         while True:

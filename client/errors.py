@@ -2,6 +2,8 @@
 
 ClientError
 ├── NoAnswer         nothing came in time (also a TimeoutError); the daemon may not be running
+├── AccessRefused    the daemon does not let us in: a key is missing, wrong or revoked
+├── KeyFileError     a key file cannot be used (in `sonod.client.keys`)
 └── RequestRefused   the daemon refused a request and changed nothing
 
 A message that breaks the protocol is a `sonod.client.wire.errors.WireError`.
@@ -18,6 +20,10 @@ class ClientError(Exception):
 
 class NoAnswer(ClientError, TimeoutError):
     """Nothing came in time."""
+
+
+class AccessRefused(ClientError):
+    """The daemon does not let us in; trying again is of no use."""
 
 
 class RequestRefused(ClientError):

@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from sonod.client.control import DEFAULT_ENDPOINT, Control
-from sonod.client.errors import NoAnswer, RequestRefused
+from sonod.client.errors import AccessRefused, NoAnswer, RequestRefused
+from sonod.client.keys import Keys
 
 # Prolonged so often within the time to live that two requests may fail.
 RENEWALS = 4
@@ -31,11 +32,12 @@ class HeldLease:
         *,
         ttl_s: float = 10.0,
         take_over: bool = False,
+        keys: Keys = None,
     ) -> None:
         self.holder = holder
         self.lost = False
         self._ttl_s = ttl_s
-        self._control = Control(endpoint, ANSWER_TIMEOUT_S)
+        self._control = Control(endpoint, ANSWER_TIMEOUT_S, keys=keys)
         try:
             if take_over:
                 lease = self._control.take_over_lease(holder, ttl_s, connection=True)
@@ -63,7 +65,7 @@ class HeldLease:
         try:
             if not self.lost:
                 self._control.release_lease(self.token)
-        except (RequestRefused, NoAnswer):
+        except (RequestRefused, AccessRefused, NoAnswer):
             # Gone already, or it ends with this connection.
             pass
         finally:
@@ -84,6 +86,6 @@ class HeldLease:
             except NoAnswer:
                 # The daemon may be busy; when it is gone, the next request finds the one that follows it.
                 continue
-            except RequestRefused:
+            except (RequestRefused, AccessRefused):
                 self.lost = True
                 return

@@ -12,6 +12,8 @@ import zmq.asyncio
 
 from sonod.client.errors import NoAnswer
 from sonod.client.frame import Frame, Message, MessageReader
+from sonod.client.handshake import Handshake
+from sonod.client.keys import Keys, keys_from
 from sonod.client.losses import MissedFrames
 from sonod.client.wire.notices import NOTICES
 from sonod.client.wire.topic import subscription
@@ -20,14 +22,17 @@ from sonod.client.wire.variant import LAST, Variant
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 # Messages that wait here while the program is busy; the daemon drops for us beyond that.
 QUEUE_MESSAGES = 8
+# How often it is looked whether the daemon lets us in, when nothing comes.
+LOOK_MS = 200
 EVERY_FRAME = Variant()
 
 
 class Subscriber:
     """Frames from a daemon, for programs of one thread: `for frame in Subscriber().frames("bmode")`."""
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, keys: Keys = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys_from(keys)
         self._reader = MessageReader()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
@@ -51,7 +56,8 @@ class Subscriber:
         With `latest`, those that came while the program was busy are passed over but for the newest;
         `Frame.missing.skipped` counts them. A `variant` has the daemon send only some of the frames, or packed. With
         `last`, the last frame is sent again should none be coming, as when frozen; its `header.repeated` is set.
-        NoAnswer when none comes within `timeout_s`; another call may follow.
+        NoAnswer when none comes within `timeout_s`; another call may follow. AccessRefused when the daemon wants
+        another key.
         """
         for message in self.messages(
             product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last
@@ -71,21 +77,23 @@ class Subscriber:
         """Frames and notices of the products (none = all) as they come; `latest` holds for each product. The variant is
         that of the frames; notices have none."""
         socket = self._context.socket(zmq.SUB)
+        handshake = Handshake(socket, self.endpoint, self._keys)
         try:
             _set_up(socket, self.endpoint, products, probe, variant, last)
-            socket.setsockopt(zmq.RCVTIMEO, -1 if timeout_s is None else round(timeout_s * 1000))
+            look_ms = LOOK_MS if timeout_s is None else min(LOOK_MS, round(timeout_s * 1000))
+            socket.setsockopt(zmq.RCVTIMEO, look_ms)
             while True:
-                try:
-                    batch = [socket.recv_multipart(copy=False)]
-                except zmq.Again:
-                    raise _nothing(self.endpoint, products, timeout_s) from None
+                parts = _received(socket, handshake, timeout_s)
+                if parts is None:
+                    raise _nothing(self.endpoint, products, timeout_s)
+                batch = [parts]
                 while latest and (parts := _waiting(socket)) is not None:
                     batch.append(parts)
                 received_ns = time.monotonic_ns()
                 for parts, passed_over in _newest(batch):
                     yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
         finally:
-            socket.close()
+            handshake.close()
 
     def close(self) -> None:
         """End every iteration that is not running and let go of the sockets."""
@@ -103,8 +111,9 @@ class Subscriber:
 class AsyncSubscriber:
     """Frames from a daemon for asyncio: `async for frame in AsyncSubscriber().frames("bmode")`."""
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT) -> None:
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, keys: Keys = None) -> None:
         self.endpoint = endpoint
+        self._keys = keys_from(keys)
         self._reader = MessageReader()
         self._context = zmq.asyncio.Context()
 
@@ -141,10 +150,11 @@ class AsyncSubscriber:
     ) -> AsyncIterator[Message]:
         """As `Subscriber.messages`."""
         socket = self._context.socket(zmq.SUB)
+        handshake = Handshake(socket, self.endpoint, self._keys)
         try:
             _set_up(socket, self.endpoint, products, probe, variant, last)
             while True:
-                if not await socket.poll(None if timeout_s is None else round(timeout_s * 1000)):
+                if not await handshake.poll_async(None if timeout_s is None else round(timeout_s * 1000)):
                     raise _nothing(self.endpoint, products, timeout_s)
                 batch = [await socket.recv_multipart(copy=False)]
                 while latest and await socket.poll(0):
@@ -153,7 +163,7 @@ class AsyncSubscriber:
                 for parts, passed_over in _newest(batch):
                     yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
         finally:
-            socket.close()
+            handshake.close()
 
     def close(self) -> None:
         """Let go of the sockets."""
@@ -182,6 +192,17 @@ def _set_up(
         for notice in NOTICES:
             socket.subscribe(subscription(notice, probe))
     socket.connect(endpoint)
+
+
+def _received(socket: zmq.Socket[bytes], handshake: Handshake, timeout_s: float | None) -> list[zmq.Frame] | None:
+    """The next message, or None when none comes in time; AccessRefused when the daemon lets us not in."""
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        try:
+            return socket.recv_multipart(copy=False)
+        except zmq.Again:
+            if not handshake.poll(0) and deadline_s is not None and time.monotonic() >= deadline_s:
+                return None
 
 
 def _waiting(socket: zmq.Socket[bytes]) -> list[zmq.Frame] | None:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ from sonod.client.wire.topic import probe_slug
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
+from sonod.daemon.endpoint import is_exposed
 from sonod.daemon.environment import Environment
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.health import Counts, HealthKeeper
+from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.log import configure_level, say_always
 from sonod.daemon.notify import Notifier
@@ -64,7 +67,7 @@ class Daemon:
     def __init__(self, config: Config, source: Source | None = None, environment: Environment | None = None) -> None:
         self.config = config
         self._source = source
-        asked = environment or Environment(None, None, None, None, False)
+        asked = environment or Environment(None, None, None, None, None, False)
         self.session = Session()
         self._log = structlog.get_logger()
         say_always(driver=config.driver.uri, serial="", revision=None)
@@ -76,6 +79,8 @@ class Daemon:
         self._refusal = ""
         realtime = config.realtime
         presets = load_presets(config.presets.folder)
+        gate = Gate(Path(config.access.keys)) if config.access.keys else None
+        everywhere = config.access.everywhere
         try:
             driver = open_uri(config.driver.uri)
         except DriverError as error:
@@ -87,11 +92,13 @@ class Daemon:
         self._viewer: ViewerProcess | None = None
         self._ready = False
         self.publisher = Publisher(
-            (config.publish.endpoint, *config.publish.also),
+            config.frame_endpoints,
             Limits(config.publish.high_water_messages, config.publish.max_connections, config.publish.stalled_s),
             self.session,
             self._standing,
-            config.publish.latest_endpoint,
+            config.latest_endpoint,
+            gate,
+            everywhere,
             alive=self._watchdog.watch("publisher").beat,
         )
         self.session.stepped = self._utc_stepped
@@ -149,14 +156,17 @@ class Daemon:
             addresses=lambda: self.addresses,
             publisher=self.publisher,
             shared=self.shared,
+            recordings=Path(config.record.folder) if config.record.folder else None,
             health=lambda: self._health.judge(self._states.state),
         )
         try:
             if config.metrics.enabled:
                 self._metrics = self._make_metrics(services)
             self.control = Control(
-                config.control.endpoint,
+                config.control_endpoints,
                 Commands(services),
+                gate,
+                everywhere,
                 alive=self._watchdog.watch("control").beat,
             )
         except EndpointError:
@@ -170,7 +180,7 @@ class Daemon:
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
-        return Addresses(self.publisher.endpoints, self.control.endpoint, viewer, self.publisher.latest)
+        return Addresses(self.publisher.endpoints, self.control.endpoints, viewer, self.publisher.latest)
 
     def start(self, leave: threading.Event | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
@@ -204,6 +214,9 @@ class Daemon:
             metrics=None if self._metrics is None else self._metrics.url,
             session=self.session.id,
         )
+        exposed = [place for place in (*self.addresses.frames, *self.addresses.controls) if is_exposed(place)]
+        if exposed:
+            self._log.info("reachable_with_keys", addresses=exposed)
         self._notifier.ready(self._status_line())
 
     def supervise(self) -> None:
@@ -284,8 +297,18 @@ class Daemon:
         if not ViewerProcess.available():
             self._log.info("viewer_missing", reason="this installation has no viewer")
             return
-        self._viewer = ViewerProcess(self.addresses.frames[0], self.addresses.control, config.host, config.port)
+        frames = self._for_viewer(self.config.frame_endpoints, self.addresses.frames)
+        control = self._for_viewer(self.config.control_endpoints, self.addresses.controls)
+        self._viewer = ViewerProcess(frames, control, config.host, config.port, config.keys)
         self._viewer.start()
+
+    def _for_viewer(self, configured: Sequence[str], bound: Sequence[str]) -> str:
+        """The first address without keys, or with a key for the viewer the first with."""
+        with_keys = bool(self.config.viewer.keys)
+        for place, found in zip(configured, bound, strict=True):
+            if self.config.needs_keys(place) == with_keys:
+                return found
+        return bound[0]
 
     def _tap(self, slot: Slot) -> None:
         """Every raw frame, on the reader's thread."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sonod import __version__
@@ -55,9 +57,13 @@ class Addresses:
     """Where the daemon can be reached."""
 
     frames: tuple[str, ...]
-    control: str
+    controls: tuple[str, ...]
     viewer: str | None
     latest: str | None = None
+
+    @property
+    def control(self) -> str:
+        return self.controls[0]
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class Services:
     publisher: Publisher
     shared: SharedMemory
     health: Callable[[], tuple[Health, str]]
+    # Where callers with keys may record; None = nowhere.
+    recordings: Path | None = None
 
 
 class Commands:
@@ -149,6 +157,7 @@ class Commands:
             "commands": tuple(self._handlers),
             "frames": addresses.frames,
             "control": addresses.control,
+            "controls": addresses.controls,
             "viewer": addresses.viewer,
             "latest": addresses.latest,
         }
@@ -274,6 +283,8 @@ class Commands:
             return recorder.stop()
         if arguments.path is None:
             raise CommandError("invalid", "record: path: missing", ("path: missing",))
+        if self._caller.remote:
+            _check_place(arguments.path, self._services.recordings)
         return recorder.start(arguments.path, arguments.seconds)
 
     def _lease(self, arguments: LeaseArguments) -> Result:
@@ -285,6 +296,15 @@ class Commands:
             situation = self._services.states.situation
             raise CommandError("unavailable", f"no probe has been opened yet ({situation.state}: {situation.reason})")
         return present
+
+
+def _check_place(path: str, folder: Path | None) -> None:
+    """Whoever may record need not be let write everywhere on this machine."""
+    if folder is None:
+        raise CommandError("forbidden", "record: with a key only into record.folder, which is not configured")
+    place = Path(os.path.realpath(path))
+    if not place.is_relative_to(os.path.realpath(folder)):
+        raise CommandError("forbidden", f"record: path: with a key only into {folder}; got {path}")
 
 
 def _knob_block(knob: Knob, present: Present, holder: str | None) -> Result:

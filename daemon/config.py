@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sonod.daemon.endpoint import check_endpoint, is_loopback
+from sonod.daemon.endpoint import check_endpoint, is_exposed, is_ipc, is_loopback
 from sonod.daemon.errors import ConfigError
 from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
@@ -81,15 +81,6 @@ class PublishSection(Section):
     def _from_list(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
-    @property
-    def latest_endpoint(self) -> str:
-        """Where single newest frames are asked for; '' = nowhere. `auto` is beside `endpoint`."""
-        if self.latest != "auto":
-            return "" if self.latest == "off" else self.latest
-        if self.endpoint.startswith("ipc://"):
-            return f"{self.endpoint}.latest"
-        return f"{self.endpoint.rpartition(':')[0]}:*"
-
 
 class SharedMemorySection(Section):
     slots: int = Field(default=8, ge=2, le=1024)
@@ -103,6 +94,17 @@ class SharedMemorySection(Section):
 
 class ControlSection(Section):
     endpoint: Endpoint = "tcp://127.0.0.1:5556"
+    also: tuple[Endpoint, ...] = ()
+
+    @field_validator("also", mode="before")
+    @classmethod
+    def _from_list(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class AccessSection(Section):
+    keys: str = ""
+    everywhere: bool = False
 
 
 class LeaseSection(Section):
@@ -118,12 +120,14 @@ class ViewerSection(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(default=5580, ge=0, le=65535)
+    keys: str = ""
 
     _loopback_only = field_validator("host")(_loopback_host)
 
 
 class RecordSection(Section):
     queue_frames: int = Field(default=32, ge=2, le=4096)
+    folder: str = ""
 
 
 class MetricsSection(Section):
@@ -167,6 +171,7 @@ class Config(Section):
     publish: PublishSection = PublishSection()
     shared_memory: SharedMemorySection = SharedMemorySection()
     control: ControlSection = ControlSection()
+    access: AccessSection = AccessSection()
     lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
@@ -174,6 +179,29 @@ class Config(Section):
     realtime: RealtimeSection = RealtimeSection()
     presets: PresetsSection = PresetsSection()
     log: LogSection = LogSection()
+
+    @property
+    def latest_endpoint(self) -> str:
+        """Where single newest frames are asked for; '' = nowhere. `auto` is beside the first address of frames that
+        needs no key: this socket has none."""
+        if self.publish.latest != "auto":
+            return "" if self.publish.latest == "off" else self.publish.latest
+        for endpoint in self.frame_endpoints:
+            if not self.needs_keys(endpoint):
+                return f"{endpoint}.latest" if is_ipc(endpoint) else f"{endpoint.rpartition(':')[0]}:*"
+        return ""
+
+    @property
+    def frame_endpoints(self) -> tuple[str, ...]:
+        return (self.publish.endpoint, *self.publish.also)
+
+    @property
+    def control_endpoints(self) -> tuple[str, ...]:
+        return (self.control.endpoint, *self.control.also)
+
+    def needs_keys(self, endpoint: str) -> bool:
+        """Whether whoever connects to the address needs a key."""
+        return is_exposed(endpoint) or (self.access.everywhere and not is_ipc(endpoint))
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -222,10 +250,17 @@ def load_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | 
 def parse_config(values: Mapping[str, Any], where: str = "") -> Config:
     """A checked configuration; ConfigError has every problem, each with its path and led by `where`."""
     try:
-        return Config.model_validate(values)
+        config, problems = Config.model_validate(values), []
     except ValidationError as error:
-        problems = [f"{where}{line}" for item in error.errors() for line in _lines(item)]
-        raise ConfigError(problems) from error
+        problems = [line for item in error.errors() for line in _lines(item)]
+        # What is good of it, so that everything that is wrong is told at once.
+        config = Config(
+            **{name: section for name in Config.model_fields if (section := _good(values, name)) is not None}
+        )
+    problems += _access_problems(config)
+    if problems:
+        raise ConfigError([f"{where}{line}" for line in problems])
+    return config
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -239,6 +274,47 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: not TOML: {error}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not TOML: not UTF-8 at byte {error.start}"]) from error
+
+
+def _good(values: Mapping[str, Any], name: str) -> Any:
+    """One section, or None when it is missing or wrong."""
+    model = Config.model_fields[name].annotation
+    if name not in values or not (isinstance(model, type) and issubclass(model, Section)):
+        return None
+    try:
+        return model.model_validate(values[name])
+    except ValidationError:
+        return None
+
+
+def _access_problems(config: Config) -> list[str]:
+    """Addresses that other machines can reach need keys, and so may the viewer."""
+    groups = {"publish": config.frame_endpoints, "control": config.control_endpoints}
+    problems = []
+    if config.latest_endpoint and config.needs_keys(config.latest_endpoint):
+        problems.append(
+            f"publish.latest: {config.latest_endpoint} would need keys, which this socket has not; use one of this "
+            'machine, "auto" or "off"'
+        )
+    if config.access.keys:
+        if not config.viewer.enabled or config.viewer.keys:
+            return problems
+        return problems + [
+            f"viewer.keys: the viewer page needs a key, for {name} has no address without; add one of this machine to "
+            f"{name}.also, name a key file of role control here, or set viewer.enabled = false"
+            for name, endpoints in groups.items()
+            if all(map(config.needs_keys, endpoints))
+        ]
+    problems += [
+        f"{name}.endpoint: {endpoint} can be reached from other machines, which needs keys: make them with "
+        "`sonod keys new NAME --role view`, and name their folder in access.keys"
+        for name, endpoints in groups.items()
+        for endpoint in endpoints
+        if is_exposed(endpoint)
+    ]
+    if config.access.everywhere:
+        problems.append("access.everywhere: needs the folder of keys in access.keys (`sonod keys new NAME`)")
+    return problems
 
 
 def _lines(item: Any) -> list[str]:

@@ -21,6 +21,8 @@ from zmq.utils.monitor import parse_monitor_message
 # One machine's programs, and all of them together; beyond it someone opens connections and forgets them.
 CONNECTIONS_PER_PEER = 64
 CONNECTIONS = 256
+# Programs that use one key at the same time.
+CONNECTIONS_PER_KEY = 16
 # How often the table is compared with the truth: the monitor drops events when they come too fast.
 CHECK_PERIOD_S = 1.0
 _LOCAL = "this machine"
@@ -60,6 +62,14 @@ class Connections:
 
     def attend(self) -> list[int]:
         """Take in what happened; the numbers of the connections that have ended since the last call."""
+        self.attend_later()
+        if self._clock() - self._checked_s >= CHECK_PERIOD_S:
+            self._check()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def attend_later(self) -> None:
+        """Take in what happened; `attend` will tell."""
         with contextlib.suppress(zmq.Again):
             while True:
                 event = parse_monitor_message(self.monitor.recv_multipart(zmq.NOBLOCK))
@@ -67,10 +77,6 @@ class Connections:
                     self._accepted(event["value"])
                 else:
                     self._gone(event["value"])
-        if self._clock() - self._checked_s >= CHECK_PERIOD_S:
-            self._check()
-        ended, self._ended = self._ended, []
-        return ended
 
     def of(self, message: zmq.Frame, key: str = "") -> Connection | None:
         """The connection over which a message came; from now on known to be of this key. None when it has ended."""
@@ -82,6 +88,11 @@ class Connections:
         if known is not None and key and known.key != key:
             known = self._known[known.descriptor] = replace(known, key=key)
         return known
+
+    def is_too_many(self, connection: Connection) -> bool:
+        """Whether enough older connections use the same key."""
+        older = sum(other.key == connection.key and other.number < connection.number for other in self._known.values())
+        return older >= CONNECTIONS_PER_KEY
 
     def present(self) -> tuple[Connection, ...]:
         """Those that are open now."""

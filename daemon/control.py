@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +15,19 @@ import zmq
 
 from sonod.client.wire.control import REQUEST_LIMIT_BYTES, Problem, Reply, Request, decode_request, encode_reply
 from sonod.client.wire.errors import WireError
-from sonod.daemon.access import Caller
+from sonod.daemon.access import Caller, Role
 from sonod.daemon.commands import Commands
-from sonod.daemon.connections import Connections, key_of
+from sonod.daemon.connections import CONNECTIONS, Connections
 from sonod.daemon.errors import CommandError, EndpointError
-from sonod.daemon.sockets import LINGER_MS, bind
+from sonod.daemon.keyring import Gate, Permit
+from sonod.daemon.sockets import LINGER_MS, Listener
 from sonod.daemon.waker import Waker
 
 # How often the lease is looked at when nobody sends anything.
 TICK_MS = 100
-# A peer that does not say who it is for so long, or answers no heartbeat, is cut.
-HANDSHAKE_TIMEOUT_MS = 5000
+# How often the list of those who are admitted is looked at.
+KEYS_PERIOD_S = 0.5
+# A peer that answers no heartbeat is cut.
 HEARTBEAT_PERIOD_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
 # Requests of one peer that may wait for their answers; more would wait in front of everybody else's.
@@ -45,9 +48,18 @@ class _Answer:
 class Control:
     """Answers every request with exactly one reply; whatever is wrong with one costs its sender only."""
 
-    def __init__(self, endpoint: str, commands: Commands, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        commands: Commands,
+        gate: Gate | None = None,
+        keys_everywhere: bool = False,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
         self._commands = commands
         self._alive = alive
+        self._gate = gate
+        self._looked_s = 0.0
         self._outstanding: Counter[bytes] = Counter()
         self._answers: deque[_Answer] = deque()
         self._leaving = False
@@ -57,13 +69,14 @@ class Control:
         self._socket.setsockopt(zmq.MAXMSGSIZE, REQUEST_LIMIT_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, ANSWERS_LIMIT)
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_PERIOD_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        self._connections = Connections(self._socket)
+        self._connections = Connections(self._socket, most=CONNECTIONS)
+        self._listener = Listener(self._socket, "control", self._connections, gate, keys_everywhere)
         try:
-            self.endpoint = bind(self._socket, endpoint, "control.endpoint")
+            self.endpoints = self._listener.bind(endpoints, "control.endpoint")
         except EndpointError:
+            self._listener.leave()
             self._context.destroy(linger=0)
             raise
         self._waker = Waker()
@@ -105,9 +118,23 @@ class Control:
         self._close()
 
     def _attend(self) -> None:
-        """Connections that have ended take their lease with them."""
+        """Keys that are revoked take their connections with them, and connections that end their lease."""
+        now_s = time.monotonic()
+        if self._gate is not None and now_s - self._looked_s >= KEYS_PERIOD_S:
+            self._looked_s = now_s
+            self._look_at_keys(self._gate)
+        self._listener.cut_revoked()
         for number in self._connections.attend():
             self._commands.leases.connection_ended(number)
+
+    def _look_at_keys(self, gate: Gate) -> None:
+        if not gate.refresh():
+            return
+        if gate.problem:
+            self._log.error("keys_unusable", problems=gate.problem.splitlines(), remedy="the former list holds")
+            return
+        self._log.info("keys_changed", admitted=gate.admitted)
+        self._commands.leases.keys_changed(lambda key: _may_control(gate.permit(key)))
 
     def _serve(self, frames: list[zmq.Frame]) -> None:
         """One message: address, for REQ sockets an empty part, and the request."""
@@ -137,13 +164,14 @@ class Control:
 
     def _caller(self, message: zmq.Frame) -> Caller:
         """Who sent the message."""
-        key = key_of(message)
-        connection = self._connections.of(message, key)
-        if connection is None:
-            # It may have come after we last looked.
-            self._attend()
-            connection = self._connections.of(message, key)
-        return Caller(connection=None if connection is None else connection.number)
+        connection, key = self._listener.sender(message)
+        number = None if connection is None else connection.number
+        if not key:
+            return Caller(connection=number)
+        permit = None if self._gate is None else self._gate.permit(key)
+        return Caller(
+            None if permit is None else permit.role, "" if permit is None else permit.name, key, connection=number
+        )
 
     def _finisher(self, address: list[bytes], request: Request) -> Callable[[Future[dict[str, Any]]], None]:
         def finish(future: Future[dict[str, Any]]) -> None:
@@ -178,5 +206,10 @@ class Control:
                 self._log.warning("reply_dropped", reason=str(error))
 
     def _close(self) -> None:
+        self._listener.leave()
         self._context.destroy(linger=LINGER_MS)
         self._waker.close()
+
+
+def _may_control(permit: Permit | None) -> bool:
+    return permit is not None and Caller(permit.role).may(Role.CONTROL)

@@ -11,8 +11,8 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Environment:
     """`SONOD_CONFIG`: configuration file when `--config` is not given. `SONOD_FRAMES`, `SONOD_CONTROL`: endpoints of
-    the daemon that the command line talks to. `SONOD_LEASE`: token of the lease you hold. `DISPLAY`,
-    `WAYLAND_DISPLAY`: whether there is a screen to open a browser on.
+    the daemon that the command line talks to. `SONOD_KEYS`: key file for it. `SONOD_LEASE`: token of the
+    lease you hold. `DISPLAY`, `WAYLAND_DISPLAY`: whether there is a screen to open a browser on.
 
     From systemd: `NOTIFY_SOCKET`, where it wants to be told; `WATCHDOG_USEC` and `WATCHDOG_PID`, how often it wants to
     hear from us; `JOURNAL_STREAM`, device and inode of the stream that leads to the journal."""
@@ -20,6 +20,7 @@ class Environment:
     config: Path | None
     frames: str | None
     control: str | None
+    keys: Path | None
     lease: str | None
     has_screen: bool
     notify_socket: str = ""
@@ -28,11 +29,12 @@ class Environment:
 
     @classmethod
     def read(cls, variables: Mapping[str, str] = os.environ) -> Environment:
-        config = variables.get("SONOD_CONFIG")
+        config, keys = variables.get("SONOD_CONFIG"), variables.get("SONOD_KEYS")
         return cls(
             config=Path(config) if config else None,
             frames=variables.get("SONOD_FRAMES") or None,
             control=variables.get("SONOD_CONTROL") or None,
+            keys=Path(keys) if keys else None,
             lease=variables.get("SONOD_LEASE") or None,
             has_screen=bool(variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY")),
             notify_socket=variables.get("NOTIFY_SOCKET", ""),

@@ -68,12 +68,9 @@ class LeaseKeeper:
             )
         return self._grant(holder, ttl_s, None if present is None else present.token, connection, key)
 
-    def take_over(
-        self, holder: str, ttl_s: float, connection: int | None = None, key: str = ""
-    ) -> tuple[Lease, Lease | None]:
-        """The lease of a new holder, whoever held it, and the one that ended by it; the old token is worth nothing."""
-        before = self._lease
-        return self._grant(holder, ttl_s, None, connection, key), before
+    def take_over(self, holder: str, ttl_s: float, connection: int | None = None, key: str = "") -> Lease:
+        """The lease of a new holder, whoever held it; the old token is worth nothing."""
+        return self._grant(holder, ttl_s, None, connection, key)
 
     def release(self, token: str) -> Lease:
         """Give the lease back; CommandError when the token is not its."""

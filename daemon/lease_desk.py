@@ -70,13 +70,13 @@ class LeaseDesk:
         before = self.keeper.lease
         if arguments.action == "acquire":
             lease = self.keeper.acquire(arguments.holder, arguments.ttl_s, arguments.token, connection, caller.key)
-            if before is None:
-                self._tell("lease_acquired", f"{lease.holder!r} holds the lease", holder=lease.holder)
         else:
-            lease, before = self.keeper.take_over(arguments.holder, arguments.ttl_s, connection, caller.key)
-            previous = None if before is None else before.holder
-            message = f"{lease.holder!r} has taken the lease over from {previous!r}"
-            self._tell("lease_taken_over", message, "warning", holder=lease.holder, previous=previous)
+            lease = self.keeper.take_over(arguments.holder, arguments.ttl_s, connection, caller.key)
+            if before is not None:
+                message = f"{lease.holder!r} has taken the lease over from {before.holder!r}"
+                self._tell("lease_taken_over", message, "warning", holder=lease.holder, previous=before.holder)
+        if before is None:
+            self._tell("lease_acquired", f"{lease.holder!r} holds the lease", holder=lease.holder)
         return {"token": lease.token, **self.block()}
 
     def require(self, token: str | None, what: str) -> None:

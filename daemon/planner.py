@@ -99,7 +99,9 @@ class Planner:
             knobs = processing_knobs(driver.knobs(), driver.prepare(defaults).acquisition)
             configuration, plan = self._first_plan(driver, default_settings(knobs), knobs)
             self._plan = plan
-            self._install(plan, self._keep(configuration).knobs)
+            knobs = processing_knobs(driver.knobs(), configuration.acquisition)
+            self._keep(configuration, knobs)
+            self._install(plan, knobs)
             self._announce(configuration.settings, None)
             take(configuration)
             self._taken = configuration.settings
@@ -175,6 +177,8 @@ class Planner:
         """Have the device take the settings; DeviceAway when there is none."""
         try:
             configuration = self._driver.prepare(settings)
+            # Here, because the device may be gone by the time that it has taken the settings.
+            knobs = processing_knobs(self._driver.knobs(), configuration.acquisition)
         except SettingsRefused:
             raise
         except DriverError as error:
@@ -185,14 +189,14 @@ class Planner:
             plan = build_plan(configuration, self._options, self._plan)
         except ValueError as error:
             raise CommandError("refused", str(error), (str(error),)) from error
-        self._install(plan, processing_knobs(self._driver.knobs(), configuration.acquisition))
+        self._install(plan, knobs)
         try:
             handover = self._hand_over(configuration)
         except (CommandError, DriverError):
             self._withdraw(plan)
             raise
         self._plan = plan
-        self._keep(configuration)
+        self._keep(configuration, knobs)
         self._taken = configuration.settings
         self._announce(configuration.settings, None)
         return handover, plan
@@ -237,11 +241,8 @@ class Planner:
         except ValueError as error:
             raise ConfigError([f"{driver.uri.text}: no picture can be made of it: {error}"]) from error
 
-    def _keep(self, configuration: Configuration) -> Present:
-        acquisition = configuration.acquisition
-        knobs = processing_knobs(self._driver.knobs(), acquisition)
-        self._present = Present(configuration.settings, knobs, acquisition)
-        return self._present
+    def _keep(self, configuration: Configuration, knobs: Mapping[str, Knob]) -> None:
+        self._present = Present(configuration.settings, knobs, configuration.acquisition)
 
     def _first_frame(self, plan: Plan, first_frame: int | None) -> None:
         """On the reader's thread: frames flow, or never will because other settings came first."""

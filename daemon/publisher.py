@@ -17,11 +17,12 @@ from sonod.client.wire.notices import Notice, encode_notice, product_of
 from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.client.wire.variant import LAST
 from sonod.daemon.errors import EndpointError
+from sonod.daemon.keyring import Gate
 from sonod.daemon.latest import LatestServer
 from sonod.daemon.ledger import Ledger
 from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
-from sonod.daemon.sockets import LINGER_MS, bind
+from sonod.daemon.sockets import LINGER_MS, Listener
 from sonod.daemon.streams import Streams
 from sonod.daemon.subscriber_guard import SubscriberGuard
 from sonod.daemon.subscriptions import Subscriptions
@@ -67,6 +68,8 @@ class Publisher:
         session: Session,
         standing: Callable[[], Sequence[Notice]],
         latest: str = "",
+        gate: Gate | None = None,
+        keys_everywhere: bool = False,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self.streams = Streams()
@@ -97,12 +100,14 @@ class Publisher:
         self._socket.setsockopt(zmq.LINGER, 0)
         stalled_ns = int(limits.stalled_s * 1e9)
         self._guard = SubscriberGuard(self._socket, "frames", limits.connections, stalled_ns)
+        self._listener = Listener(self._socket, "publisher", self._guard.connections, gate, keys_everywhere)
         self._latest: LatestServer | None = None
         try:
-            self.endpoints = tuple(bind(self._socket, endpoint, "publish.endpoint") for endpoint in endpoints)
+            self.endpoints = self._listener.bind(endpoints, "publish.endpoint")
             if latest:
                 self._latest = LatestServer(self._context, latest, session.id, limits.connections, stalled_ns)
         except EndpointError:
+            self._listener.leave()
             self._guard.close()
             self._context.destroy(linger=0)
             raise
@@ -204,6 +209,7 @@ class Publisher:
             # Frames first: whatever anybody sends upstream costs them no time.
             self._send_frames()
             now_ns = self._session.monotonic_ns()
+            self._listener.cut_revoked()
             self._guard.attend()
             if latest is not None:
                 latest.guard.attend()
@@ -236,6 +242,7 @@ class Publisher:
             # A flood is read in portions, frames in between.
             for _ in range(UPSTREAM_HIGH_WATER):
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                self._listener.sender(frame)
                 self._guard.upstream(frame, now_ns)
                 news |= self._subscriptions.heard(frame.bytes)
         except zmq.Again:
@@ -317,6 +324,7 @@ class Publisher:
         return True
 
     def _close(self) -> None:
+        self._listener.leave()
         self._guard.close()
         if self._latest is not None:
             self._latest.close()

@@ -101,7 +101,7 @@ class Reader:
         self._ended = False
         # An open device takes offers only after its first configuration, which the planner makes on this thread.
         self._configured = False
-        self._askers: list[Future[State]] = []
+        self._askers: list[tuple[Wish, Future[State]]] = []
         self._pending: Handover | None = None
         self._expected: Handover | None = None
         self._pause_s = patience.retry_first_s
@@ -134,7 +134,7 @@ class Reader:
             self._wish = wish
             if wish is Wish.RUN:
                 self._ended = False
-            self._askers.append(future)
+            self._askers.append((wish, future))
             self._wake()
         return future
 
@@ -187,7 +187,7 @@ class Reader:
             self._release()
             if self._states.state is not State.STOPPED:
                 self._states.enter(State.STOPPED, "stopped on request; `start` opens the device again")
-            self._settle()
+            self._settle(Wish.STOP)
             self._wait(None)
         elif self._ended:
             self._settle()
@@ -198,14 +198,14 @@ class Reader:
             driver.stop()
             self._states.enter(State.FROZEN, "frozen on request; the probe does not transmit")
             self._apply_pending()
-            self._settle()
+            self._settle(Wish.FREEZE)
             self._wait(None)
         elif driver.state is DriverState.OPEN:
             self._apply_pending()
             driver.start()
             self._last_frame_ns = self._monotonic_ns()
             self._states.enter(State.RUNNING)
-            self._settle()
+            self._settle(Wish.RUN)
         else:
             self._read()
 
@@ -213,7 +213,7 @@ class Reader:
         if self._pending is not None:
             self._apply_pending()
         if self._askers:
-            self._settle()
+            self._settle(Wish.RUN)
         place = self._ring.free()
         try:
             self._driver.read_into(place.slot, self._patience.read_timeout_s)
@@ -324,11 +324,13 @@ class Reader:
         for handover in handovers:
             handover.fail(DeviceAway(f"{self._driver.uri.text}: the device was closed before it took the settings"))
 
-    def _settle(self) -> None:
-        """Answer everybody who asked for a state."""
+    def _settle(self, fulfilled: Wish | None = None) -> None:
+        """Answer everybody who asked for a state, but not those who asked for another while `fulfilled` came about."""
         with self._changed:
-            askers, self._askers = self._askers, []
-        for asker in askers:
+            later = self._wish if fulfilled is not None and self._wish is not fulfilled else None
+            answered = [future for wish, future in self._askers if wish is not later]
+            self._askers = [(wish, future) for wish, future in self._askers if wish is later]
+        for asker in answered:
             asker.set_result(self._states.state)
 
     def _wait(self, timeout_s: float | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -18,7 +18,9 @@ from sonod import __version__
 from sonod.daemon.errors import CommandError
 from sonod.drivers.errors import RecordingError
 from sonod.drivers.frame import Acquisition, Slot
-from sonod.drivers.recording import RecordingWriter
+
+if TYPE_CHECKING:
+    from sonod.drivers.recording import RecordingWriter
 
 SUFFIX = ".h5"
 Result = dict[str, Any]
@@ -253,6 +255,9 @@ class Recorder:
         return outcome
 
     def _open(self, path: Path, acquisition: Acquisition) -> RecordingWriter:
+        # Imported for the first recording: h5py takes a twentieth of the start.
+        from sonod.drivers.recording import RecordingWriter
+
         return RecordingWriter(path, acquisition, {"session": self._session_id, "sonod_version": __version__})
 
 

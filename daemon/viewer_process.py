@@ -22,13 +22,14 @@ class ViewerProcess:
     ends, and the gateway with it. Its standard output tells when the page is served, and where.
     """
 
-    def __init__(self, frames: str, control: str, host: str, port: int) -> None:
+    def __init__(self, frames: str, control: str, host: str, port: int, keys: str = "") -> None:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._command = [
             *(sys.executable, "-m", MODULE),
             *("--frames", frames, "--control", control),
             *("--host", host, "--port", str(port)),
             "--until-input-ends",
+            *(("--keys", keys) if keys else ()),
         ]
         self._child: subprocess.Popen[str] | None = None
         self._listener: threading.Thread | None = None

@@ -123,6 +123,8 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "probe": "L",
             "state": "running",
             "reason": "",
+            "health": "ok",
+            "health_reason": "",
             "since_ns": 1,
             "now_ns": 2,
             "uptime_s": 0.5,

@@ -14,6 +14,19 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+# What packaging can break: compiled modules, package data, entry points, the rooms' imports, programs of their own.
+TESTS_OF_THE_WHEEL = (
+    "cext/test_native.py",
+    "cext/test_scanconvert.py",
+    "client",
+    "daemon/test_command_line.py",
+    "daemon/test_config.py",
+    "daemon/test_daemon.py",
+    "drivers/test_attached.py",
+    "drivers/test_conformance.py",
+    "drivers/test_example_driver.py",
+    "drivers/test_recording.py",
+)
 pytestmark = [pytest.mark.artefact, pytest.mark.timeout(1200)]
 
 
@@ -53,7 +66,7 @@ def test_wheel_carries_all_rooms(artefacts: tuple[Path, Path]) -> None:
 
 
 def test_wheel_passes_the_tests_in_an_empty_environment(artefacts: tuple[Path, Path], tmp_path: Path) -> None:
-    """The tests run against the installed package, from a folder without the sources."""
+    """Against the installed package, from a folder without the sources: all that packaging can break."""
     python = tmp_path / "venv" / "bin" / "python"
     venv.create(tmp_path / "venv", with_pip=True)
     _run(str(python), "-m", "pip", "install", "--quiet", str(artefacts[1]))
@@ -69,6 +82,7 @@ def test_wheel_passes_the_tests_in_an_empty_environment(artefacts: tuple[Path, P
     _run(
         str(python), "-m", "pytest", "-q",
         "-m", "not artefact and not browser and not tree and not data and not umockdev and not igtl and not zmq_c",
+        *(f"tests/{name}" for name in TESTS_OF_THE_WHEEL),
         cwd=tmp_path, environment=environment,
     )  # fmt: skip
     _run(

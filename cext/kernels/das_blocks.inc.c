@@ -367,6 +367,17 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->curve = plan->quadratic[3 * own + 2];
 }
 
+/* Asks for the table's part of the next tile, which the processor does not see coming. */
+INLINE void fetch_tile(const sonod_das_blocks *plan, size_t line, size_t end, size_t block) {
+    const sonod_das_receive *receive = &plan->receive_table;
+    for (size_t stop = line + TILE_LINES < end ? line + TILE_LINES : end; line < stop; line++) {
+        const int32_t *head = receive->heads + HEAD_SIZE * ((size_t)plan->class_of[line] * receive->blocks + block);
+        const int32_t *from = receive->table + head[HEAD_START];
+        for (size_t i = 0; i < 5 * (size_t)head[HEAD_PLAIN]; i += 16)
+            __builtin_prefetch(from + i);
+    }
+}
+
 /* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
    that the samples of that depth are still in the second cache when the next lines need them. */
 static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
@@ -398,6 +409,8 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
         for (size_t t = 0; t < transmits; t++)
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
+                if (!passing && t == 0)
+                    fetch_tile(plan, begin + tile + TILE_LINES, end, block);
                 block_view views[TILE_LINES];
                 block_sum sums[TILE_LINES];
                 for (size_t i = 0; i < count; i++) {

@@ -27,10 +27,11 @@ void sonod_run_adaptive(const sonod_adaptive *plan) {
     sonod_parallel((plan->lines + SONOD_ADAPTIVE_LINES - 1) / SONOD_ADAPTIVE_LINES, one_adaptive, (void *)plan);
 }
 
-/* Bands of lines for each thread: few, for lines share the samples of their depth; some, for they differ in work. */
-#define BANDS_PER_THREAD ((size_t)3)
-/* Lines of a band: at most what keeps its tables in the second cache; in whole tiles of the kernel. */
-#define MOST_BAND_LINES ((size_t)96)
+/* Bands of lines for each thread, when there are several: few, for lines share the samples of their depth and mirrored
+   ones their table; more than one, for they differ in work. A single thread takes all in one. */
+#define BANDS_PER_THREAD ((size_t)2)
+/* Lines of a band: at most what keeps its sums in the second cache; in whole tiles of the kernel. */
+#define MOST_BAND_LINES ((size_t)512)
 #define TILE_LINES ((size_t)8)
 
 typedef struct {
@@ -70,7 +71,8 @@ static void one_band(void *context, size_t band) {
 }
 
 void sonod_run_das_blocks(const sonod_das_blocks *plan) {
-    const size_t wanted = plan->lines / ((size_t)sonod_threads_count() * BANDS_PER_THREAD);
+    const size_t threads = (size_t)sonod_threads_count();
+    const size_t wanted = plan->lines / (threads > 1 ? threads * BANDS_PER_THREAD : 1);
     const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
     const size_t lines = (bounded + TILE_LINES) / TILE_LINES * TILE_LINES;
     sonod_parallel(plan->transmits * plan->channels, one_peak, (void *)plan);

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import zmq
 import zmq.asyncio
 
+from sonod.client.keys import ClientKeys
 from sonod.client.viewer.mailbox import Mailbox
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields
@@ -44,7 +45,7 @@ class Feed:
     The daemon need not be there: the socket connects when it comes, again and again.
     """
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str) -> None:
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str, keys: ClientKeys | None = None) -> None:
         self._socket: zmq.asyncio.Socket = context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_LIMIT_MESSAGES)
@@ -52,6 +53,8 @@ class Feed:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, LARGEST_RECONNECT_MS)
         # A daemon whose machine vanished does not close its connection.
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
+        if keys is not None:
+            keys.apply(self._socket)
         for notice in NOTICES:
             self._socket.subscribe(subscription(notice))
         self._socket.connect(endpoint)

@@ -15,6 +15,7 @@ from importlib.resources import files
 import zmq.asyncio
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from sonod.client.keys import keys_from
 from sonod.client.viewer.feed import PRODUCTS, Feed
 from sonod.client.viewer.guard import SECURITY_HEADERS, host_refusal, origin_refusal
 from sonod.client.viewer.mailbox import Mailbox
@@ -53,8 +54,9 @@ class Gateway:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._context = zmq.asyncio.Context()
-        self._feed = Feed(self._context, options.frames)
-        self._relay = Relay(self._context, options.control)
+        keys = keys_from(options.keys)
+        self._feed = Feed(self._context, options.frames, keys)
+        self._relay = Relay(self._context, options.control, keys=keys)
         self._sockets: dict[web.WebSocketResponse, Mailbox] = {}
         self._said: set[str] = set()
         self._task: asyncio.Task[None] | None = None

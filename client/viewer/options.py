@@ -28,6 +28,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     until_input_ends: bool = False
+    keys: str | None = None
 
     def __post_init__(self) -> None:
         for name, endpoint in (("--frames", self.frames), ("--control", self.control)):
@@ -54,6 +55,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--control", default=DEFAULT_CONTROL, help="the daemon's control (default %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 = any free port (default %(default)s)")
+    parser.add_argument("--keys", metavar="FILE", help="key file made by `sonod keys new`, where the daemon wants one")
     parser.add_argument(
         "--until-input-ends", action="store_true", help="end when standard input ends, with the program that holds it"
     )

@@ -11,6 +11,7 @@ import zmq
 import zmq.asyncio
 
 from sonod.client.control import DEFAULT_TIMEOUT_S
+from sonod.client.keys import ClientKeys
 from sonod.client.wire.control import Problem, Reply, Request, decode_reply, encode_request
 from sonod.client.wire.errors import WireError
 
@@ -29,7 +30,14 @@ class Relay:
     is carried out long after somebody asked.
     """
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str, reply_timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        endpoint: str,
+        reply_timeout_s: float = DEFAULT_TIMEOUT_S,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self._keys = keys
         self._context = context
         self._endpoint = endpoint
         self._reply_timeout_s = reply_timeout_s
@@ -88,6 +96,8 @@ class Relay:
         socket.setsockopt(zmq.IMMEDIATE, 1)
         socket.setsockopt(zmq.MAXMSGSIZE, REPLY_LIMIT_BYTES)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, LARGEST_RECONNECT_MS)
+        if self._keys is not None:
+            self._keys.apply(socket)
         socket.connect(self._endpoint)
         return socket
 

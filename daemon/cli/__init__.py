@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "save": "settings:save",
     "load": "settings:load",
     "lease": "lease:lease",
+    "keys": "keys:keys",
     "freeze": "transmission:freeze",
     "unfreeze": "transmission:unfreeze",
     "record": "record:record",

@@ -10,6 +10,7 @@ import typer
 from sonod.daemon.cli.output import put
 from sonod.daemon.config import load_config
 from sonod.daemon.errors import ConfigError
+from sonod.daemon.keyring import Gate
 from sonod.daemon.presets import load_presets
 from sonod.drivers import open_uri
 from sonod.drivers.errors import DriverError
@@ -27,6 +28,11 @@ def check_config(file: Annotated[Path, typer.Argument(metavar="FILE", help="A co
         load_presets(config.presets.folder)
     except ConfigError as error:
         problems.extend(f"{file}: {problem}" for problem in error.problems)
+    if config.access.keys:
+        try:
+            Gate(Path(config.access.keys))
+        except ConfigError as error:
+            problems.extend(f"{file}: access.keys: {problem}" for problem in error.problems)
     if problems:
         raise ConfigError(problems)
     put(f"{file}: good")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,17 +19,28 @@ PROBE_TIMEOUT_S = 2.0
 ControlOption = Annotated[
     str | None, typer.Option("--control", metavar="ENDPOINT", help="Control address of the daemon.", show_default=False)
 ]
+KeysOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys", metavar="FILE", help="Key file made by `sonod keys new`, for a daemon elsewhere; else SONOD_KEYS."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def connect(endpoint: str | None, timeout_s: float = TIMEOUT_S) -> Control:
+def connect(endpoint: str | None, timeout_s: float = TIMEOUT_S, keys: Path | None = None) -> Control:
     """A control client of the daemon at the endpoint, else at that of the environment, else at the usual place."""
-    return Control(endpoint or Environment.read().control or DEFAULT_CONTROL, timeout_s)
+    return Control(endpoint or Environment.read().control or DEFAULT_CONTROL, timeout_s, keys=key_file(keys))
 
 
-def connect_alive(endpoint: str | None) -> Control:
+def key_file(given: Path | None) -> Path | None:
+    """The key file that was given, else that of the environment."""
+    return given or Environment.read().keys
+
+
+def connect_alive(endpoint: str | None, keys: Path | None = None) -> Control:
     """As `connect`, but NoAnswer soon when nobody is there."""
-    control = connect(endpoint, PROBE_TIMEOUT_S)
+    control = connect(endpoint, PROBE_TIMEOUT_S, keys)
     try:
         control.status()
     except BaseException:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sonod.client.calibration import CalibrationError
-from sonod.client.errors import ClientError, NoAnswer, RequestRefused
+from sonod.client.errors import AccessRefused, ClientError, NoAnswer, RequestRefused
+from sonod.client.keys import KeyFileError
 from sonod.client.wire.errors import WireError
 from sonod.daemon.errors import ConfigError, DaemonError, EndpointError
 from sonod.drivers.errors import AccessDenied, DeviceNotFound, DriverError, RecordingError, SettingsRefused
@@ -42,13 +42,20 @@ def reported() -> Iterator[None]:
         raise Failure(code, *(error.problems or (str(error),))) from error
     except NoAnswer as error:
         raise Failure(UNAVAILABLE, str(error)) from error
+    except AccessRefused as error:
+        raise Failure(UNAVAILABLE, str(error)) from error
+    except KeyFileError as error:
+        raise Failure(USAGE, str(error)) from error
     except SettingsRefused as error:
         raise Failure(USAGE, *error.problems) from error
-    except (RecordingError, CalibrationError) as error:
+    except RecordingError as error:
         raise Failure(USAGE, str(error)) from error
     except (DeviceNotFound, AccessDenied) as error:
         raise Failure(UNAVAILABLE, str(error)) from error
-    except (ClientError, WireError, DriverError, DaemonError) as error:
+    except ClientError as error:
+        # A file or a value of the user's that is wrong, such as a calibration; its module is not imported for that.
+        raise Failure(USAGE if isinstance(error, ValueError) else FAILED, str(error)) from error
+    except (WireError, DriverError, DaemonError) as error:
         raise Failure(FAILED, str(error)) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from sonod.client.control import DEFAULT_ENDPOINT
 from sonod.client.lease import HeldLease
 from sonod.client.replies import Lease
-from sonod.daemon.cli.connection import ControlOption, JsonOption, connect_alive
+from sonod.daemon.cli.connection import ControlOption, JsonOption, KeysOption, connect_alive, key_file
 from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put, put_json
 from sonod.daemon.environment import Environment
@@ -36,9 +37,9 @@ lease = typer.Typer(
 
 
 @lease.command()
-def status(endpoint: ControlOption = None, as_json: JsonOption = False) -> None:
+def status(endpoint: ControlOption = None, keys: KeysOption = None, as_json: JsonOption = False) -> None:
     """Who holds the lease."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         _put(control.lease(), as_json)
 
 
@@ -49,15 +50,16 @@ def acquire(
     keep: KeepOption = False,
     token: TokenOption = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Become the holder, or prolong your lease with its token. Prints the token for `sonod set --lease TOKEN`."""
     _check(ttl)
     name = holder or _myself()
     if keep:
-        _keep(name, ttl, endpoint, take_over=False)
+        _keep(name, ttl, endpoint, keys, take_over=False)
         return
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         _put(control.acquire_lease(name, ttl, token or Environment.read().lease), as_json)
 
 
@@ -67,32 +69,33 @@ def takeover(
     ttl: TtlOption = 60.0,
     keep: KeepOption = False,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Become the holder, whoever holds it now; the daemon logs it and tells everybody."""
     _check(ttl)
     name = holder or _myself()
     if keep:
-        _keep(name, ttl, endpoint, take_over=True)
+        _keep(name, ttl, endpoint, keys, take_over=True)
         return
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         _put(control.take_over_lease(name, ttl), as_json)
 
 
 @lease.command()
-def release(token: TokenOption = None, endpoint: ControlOption = None) -> None:
+def release(token: TokenOption = None, endpoint: ControlOption = None, keys: KeysOption = None) -> None:
     """Let everybody change everything again."""
     given = token or Environment.read().lease
     if given is None:
         raise Failure(USAGE, "lease release: needs the token: --lease TOKEN, or SONOD_LEASE in the environment")
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         control.release_lease(given)
     put("released")
 
 
-def _keep(holder: str, ttl_s: float, endpoint: str | None, take_over: bool) -> None:
+def _keep(holder: str, ttl_s: float, endpoint: str | None, keys: Path | None, take_over: bool) -> None:
     place = endpoint or Environment.read().control or DEFAULT_ENDPOINT
-    with HeldLease(holder, place, ttl_s=ttl_s, take_over=take_over) as held:
+    with HeldLease(holder, place, ttl_s=ttl_s, take_over=take_over, keys=key_file(keys)) as held:
         put(held.token)
         with contextlib.suppress(KeyboardInterrupt):
             held.wait_lost()

@@ -13,7 +13,7 @@ import typer
 from sonod.client.control import Control
 from sonod.client.errors import RequestRefused
 from sonod.client.replies import RecordingOutcome
-from sonod.daemon.cli.connection import ControlOption, JsonOption, connect_alive
+from sonod.daemon.cli.connection import ControlOption, JsonOption, KeysOption, connect_alive
 from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put, put_json
 
@@ -26,13 +26,14 @@ def record(
         float | None, typer.Option("--seconds", metavar="S", help="End after so long; without it, at Ctrl+C.")
     ] = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record raw frames with their settings, none left out."""
     path = out.expanduser().absolute()
     if seconds is not None and not seconds > 0:
         raise Failure(USAGE, f"--seconds: must be > 0; got {seconds:g}")
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         control.start_recording(str(path), seconds)
         try:
             _wait(control)

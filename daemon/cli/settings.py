@@ -11,7 +11,7 @@ import typer
 from sonod.client.control import Control
 from sonod.client.errors import RequestRefused
 from sonod.client.replies import AppliedSettings, KnobDescription
-from sonod.daemon.cli.connection import ControlOption, JsonOption, connect_alive
+from sonod.daemon.cli.connection import ControlOption, JsonOption, KeysOption, connect_alive
 from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, put_json, put_table, shown
 from sonod.daemon.cli.values import Typed, parse_changes
@@ -27,10 +27,11 @@ LeaseOption = Annotated[
 def get(
     key: Annotated[str | None, typer.Argument(metavar="KEY", help="One setting; without it, all of them.")] = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one setting, or all with their ranges."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         current = control.get(None if key is None else [key])
         if as_json:
             put_json({"revision": current.revision, "settings": dict(current.settings)})
@@ -55,11 +56,12 @@ def set_values(
     ] = None,
     lease: LeaseOption = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change settings, all or none. Curves are comma lists: tgc_db=0,2,4,6,8,10,12,14."""
     changes = parse_changes(pairs)
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         _check_names(control, changes)
         _put_applied(control.set(changes, expected_revision=expect, lease=lease_of(lease)), as_json)
 
@@ -68,10 +70,11 @@ def preset(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Without it, the presets are listed.")] = None,
     lease: LeaseOption = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change to a named set of settings."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         if name is not None:
             _put_applied(control.preset(name, lease=lease_of(lease)), as_json)
             return
@@ -104,9 +107,10 @@ def save(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, or - for standard output.")],
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
 ) -> None:
     """Save all settings; the file can be loaded, used as a preset, or be the configuration of `sonod run`."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         text = control.save()
     if str(file) == "-":
         sys.stdout.write(text)
@@ -125,6 +129,7 @@ def load(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A saved file, or - for standard input.")],
     lease: LeaseOption = None,
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change to saved settings, all or none."""
@@ -136,7 +141,7 @@ def load(
         raise Failure(USAGE, f"{file}: not TOML: not UTF-8 at byte {error.start}") from error
     if len(text) > LONGEST_FILE_BYTES:
         raise Failure(USAGE, f"{file}: must be at most {LONGEST_FILE_BYTES} bytes; got {len(text)}")
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         _put_applied(control.load(text, lease=lease_of(lease)), as_json)
 
 

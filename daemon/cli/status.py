@@ -7,20 +7,21 @@ from typing import Annotated
 import typer
 
 from sonod.client.replies import Status
-from sonod.daemon.cli.connection import PROBE_TIMEOUT_S, ControlOption, JsonOption, connect
+from sonod.daemon.cli.connection import PROBE_TIMEOUT_S, ControlOption, JsonOption, KeysOption, connect
 from sonod.daemon.cli.output import milliseconds, put, put_json, put_table
 from sonod.daemon.health import EXIT_CODES, Health
 
 
 def status(
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only the health, and an exit code: 0 good or idle, 1 degraded, 75 waiting.")
     ] = False,
 ) -> None:
     """Show the state, the losses and how long each stage takes."""
-    with connect(endpoint, PROBE_TIMEOUT_S) as control:
+    with connect(endpoint, PROBE_TIMEOUT_S, keys) as control:
         answer = control.status()
     if check:
         put(f"{answer.health}: {answer.state}{_why(answer)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sonod.daemon.cli.connection import ControlOption, connect_alive
+from sonod.daemon.cli.connection import ControlOption, KeysOption, connect_alive
 from sonod.daemon.cli.failure import UNAVAILABLE, Failure
 from sonod.daemon.cli.output import put
 from sonod.daemon.environment import Environment
@@ -15,10 +15,11 @@ from sonod.daemon.environment import Environment
 
 def view(
     endpoint: ControlOption = None,
+    keys: KeysOption = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser where there is a screen.")] = True,
 ) -> None:
     """Print the address of the viewer page and open it in a browser."""
-    with connect_alive(endpoint) as control:
+    with connect_alive(endpoint, keys) as control:
         url = control.describe().viewer
     if url is None:
         raise Failure(UNAVAILABLE, "this daemon serves no viewer page; start it with `sonod run --viewer`")

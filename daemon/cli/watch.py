@@ -12,7 +12,7 @@ from sonod.client.frame import Frame, Message
 from sonod.client.subscriber import DEFAULT_ENDPOINT, Subscriber
 from sonod.client.wire.fields import compact
 from sonod.client.wire.notices import EVENT, SETTINGS, STATE, EventNotice, SettingsNotice, StateNotice
-from sonod.daemon.cli.connection import JsonOption
+from sonod.daemon.cli.connection import JsonOption, KeysOption, key_file
 from sonod.daemon.cli.output import put, shown
 from sonod.daemon.environment import Environment
 
@@ -30,6 +30,7 @@ def watch(
     endpoint: Annotated[
         str | None, typer.Option("--from", metavar="ENDPOINT", help="Where the daemon publishes.", show_default=False)
     ] = None,
+    keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print changes of state and settings, and events, as they happen. Ctrl+C ends it."""
@@ -39,7 +40,7 @@ def watch(
     printed = 0
     with (
         contextlib.suppress(KeyboardInterrupt),
-        Subscriber(endpoint or Environment.read().frames or DEFAULT_ENDPOINT) as subscriber,
+        Subscriber(endpoint or Environment.read().frames or DEFAULT_ENDPOINT, keys=key_file(keys)) as subscriber,
     ):
         for message in subscriber.messages(*products, timeout_s=SILENCE_S):
             if live and isinstance(message, StateNotice):

@@ -60,7 +60,7 @@ def test_everything_wrong_is_told_at_once_with_its_path() -> None:
         "acquire.waiting_frames: must be greater than or equal to 1; got 0",
         "acquire.read_timeout_s: must be less than or equal to 1; got 9",
         "acquire.colour: unknown key; there are",
-        "publish.endpoint: 'tcp://192.168.1.7:5555' would listen beyond this machine",
+        "publish.endpoint: tcp://192.168.1.7:5555 can be reached from other machines, which needs keys",
         "viewer.host: must be an address of this machine",
         "settings.depth_m: must be in 0.005..0.3 m; got 9",
         "settings.gain: no such setting; did you mean gain_db",

@@ -45,9 +45,14 @@ class Running:
     host: str
     port: int
 
-    def frame(self) -> Frame:
+    def frame_of(self, depth_m: float) -> Frame:
+        """A frame of this depth, asked for first."""
+        self.set(depth_m=depth_m)
         with Subscriber(self.frames) as subscriber:
-            return next(subscriber.frames("bmode", timeout_s=PATIENCE_S))
+            for frame in subscriber.frames("bmode", timeout_s=PATIENCE_S):
+                if frame.header.settings["depth_m"] == depth_m:
+                    return frame
+        raise AssertionError("the subscription ended")
 
     def pass_frames(self, count: int) -> None:
         with Subscriber(self.frames) as subscriber:
@@ -146,8 +151,7 @@ def assert_placed(matrix: Any, shape: tuple[int, ...], geometry: ImageGeometry) 
 
 
 def test_pyigtl_gets_pictures_in_place_and_changes_the_depth(pyigtl: ModuleType, running: Running, client: Any) -> None:
-    running.set(depth_m=0.04)
-    geometry = running.frame().header.geometry
+    geometry = running.frame_of(0.04).header.geometry
     assert isinstance(geometry, ImageGeometry)
     got = next(image for image in images(client) if image.image.shape == (1, *geometry.shape))
     assert got.header_version == 1
@@ -214,9 +218,7 @@ def test_pose_of_a_tracker_reaches_the_other_clients(pyigtl: ModuleType, running
 def test_calibration_places_pictures_in_its_target_and_void_sends_none(
     pyigtl: ModuleType, running: Running, tmp_path: Path
 ) -> None:
-    running.set(depth_m=0.04, sound_speed_m_s=1540.0)
-    while (frame := running.frame()).header.settings["depth_m"] != 0.04:
-        pass
+    frame = running.frame_of(0.04)
     to_marker = ((0.0, -1.0, 0.0, 0.1), (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
     geometry = frame.header.geometry
     assert isinstance(geometry, ImageGeometry)
@@ -227,10 +229,7 @@ def test_calibration_places_pictures_in_its_target_and_void_sends_none(
         client = pyigtl.OpenIGTLinkClient(*address)
         # A quarter turn about z: columns run along y; 0.1 m along x.
         for depth_m in (0.04, 0.025):
-            running.set(depth_m=depth_m)
-            while (frame := running.frame()).header.settings["depth_m"] != depth_m:
-                pass
-            geometry = frame.header.geometry
+            geometry = running.frame_of(depth_m).header.geometry
             assert isinstance(geometry, ImageGeometry)
             image = next(image for image in images(client) if image.image.shape == (1, *geometry.shape))
             np.testing.assert_allclose(image.ijk_to_world_matrix[:3, 0], (0, geometry.spacing_m[1] * 1e3, 0), atol=1e-5)
@@ -258,10 +257,7 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_openigtlink_library_gets_pictures_in_place_and_changes_the_depth(running: Running, receiver: Path) -> None:
-    running.set(depth_m=0.04)
-    geometry = running.frame().header.geometry
-    while geometry.shape != running.frame().header.geometry.shape:
-        geometry = running.frame().header.geometry
+    geometry = running.frame_of(0.04).header.geometry
     assert isinstance(geometry, ImageGeometry)
     done = subprocess.run(
         [str(receiver), running.host, str(running.port), "25"], capture_output=True, text=True, timeout=PATIENCE_S

@@ -18,7 +18,7 @@ FRAMES = 150
 
 def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start: Callable[..., Bench]) -> None:
     bench = start(
-        lambda driver: setattr(driver, "columns", 1 << 15), publish={"stalled_s": 0.5, "high_water_messages": 8}
+        lambda driver: setattr(driver, "columns", 1 << 15), publish={"stalled_s": 5.0, "high_water_messages": 8}
     )
     frames = bench.frames()
     bench.driver.deliver()
@@ -29,7 +29,7 @@ def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start:
         while len(numbers) < FRAMES or not bench.daemon.publisher.block()["cut_stalled"]:
             bench.driver.deliver()
             numbers.append(next(frames).header.frame)
-            assert len(numbers) < 100 * FRAMES
+            assert len(numbers) < 10_000 * FRAMES
         counts = bench.control.status().values["subscribers"]
     assert numbers == list(range(2, len(numbers) + 2))
     assert bench.subscriber.losses["bmode"].total == 0

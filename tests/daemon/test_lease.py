@@ -102,6 +102,7 @@ def test_depth_is_geometry_and_needs_the_lease(bench: Bench) -> None:
 
 
 def test_takeover_ends_the_former_lease_and_everybody_is_told(bench: Bench) -> None:
+    bench.control.freeze()
     first = bench.control.acquire_lease("first")
     taken: list[str | None] = []
     event = bench.event("lease_taken_over", lambda: taken.append(bench.control.take_over_lease("second").token))

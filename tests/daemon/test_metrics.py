@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable
@@ -96,6 +97,14 @@ def test_page_documents_every_metric(bench: Bench) -> None:
         for name in documented - found
         if not name.startswith(("sonod_frame_latency", "sonod_stage", "sonod_stream"))
     } == set()
+
+
+def test_dashboard_asks_for_metrics_that_exist() -> None:
+    page = (REPOSITORY / "docs/service.md").read_text()
+    documented = set(re.findall(r"^\| `((?:sonod|process)_\w+)", page, re.MULTILINE))
+    board = json.loads((REPOSITORY / "docs/grafana-dashboard.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert {name for text in asked for name in re.findall(r"(?:sonod|process)_\w+", text)} <= documented
 
 
 def test_silent_client_holds_up_neither_the_next_nor_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The fault campaign: everything goes wrong, again and again, and the daemon must not care.
 
-    python tests/soak/soak.py [--seconds 300] [--seed 1] [--report FILE.json]
+    python tests/soak/soak.py [--seconds 300] [--seed 1] [--report FILE.json] [--only FAULT]
 
 Starts the daemon as a service on an emulated front-end (bulk RF protocol, through the real libusb under umockdev's
 preload library), one patient subscriber, and then, at moments that the seed decides, faults: USB errors, unplugging,
@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,8 @@ class Daemon:
         self._manager.settimeout(1.0)
         self.fed: list[float] = []
         self.lines: Counter[str] = Counter()
+        # The newest lines of level error, for the report.
+        self.errors: deque[str] = deque(maxlen=20)
         variables = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "NOTIFY_SOCKET": str(folder / "notify"),
@@ -119,16 +121,20 @@ class Daemon:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             try:
-                self.lines[json.loads(line)["event"]] += 1
+                told = json.loads(line)
+                self.lines[told["event"]] += 1
+                if told["level"] == "error":
+                    self.errors.append(line.strip()[:500])
             except (ValueError, KeyError, TypeError):
                 self.lines["(not a log line)"] += 1
 
 
 class Campaign:
-    def __init__(self, daemon: Daemon, board: RemoteBoard, seed: int) -> None:
+    def __init__(self, daemon: Daemon, board: RemoteBoard, seed: int, only: str = "") -> None:
         self._daemon = daemon
         self._board = board
         self._random = random.Random(seed)
+        self._only = only
         self._context = zmq.Context()
         self.account = Account()
         self.done: Counter[str] = Counter()
@@ -143,7 +149,7 @@ class Campaign:
         self._until_streaming()
         end = time.monotonic() + seconds
         while time.monotonic() < end and self._daemon.process.poll() is None:
-            fault = self._random.choice(self._faults)
+            fault = self._random.choice(self._faults if not self._only else (getattr(self, f"_{self._only}"),))
             self.done[fault.__name__.strip("_")] += 1
             fault()
             time.sleep(self._random.uniform(*PAUSE_S))
@@ -328,16 +334,17 @@ class Campaign:
             "descriptors": [one[2] for one in self.samples[:: max(1, len(self.samples) // 10)]],
             "descriptor_growth": descriptors,
             "log_lines": dict(self._daemon.lines.most_common()),
+            "errors": list(self._daemon.errors),
             "broken": broken,
         }
 
 
-def run(seconds: float, seed: int) -> dict[str, Any]:
+def run(seconds: float, seed: int, only: str = "") -> dict[str, Any]:
     """One campaign; its report, `broken` being the invariants that did not hold."""
     with tempfile.TemporaryDirectory(prefix="sonod-") as folder:
         with RemoteBoard("bulk", Path(folder, "t"), phantom="wires", probe="phased") as board:
             daemon = Daemon(Path(folder), board.environment)
-            campaign = Campaign(daemon, board, seed)
+            campaign = Campaign(daemon, board, seed, only)
             try:
                 broken = campaign.run(seconds)
                 daemon.process.terminate()
@@ -359,8 +366,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--only", default="", help="one fault by name, as in the report: to find the guilty one")
     options = parser.parse_args(arguments)
-    report = run(options.seconds, options.seed)
+    report = run(options.seconds, options.seed, options.only)
     text = json.dumps(report, indent=2)
     if options.report is not None:
         options.report.write_text(text + "\n")

@@ -60,10 +60,11 @@ int main(int count, char** arguments) {
       igtl::TimeStamp::Pointer stamp = igtl::TimeStamp::New();
       image->GetTimeStamp(stamp);
       const float extent = rows * sy;
-      changed = asked && std::fabs(extent - first_extent) > 1;
-      if (!asked || changed)
+      const bool other = asked && !changed && std::fabs(extent - first_extent) > 1;
+      if (!asked || other)
         std::printf("image %d %d %.7g %.7g %.7g %.7g %.7g %.7g %.3f\n", columns, rows, sx, sy, x, y, z, matrix[2][1],
                     stamp->GetTimeStamp());
+      changed = changed || other;
       if (!asked) {
         first_rows = rows;
         first_extent = extent;
