@@ -93,8 +93,7 @@ def generalised_coherence_factor(channels: ComplexArray, inside: BoolArray, bins
     low = np.zeros(count.shape)
     for k in range(-bins, bins + 1):
         low += np.abs((channels * np.exp(-2j * np.pi * k * turns)).sum(axis=0)) ** 2
-    coherence: FloatArray = np.minimum(_ratio(low, count * (np.abs(channels) ** 2).sum(axis=0)), 1.0)
-    return coherence
+    return np.asarray(np.minimum(_ratio(low, count * (np.abs(channels) ** 2).sum(axis=0)), 1.0))
 
 
 def sign_coherence_factor(channels: ComplexArray, inside: BoolArray) -> tuple[FloatArray, FloatArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ LAGS, REACH = 5, 2
 ANGLES = [-0.1, 0.15]
 
 
-def task(scene: Scene, seed: int = 0) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Baseband of many points of random strength under two plane waves, and what every beamformer is told."""
-    rng = np.random.default_rng(seed)
+@cache
+def many_points(scene: Scene) -> NDArray[np.float32]:
+    """Baseband of many points of random strength under two plane waves."""
+    rng = np.random.default_rng(0)
     targets = np.stack([rng.uniform(-4e-3, 4e-3, 150), np.zeros(150), rng.uniform(0.5e-3, 14.5e-3, 150)], axis=1)
     rf = echoes(
         scene,
@@ -32,7 +34,12 @@ def task(scene: Scene, seed: int = 0) -> tuple[NDArray[np.float32], dict[str, An
         samples=SAMPLES,
         amplitudes=rng.normal(size=150),
     )
-    return to_baseband(rf, FS, F0), {
+    return to_baseband(rf, FS, F0)
+
+
+def task(scene: Scene) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Those echoes, and what every beamformer is told."""
+    return many_points(scene).copy(), {
         "receive_elements": np.tile(np.arange(len(scene.elements), dtype=np.int32), (2, 1)),
         "transmit_time_s": plane_times(scene.points, ANGLES),
         "sampling_hz": FS,
@@ -199,19 +206,19 @@ def test_short_lag_coherence_tells_speckle_from_an_anechoic_region_with_noise() 
     origins[:, 0] = scenes.centred(40, 0.2e-3)
     scene = Scene(elements, normals, origins, np.tile([0.0, 0.0, 1.0], (40, 1)), 8e-3, 75e-6, 65)
     # Speckle to the left of the middle, nothing to the right; white noise half as strong on every channel. One plane
-    # wave lights everything at once and leaves little coherence between elements; nine together make a focus.
-    angles = list(np.linspace(-0.25, 0.25, 9))
-    targets = np.stack([rng.uniform(-6e-3, 0, 300), np.zeros(300), rng.uniform(7e-3, 14e-3, 300)], axis=1)
+    # wave lights everything at once and leaves little coherence between elements; seven together make a focus.
+    angles = list(np.linspace(-0.22, 0.22, 7))
+    targets = np.stack([rng.uniform(-6e-3, 0, 250), np.zeros(250), rng.uniform(7e-3, 14e-3, 250)], axis=1)
     rf = echoes(
-        scene, targets, plane_times(targets, angles), sampling_hz=FS, samples=450, amplitudes=rng.normal(size=300)
+        scene, targets, plane_times(targets, angles), sampling_hz=FS, samples=450, amplitudes=rng.normal(size=250)
     )
     data = to_baseband(rf, FS, F0)
     data += (0.5 * data.std() * rng.normal(size=data.shape)).astype(np.float32)
     told = {
-        "receive_elements": np.tile(np.arange(48, dtype=np.int32), (9, 1)),
+        "receive_elements": np.tile(np.arange(48, dtype=np.int32), (7, 1)),
         "transmit_time_s": plane_times(scene.points, angles),
         "sampling_hz": FS,
-        "t0_s": np.zeros(9),
+        "t0_s": np.zeros(7),
         "demodulation_hz": F0,
         "sound_speed_m_s": SPEED,
         "f_number": 1.5,
@@ -220,7 +227,7 @@ def test_short_lag_coherence_tells_speckle_from_an_anechoic_region_with_noise() 
     speckle, empty = coherence[5:15].mean(), coherence[-8:].mean()
     assert coherence.max() <= 1 + 1e-5
     # The theorem of van Cittert and Zernike: in speckle neighbours agree, falling as a triangle over the aperture.
-    assert speckle > 0.3
+    assert speckle > 0.25
     assert empty < 0.5 * speckle
 
 
