@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sonod.cext.pulse import ComplexArray, FloatArray
 from sonod.cext.simulate import EchoModel, Meeting, Reflectors
 
 
 def reference_ways(
-    model: EchoModel, x_m: FloatArray, z_m: FloatArray, loss: FloatArray | None = None
+    model: EchoModel, x_m: FloatArray, z_m: FloatArray, loss: NDArray[np.floating[Any]] | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Distance and one-way weight between points and elements: two arrays (points, elements)."""
     dx = x_m[:, None] - model.positions_m[None, :, 0]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonod.drivers.clock import ClockLine
-from sonod.drivers.probe import FloatArray, Probe, frozen_array
+from sonod.drivers.probe import AnyFloatArray, FloatArray, Probe, frozen_array
 from sonod.drivers.sequence import Sequence
 from sonod.drivers.settings import Settings
 
@@ -219,7 +219,7 @@ class LabelMap:
     first_z_m: float
     spacing_m: float
 
-    def at(self, x_m: FloatArray, z_m: FloatArray) -> NDArray[np.uint8]:
+    def at(self, x_m: AnyFloatArray, z_m: AnyFloatArray) -> NDArray[np.uint8]:
         """The index at each place, of the shape that `x_m` and `z_m` have together; 0 outside the raster."""
         rows, columns = self.raster.shape
         column = np.rint((x_m - self.first_x_m) / self.spacing_m).astype(np.intp)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+# Places and other values of any precision, as an argument.
+AnyFloatArray = NDArray[np.floating[Any]]
 FLOAT64 = np.dtype(np.float64).str
 
 # Element positions closer than this to a straight line or circle count as lying on it: far below any wavelength in use.

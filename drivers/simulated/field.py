@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sonod.drivers.probe import FloatArray, Probe
+from sonod.drivers.probe import AnyFloatArray, FloatArray, Probe
 from sonod.drivers.simulated.scan import half_angle_rad
 
 # Margin beside the image from which echoes still come in.
@@ -49,13 +50,13 @@ class Field:
         angle = across * self.half_angle_rad
         return (radius + depth) * math.sin(angle), (radius + depth) * math.cos(angle) - radius
 
-    def depth(self, x_m: FloatArray, z_m: FloatArray) -> FloatArray:
+    def depth(self, x_m: AnyFloatArray, z_m: AnyFloatArray) -> AnyFloatArray:
         """Distance below the face."""
         if self.half_angle_rad == 0:
             return z_m
         return np.asarray(np.hypot(x_m, z_m + self.probe.radius_m) - self.probe.radius_m)
 
-    def seen(self, x_m: FloatArray, z_m: FloatArray) -> FloatArray:
+    def seen(self, x_m: AnyFloatArray, z_m: AnyFloatArray) -> NDArray[np.bool_]:
         """Which points lie in the image or the margin beside it (bool)."""
         if self.half_angle_rad == 0:
             return np.asarray(np.abs(x_m) <= self.probe.aperture_m * (0.5 + MARGIN_SHARE))

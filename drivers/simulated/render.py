@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sonod.cext.simulate import EchoModel, EchoSimulator, Meeting, Reflectors, elevation
 from sonod.drivers.frame import GroundTruth, Injectate
-from sonod.drivers.probe import FloatArray, Probe
+from sonod.drivers.probe import AnyFloatArray, FloatArray, Probe
 from sonod.drivers.sequence import Sequence, TransmitEvent
 from sonod.drivers.simulated.needle import Needle, Placed, Steering
 from sonod.drivers.simulated.scene import Scene, Standing
@@ -399,7 +399,7 @@ class Renderer:
         return replace(own, loss=background.shade.factors(own.x_m, own.z_m, background.model.pulse.frequency_hz))
 
 
-def _beside(depth: FloatArray, y: FloatArray, height: float, focus: float, wavelength: float) -> FloatArray:
+def _beside(depth: AnyFloatArray, y: FloatArray, height: float, focus: float, wavelength: float) -> FloatArray:
     """Two-way share of the elevation beam that meets places `y` beside the plane."""
     nodes = np.linspace(0, max(float(np.abs(y).max()), 1e-6), 48)
     depths = np.geomspace(max(float(depth.min()), 1e-3), max(float(depth.max()), 2e-3), 24)

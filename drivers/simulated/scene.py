@@ -277,7 +277,7 @@ class Scene:
             outward = normal * np.sign((normal * (middles - centre)).sum(axis=0))
             keep = outward[1] < 0.1
         keep &= self.field.depth(middles[0], middles[1]) > 0
-        level = _level(echo_db) * random.uniform(0.6, 1.3, middles.shape[1])
+        level: FloatArray = _level(echo_db) * np.asarray(random.uniform(0.6, 1.3, middles.shape[1]))
         rough = EDGE_ROUGH * level * random.choice([-1.0, 1.0], len(level))
         return Reflectors(
             middles[0][keep].astype(np.float32),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonod.drivers.frame import LabelMap
-from sonod.drivers.probe import FloatArray
+from sonod.drivers.probe import AnyFloatArray, FloatArray
 from sonod.drivers.simulated.field import Field
 
 # Nodes of the map over the depth, and of the fan of rays from each station.
@@ -55,7 +55,7 @@ class Shade:
         ]
         self._db_mhz = np.stack(maps, axis=-1).astype(np.float32)
 
-    def factors(self, x_m: FloatArray, z_m: FloatArray, frequency_hz: float) -> NDArray[np.float32]:
+    def factors(self, x_m: AnyFloatArray, z_m: AnyFloatArray, frequency_hz: float) -> NDArray[np.float32]:
         """One-way amplitude factor of each place to each station, (n, stations); (0, 2) where nothing differs."""
         if not self.any:
             return np.zeros((0, 2), np.float32)

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from sonod.drivers.probe import FloatArray, Probe
+from sonod.drivers.probe import AnyFloatArray, FloatArray, Probe
 from sonod.drivers.sequence import TransmitEvent, TransmitKind
 
 
 def arrival_s(
-    event: TransmitEvent, probe: Probe, x_m: FloatArray, z_m: FloatArray, sound_speed_m_s: float
+    event: TransmitEvent, probe: Probe, x_m: AnyFloatArray, z_m: AnyFloatArray, sound_speed_m_s: float
 ) -> FloatArray:
     """Time after the transmission's time zero at which its wave front is at (x, z), of the shape of `x_m`.
 
@@ -45,7 +45,7 @@ def direction(event: TransmitEvent, probe: Probe, x_m: FloatArray, z_m: FloatArr
 
 
 def _side(
-    event: TransmitEvent, elements: FloatArray, x_m: FloatArray, z_m: FloatArray, distance: FloatArray
+    event: TransmitEvent, elements: AnyFloatArray, x_m: AnyFloatArray, z_m: AnyFloatArray, distance: AnyFloatArray
 ) -> FloatArray:
     """-1 in the converging cone before the focus, 1 in the cone behind it, in between beside them."""
     origin = event.origin_m
