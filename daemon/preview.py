@@ -26,11 +26,11 @@ class PreviewMaker:
         """The preview of a grey picture `(rows, columns)`; a copy."""
         rows, columns = picture.data.shape
         factor = -(-max(rows, columns) // LARGEST_SIDE)
-        # A picture of a single column stays one.
-        across = min(factor, columns)
+        # A picture of a single column or row stays one.
+        down, across = min(factor, rows), min(factor, columns)
         if self._reduced is None or self._whole is not picture.geometry:
-            self._whole, self._reduced = picture.geometry, _reduced(picture.geometry, factor, across)
-        return Product(PREVIEW, _block_means(picture.data, factor, across), self._reduced)
+            self._whole, self._reduced = picture.geometry, _reduced(picture.geometry, down, across)
+        return Product(PREVIEW, _block_means(picture.data, down, across), self._reduced)
 
 
 def _block_means(data: NDArray[np.uint8], down: int, across: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ SUBSCRIPTION_LIMIT = 128
 # Subscriptions and cancellations: so many at once, and so many a second after that.
 UPSTREAM_BURST = 512
 UPSTREAM_PER_S = 50
-# How often the connections' queues are looked at; a stall is many looks without any change.
+# How often the connections' queues are looked at; a stall is many looks in which nothing was taken.
 LOOK_NS = 100_000_000
 # So many cuts are told one by one, and then each hundredth: a client that is cut comes back, and does it again.
 TOLD_CUTS = 10
@@ -80,8 +80,11 @@ class SubscriberGuard:
         for connection in self.connections.present():
             conduct = self._conduct_of(connection, now_ns)
             waiting = _waiting_bytes(connection.descriptor)
-            if waiting == 0 or waiting != conduct.waiting:
-                conduct.waiting, conduct.moved_ns = waiting, now_ns
+            # More waiting is our doing; only less shows that the peer takes anything.
+            moved = waiting == 0 or waiting < conduct.waiting
+            conduct.waiting = waiting
+            if moved:
+                conduct.moved_ns = now_ns
             elif now_ns - conduct.moved_ns > self._stalled_ns and not conduct.cut:
                 self.stalled += 1
                 self._cut(connection, conduct, f"it took nothing for {self._stalled_ns / 1e9:g} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 from sonod.client.wire.errors import WireError
@@ -17,9 +18,13 @@ PLAIN = Variant()
 
 
 class Subscriptions:
-    """The prefixes in force; the socket reports the first subscription and the last cancellation of each."""
+    """The prefixes in force; the socket reports the first subscription and the last cancellation of each.
+
+    The publisher's thread hears of changes while the runner's asks what is wanted.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._prefixes: set[bytes] = set()
         self._variants: dict[bytes, Variant] = {}
         self._overflow = False
@@ -30,8 +35,23 @@ class Subscriptions:
 
     def heard(self, message: bytes) -> bool:
         """Take what the socket reports; True when somebody subscribed."""
+        with self._lock:
+            return self._heard(message[:1], message[1:])
+
+    def wanted(self, probe: str) -> frozenset[str]:
+        """The products of this probe that somebody subscribes to, in any variant."""
+        return frozenset(self.streams(probe))
+
+    def streams(self, probe: str) -> Mapping[str, tuple[Variant, ...]]:
+        """The variants of each product of this probe that somebody subscribes to, the plain one first."""
+        with self._lock:
+            known = self._streams
+            if known is None or known[0] != probe:
+                known = self._streams = (probe, self._find(probe))
+            return known[1]
+
+    def _heard(self, kind: bytes, prefix: bytes) -> bool:
         self._streams = None
-        kind, prefix = message[:1], message[1:]
         if kind == b"\x01":
             if len(self._prefixes) < PREFIX_LIMIT:
                 self._prefixes.add(prefix)
@@ -46,17 +66,6 @@ class Subscriptions:
             if not self._prefixes:
                 self._overflow = False
         return False
-
-    def wanted(self, probe: str) -> frozenset[str]:
-        """The products of this probe that somebody subscribes to, in any variant."""
-        return frozenset(self.streams(probe))
-
-    def streams(self, probe: str) -> Mapping[str, tuple[Variant, ...]]:
-        """The variants of each product of this probe that somebody subscribes to, the plain one first."""
-        known = self._streams
-        if known is None or known[0] != probe:
-            known = self._streams = (probe, self._find(probe))
-        return known[1]
 
     def _find(self, probe: str) -> dict[str, tuple[Variant, ...]]:
         found: dict[str, tuple[Variant, ...]] = {}
@@ -74,9 +83,10 @@ class Subscriptions:
 
     def asked_again(self, probe: str) -> frozenset[str]:
         """The products whose last frame somebody has just asked for."""
-        if not self._last:
+        with self._lock:
+            prefixes = tuple(self._last)
+        if not prefixes:
             return frozenset()
-        prefixes = tuple(self._last)
         return frozenset(
             product
             for product in PRODUCTS
@@ -85,7 +95,8 @@ class Subscriptions:
 
     def answered(self) -> None:
         """Whoever asked for last frames has got them, or new ones have come."""
-        self._last.clear()
+        with self._lock:
+            self._last.clear()
 
     def _add_variant(self, prefix: bytes) -> None:
         """A prefix must name its variant in full."""
