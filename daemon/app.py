@@ -67,7 +67,7 @@ class Daemon:
     def __init__(self, config: Config, source: Source | None = None, environment: Environment | None = None) -> None:
         self.config = config
         self._source = source
-        asked = environment or Environment(None, None, None, None, None, False)
+        asked = environment or Environment.read({})
         self.session = Session()
         self._log = structlog.get_logger()
         say_always(driver=config.driver.uri, serial="", revision=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -14,7 +15,7 @@ from sonod.daemon.cli import main
 from sonod.drivers.emulated.usbfs import preload_library
 
 # The module, which the command of the same name hides.
-EMULATE = sys.modules["sonod.daemon.cli.emulate"]
+EMULATE = importlib.import_module("sonod.daemon.cli.emulate")
 
 
 def emulate(monkeypatch: pytest.MonkeyPatch, lines: str, *arguments: str) -> tuple[int, str, str]:

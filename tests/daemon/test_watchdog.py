@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,7 +67,7 @@ def daemon(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon
     """Watched with so short a period that its threads feed often."""
     monkeypatch.setattr(reader, "LONGEST_WAIT_S", 0.05)
     monkeypatch.setitem(drivers.TABLE, "picture", "picture_driver:PictureDriver")
-    environment = Environment(None, None, None, None, False, notify_socket=str(systemd.path), watchdog_s=1.0)
+    environment = replace(Environment.read({}), notify_socket=str(systemd.path), watchdog_s=1.0)
     made = Daemon(parse_config(BASE), environment=environment)
     yield made
     made.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -151,7 +152,9 @@ def test_a_simulated_session_replays_with_its_truth_bit_for_bit(tmp_path: Path) 
     for frame, truth in zip(frames, truths, strict=True):
         driver.read_into(played, 1.0)
         assert (played.data == frame).all()
-        assert played.truth == truth
+        # When it was fired is of that session's clock, which this one does not know.
+        assert truth is not None
+        assert played.truth == replace(truth, transmit_ns=None)
     assert played.configuration is not None
     assert played.configuration.acquisition.reference_amplitude == acquisition.reference_amplitude
     driver.close()

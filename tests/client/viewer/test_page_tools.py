@@ -140,16 +140,20 @@ def test_frozen_pictures_can_be_scrolled_and_live_ones_return() -> None:
         await browser.until("!document.getElementById('cine').hidden")
         last = await settled(browser)
         newest = await canvas(browser, "picture")
+        count = numbers(await browser.evaluate(text("cine-label")))[1]
         for _ in range(3):
             await browser.press("ArrowLeft")
-        await browser.until(f"{FRAME} === {last - 3}")
-        await browser.until(f"document.getElementById('frame').textContent === '{last - 3}'")
-        assert f"FROZEN · frame {last - 3}" in await browser.evaluate(BANNER)
+        await browser.until(f"{text('cine-label')}.startsWith('{count - 3:.0f} of {count:.0f}')")
+        # A busy browser is spared frames, so that they need not follow one another.
+        earlier = await browser.evaluate(FRAME)
+        assert earlier <= last - 3
+        await browser.until(f"{text('frame')} === '{earlier}'")
+        assert f"FROZEN · frame {earlier}" in await browser.evaluate(BANNER)
         assert "before the last" in await browser.evaluate(BANNER)
         await browser.until("new Promise(requestAnimationFrame).then(() => true)")
         assert (await canvas(browser, "picture") != newest).any()
         await browser.evaluate("document.getElementById('cine-on').click()")
-        await browser.until(f"{FRAME} === {last - 2}")
+        await browser.until(f"{earlier} < {FRAME} && {FRAME} <= {last - 2}")
         await browser.press(" ")
         await browser.until(LIVE)
         await browser.until("document.getElementById('cine').hidden")
