@@ -52,7 +52,7 @@ SAMPLED_BLOCKS = 12
 # So many waves and so many elements stand for all when the usual pace is sought.
 SAMPLED_PACES = 60
 CANDIDATE_PACES = 200
-# Time that a channel takes point by point over that in a block; measured.
+# Time that a channel takes point by point over that in a block: an assumption, by count of instructions.
 POINTS_COST = 12.0
 
 
