@@ -17,7 +17,7 @@ from sonod.client.wire.geometry import (
     MotionGeometry,
     Sector,
 )
-from sonod.client.wire.header import FrameHeader, decode_header, encode_header
+from sonod.client.wire.header import FrameHeader, Truth, decode_header, encode_header
 from sonod.client.wire.notices import EventNotice, decode_notice, encode_notice
 
 LINES = LinesGeometry((2, 3), ((-0.001, 0.0, 0.0), (0.001, 0.0, 0.0)), ((0.0, 0.0, 1.0), (0.0, 0.0, 1.0)), 0.0, 2.5e-5)
@@ -62,6 +62,13 @@ HEADERS = {
     "lines": frame("lines", "float32", LINES),
     "iq": frame("iq", "float32", LINES, 2),
     "rf": replace(frame("rf", "int16", CHANNELS), byte_order="big"),
+    "labels": replace(
+        base.HEADER,
+        product="labels",
+        geometry=SECTOR,
+        shape=SECTOR.shape,
+        truth=Truth(0.25, labels=("tissue", "tendon", "bone")),
+    ),
 }
 EVENTS = {
     "state_changed": {"state": "frozen"},

@@ -50,10 +50,9 @@ def test_simulated_front_end_rests_after_a_change_of_its_output_only() -> None:
     driver.open()
     before = driver.prepare(default_settings(driver.knobs()))
     assert driver._settling_frames(None, before) == 0
-    settings = before.settings.as_mapping()
 
     def after(**values: float) -> Configuration:
-        return Configuration(type(before.settings)(**{**settings, **values}), before.acquisition)  # type: ignore[arg-type]
+        return Configuration(before.settings.with_values(values, before.settings.revision), before.acquisition)
 
     assert driver._settling_frames(before, after(gain_db=3.0)) == 0
     assert driver._settling_frames(before, after(output_level=0.1)) == 3
