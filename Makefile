@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Many tests wait for devices, sockets and browsers: more workers than cores.
-WORKERS ?= 4
+WORKERS ?= 2
 # meson-python rebuilds at import; it finds meson and ninja on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
