@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from chromium import Chromium, chromium_path
 from fake_daemon import FakeDaemon, knob, linear_knobs, linear_scene
+from numpy.typing import NDArray
 from PIL import Image
 from watched_page import BANNER, FRAME, FRESHNESS, LIVE, canvas, layout, text, watch
 
@@ -59,6 +60,14 @@ async def settled(browser: Chromium) -> int:
         before = frame
         await asyncio.sleep(0.5)
     return frame
+
+
+async def painted(browser: Chromium) -> NDArray[np.uint8]:
+    """The picture, once the page has drawn what it was told to."""
+    await browser.until(
+        "new Promise(requestAnimationFrame).then(() => new Promise(requestAnimationFrame)).then(() => true)"
+    )
+    return await canvas(browser, "picture")
 
 
 def numbers(words: str) -> list[float]:
@@ -150,9 +159,13 @@ def test_frozen_pictures_can_be_scrolled_and_live_ones_return() -> None:
         await browser.until(f"{text('frame')} === '{earlier}'")
         assert f"FROZEN · frame {earlier}" in await browser.evaluate(BANNER)
         assert "before the last" in await browser.evaluate(BANNER)
-        await browser.until("new Promise(requestAnimationFrame).then(() => true)")
+        then = await painted(browser)
         await browser.evaluate("document.getElementById('cine-on').click()")
         await browser.until(f"{earlier} < {FRAME} && {FRAME} <= {last - 2}")
+        later = await painted(browser)
+        # The layout is at rest by now; what differs is the picture, of which one wire moves.
+        assert then.shape == later.shape
+        assert (then != later).any()
         await browser.press(" ")
         await browser.until(LIVE)
         await browser.until("document.getElementById('cine').hidden")
