@@ -142,11 +142,16 @@ export class Scales {
     if (!Array.isArray(curve) || curve.length < 2 || !(depth > 0)) return;
     const largest = Math.max(10, ...curve.map(Math.abs));
     const { y } = mapping(plane, rect);
-    const middle = rect.x + rect.width + 98 * this.#ratio;
+    const middle = rect.x + rect.width + 93 * this.#ratio;
     const half = 10 * this.#ratio;
-    const top = y(0);
-    const bottom = Math.min(y(depth), rect.y + rect.height);
     const context = this.#context;
+    // A picture may begin below the face, and end above the deepest gain.
+    const top = Math.max(y(0), rect.y);
+    const bottom = Math.min(y(depth), rect.y + rect.height);
+    context.save();
+    context.beginPath();
+    context.rect(middle - 2 * half, top, 4 * half, bottom - top);
+    context.clip();
     context.strokeStyle = EDGE;
     context.beginPath();
     context.moveTo(middle, top);
@@ -158,6 +163,7 @@ export class Scales {
       context.lineTo(middle + (gain / largest) * half, y((depth * index) / (curve.length - 1)));
     });
     context.stroke();
+    context.restore();
     this.#text("TGC", middle, rect.y - 13 * this.#ratio, "center", "middle", QUIET);
   }
 

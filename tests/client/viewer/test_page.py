@@ -285,19 +285,21 @@ def test_the_true_needle_is_a_layer_that_is_off_until_asked_for() -> None:
     watch(FakeDaemon(linear_scene, truth=needle((0.004, 0.0, 0.03), (-0.015, 0.0, 0.01))), scenario)
 
 
-def test_everything_needed_fits_the_small_screens() -> None:
+@pytest.mark.parametrize(("probe", "holder"), [("fake-linear", None), ("linear-" + "long-name-" * 8, "tracker " * 6)])
+def test_everything_needed_fits_the_small_screens(probe: str, holder: str | None) -> None:
     async def scenario(browser: Chromium) -> None:
         for width, height in ((1280, 720), (1024, 768)):
             await browser.resize(width, height)
             inside = (
                 "[...document.querySelectorAll('#freeze, #knob-depth_m, #knob-gain_db, #knob-dynamic_range_db, "
-                "#lost-page, .warning')].every((one) => { const box = one.getBoundingClientRect(); "
+                "#lost-page, #save, .warning')].every((one) => { const box = one.getBoundingClientRect(); "
                 "return box.width > 0 && box.right <= innerWidth && box.bottom <= innerHeight; })"
             )
             await browser.until(inside)
             assert await browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-    watch(FakeDaemon(linear_scene), scenario)
+    token = None if holder is None else "another's"
+    watch(FakeDaemon(linear_scene, probe=probe, holder=holder, token=token), scenario)
 
 
 def test_ticks_and_numbers_are_what_people_expect() -> None:
