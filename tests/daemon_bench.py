@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from picture_driver import PictureDriver
 
 from sonod.client.control import Control
-from sonod.client.frame import Frame
+from sonod.client.frame import Frame, Message
 from sonod.client.subscriber import Subscriber
 from sonod.client.wire.notices import EventNotice, StateNotice
 from sonod.daemon.app import Daemon
@@ -39,10 +40,23 @@ class Bench:
     def frames(self, product: str = "bmode") -> Iterator[Frame]:
         """Frames, the subscription known to the daemon before this returns."""
         messages = self.subscriber.messages(product, "state", timeout_s=PATIENCE_S)
-        # The state is subscribed to last: when it comes, as to every newcomer, the other subscription has arrived too.
-        while not isinstance(next(messages), StateNotice):
-            pass
-        return (message for message in messages if isinstance(message, Frame))
+        next(messages)
+        # libzmq may send a notice that was under way to a newcomer whose subscriptions the daemon has not read yet.
+        deadline_s = time.monotonic() + PATIENCE_S
+        while product not in self.daemon.publisher.wanted:
+            assert time.monotonic() < deadline_s, f"the daemon has not heard of the subscription to {product}"
+            time.sleep(0.001)
+        return self._only_frames(messages)
+
+    def _only_frames(self, messages: Iterator[Message]) -> Iterator[Frame]:
+        last_s = time.monotonic()
+        for message in messages:
+            if isinstance(message, Frame):
+                yield message
+                last_s = time.monotonic()
+            # The state is repeated for ever, so that the subscriber's own time limit never ends.
+            elif time.monotonic() - last_s > PATIENCE_S:
+                raise AssertionError(f"no frame within {PATIENCE_S:g} s")
 
     def until_state(self, state: str) -> StateNotice:
         """The first notice of this state."""
