@@ -102,7 +102,6 @@ def das_blocks(
     map_whole: NDArray[np.uint8],
     step: int,
     width: int,
-    last_index: float,
     largest_drift: int,
     coefficients: NDArray[np.float32],
     starts: NDArray[np.int32],

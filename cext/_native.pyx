@@ -300,7 +300,7 @@ cdef extern from "kernels.h":
         const int32_t *map_traces
         const uint8_t *map_whole
         size_t step, width, row
-        float inverse_step, last_index
+        int32_t step_magic, step_shift
         int32_t largest_drift
         size_t taps
         const float *coefficients
@@ -476,7 +476,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
                const unsigned char[::1] mirrored not None,
                const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
                const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
-               const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, float last_index, int32_t largest_drift,
+               const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
                const float[:, :, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
                const int32_t[:, ::1] filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
                const float[:, ::1] mixing, float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
@@ -545,10 +545,13 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.step = step
     plan.width = width
     plan.row = row
-    plan.inverse_step = 1.0 / step
-    plan.last_index = last_index
+    plan.step_shift = (step - 1).bit_length()
+    plan.step_magic = 0
+    if step & (step - 1):
+        plan.step_shift += 15
+        plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
     plan.largest_drift = largest_drift
-    plan.taps = coefficients.shape[2] // 2
+    plan.taps = coefficients.shape[2]
     plan.coefficients = &coefficients[0, 0, 0]
     plan.starts = &starts[0, 0]
     plan.filters = &filters[0, 0]

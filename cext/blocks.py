@@ -14,8 +14,9 @@ from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, plane_order, 
 from sonod.cext.symmetry import MOST_ELEMENTS, line_classes
 from sonod.cext.waves import BLOCK, WAVE_TOLERANCE_RAD, pass_waves
 
-# Channels are taken in eights.
+# Samples are taken in eights, channels up to sixteen at a time.
 GROUP = 8
+PARTY = 16
 # Pairs of a row of a plane beyond its samples; the kernel's margins.
 ROW_MARGIN = 48
 # Fine samples per second over half the signal's bandwidth, at least.
@@ -45,7 +46,7 @@ SMALLEST_HALF_M = 1e-30
 # Headroom for rounding below the largest 16-bit number.
 ROUNDING_MARGIN = 1.001
 # Fields of the head of a block in das_receive.inc.c.
-HEAD_START, HEAD_PLAIN, HEAD_EDGE, HEAD_STEEP, HEAD_SIZE = 0, 1, 2, 3, 8
+HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_SIZE = 0, 1, 2, 3, 4, 8
 # Lines, blocks and elements looked at to find the usual pace of the delay.
 SAMPLED_LINES = 12
 SAMPLED_BLOCKS = 12
@@ -107,10 +108,9 @@ class BlockPlan:
         mirror = -2 * demodulation_hz / sampling_hz if real_input else None
         resampling = farrow_filters(ratio, half / sampling_hz, mirror)
         self._bound = resampling.bound * ROUNDING_MARGIN * (2 if real_input else 1)
-        coefficients = np.repeat(resampling.coefficients, 2, axis=2)
-        self._coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
+        self._coefficients = np.ascontiguousarray(resampling.coefficients, dtype=np.float32)
         starts, phases = plane_order(self.step, self._width, resampling)
-        self._starts = np.ascontiguousarray(2 * np.minimum(starts, self._end_at - self._begin_at), dtype=np.int32)
+        self._starts = np.ascontiguousarray(np.minimum(starts, self._end_at - self._begin_at), dtype=np.int32)
         self._filters = np.ascontiguousarray(phases * (ROWS * self._coefficients.shape[2]), dtype=np.int32)
         start_s = self._begin_at / sampling_hz
         self._mixing: NDArray[np.float32] | None = None
@@ -168,7 +168,6 @@ class BlockPlan:
             self._map_whole,
             self.step,
             self._width,
-            self._last_index,
             self._largest_drift,
             self._coefficients,
             self._starts,
@@ -220,7 +219,6 @@ class BlockPlan:
             raise OverflowError(f"{fine} fine samples")
         per_plane = -(-fine // self.step)
         self._width = -(-per_plane // GROUP) * GROUP
-        self._last_index = float(self._width + 1)
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
 
@@ -228,13 +226,13 @@ class BlockPlan:
         """Channels of each distinct receive row, by element and by element from the other end."""
         rows, inverse = np.unique(self._receive, axis=0, return_inverse=True)
         self._map_of = np.ascontiguousarray(inverse.reshape(-1), dtype=np.int32)
-        # Eight more, for the kernel reads them in eights.
-        self._map_traces = np.zeros((len(rows), 2, rows.shape[1] + GROUP), np.int32)
+        # Some more, for the kernel reads them in parties.
+        self._map_traces = np.zeros((len(rows), 2, rows.shape[1] + PARTY), np.int32)
         self._map_first = np.zeros((len(rows), 2, elements + 1), np.int32)
         for number, row in enumerate(rows):
             for mirrored, own in enumerate((row, np.where(row < 0, -1, elements - 1 - row))):
                 order = np.argsort(own, kind="stable")[int((own < 0).sum()) :]
-                self._map_traces[number, mirrored, : len(order)] = order
+                self._map_traces[number, mirrored, : len(order)] = order * (self.step * ROWS * self._row)
                 self._map_first[number, mirrored] = np.searchsorted(own[order], np.arange(elements + 1))
         whole = (np.diff(self._map_first, axis=2) == 1).all(axis=2)
         self._map_whole = np.ascontiguousarray(whole, dtype=np.uint8)
@@ -297,15 +295,15 @@ class BlockPlan:
         self._table: NDArray[np.int32] | None = None
         _native.das_receive(self._geometry, self._heads, self._paces, None)
         counts = self._heads.astype(np.int64)
-        plain, edge, steep = counts[..., HEAD_PLAIN], counts[..., HEAD_EDGE], counts[..., HEAD_STEEP]
-        sizes = 5 * plain + 13 * edge + steep
+        windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
+        sizes = 5 * counts[..., HEAD_COUNT] + BLOCK // 2 * windows + counts[..., HEAD_STEEP]
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = np.argsort(classes.example)
         in_order = sizes[order].T
         ends = np.cumsum(in_order.reshape(-1))
         if 4 * int(ends[-1]) <= TABLE_BYTES:
             self._heads[order, :, HEAD_START] = (ends.reshape(in_order.shape) - in_order).T
-            self._table = np.zeros(int(ends[-1]) + 5 * GROUP, np.int32)
+            self._table = np.zeros(int(ends[-1]) + 5 * PARTY, np.int32)
             _native.das_receive(self._geometry, self._heads, self._paces, self._table)
         else:
             self._heads = self._paces = None

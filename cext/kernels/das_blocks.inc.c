@@ -7,34 +7,37 @@
    channels. Sums over at most sixteen channels are 32-bit integers, the rest is float in a fixed order. */
 
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
-#define TILE_LINES 16
+#define TILE_LINES 128
+/* How many lines ahead the receive table is asked for, and how many samples ahead the planes are. */
+#define FETCH_LINES 6
+#define FETCH_AHEAD 32
 /* Channels of one integer sum. */
 #define PARTY 16
 
 /* Numbers that the inner loop needs of each of up to sixteen channels. */
 typedef struct {
-    int32_t offset[PARTY], share[PARTY], drift[PARTY];
+    int32_t offset[PARTY] __attribute__((aligned(64))), share[PARTY], drift[PARTY];
 } party;
-
-/* Integer sums of sixteen points. */
-typedef struct {
-    v8i re_low, re_high, im_low, im_high;
-} whole_sum;
 
 /* Float sums of sixteen points. */
 typedef struct {
     v8f re[2], im[2];
 } block_sum;
 
-/* Fine sample number as plane and place in it: offset into the planes of a trace. */
-INLINE v8i locate(const sonod_das_blocks *plan, v8i fine) {
-    const v8f begin = __builtin_convertvector(fine, v8f);
-    const v8f index = floor8(fma8(begin, splat8(plan->inverse_step), splat8(plan->inverse_step * 0.25f)));
-    const v8f plane = fma8(index, splat8(-(float)plan->step), begin);
-    const v8f bounded = min8(max8(index, splat8((float)-PLANE_MARGIN)), splat8(plan->last_index));
-    /* Whole numbers below 2^24, exact in float. */
-    return __builtin_convertvector(
-        fma8(plane, splat8((float)(PLANE_ROWS * plan->row)), bounded + splat8((float)PLANE_MARGIN)), v8i);
+/* Fine sample number as plane and place in it: offset into the planes of a trace. Outside the record all is zero. */
+INLINE wide32 locate(const sonod_das_blocks *plan, wide32 fine) {
+    const int32_t step = (int32_t)plan->step, last = (int32_t)((plan->width + PLANE_MARGIN + 2) * plan->step - 1);
+    const wide32 counted = wide_bounded(fine + wide_splat32(step * PLANE_MARGIN), last);
+    wide32 index, plane;
+    if (plan->step_magic) {
+        /* counted / step; exact for numbers of 15 bits (T. Granlund and P. L. Montgomery, PLDI 1994). */
+        index = (counted * wide_splat32(plan->step_magic)) >> plan->step_shift;
+        plane = counted - index * wide_splat32(step);
+    } else {
+        index = counted >> plan->step_shift;
+        plane = counted & wide_splat32(step - 1);
+    }
+    return plane * wide_splat32((int32_t)(PLANE_ROWS * plan->row)) + index;
 }
 
 /* The polynomial of a fine sample: signal + share (slope + share curvature). */
@@ -42,15 +45,14 @@ INLINE v16s between(v16s signal, v16s slope, v16s curvature, v16s share) {
     return signal + scaled16(slope + scaled16(curvature, share), share);
 }
 
-/* Places of up to sixteen channels: `delay` and `numbers` as in the receive table, `trace` the channel of each. */
+/* Places of up to sixteen channels: `delay` and `numbers` as in the receive table, `trace` where their planes begin. */
 INLINE void place_party(const sonod_das_blocks *plan, const int32_t *restrict delay, const int32_t *restrict numbers,
                         const int32_t *restrict trace, size_t count, int32_t way, int32_t pace, party *restrict out) {
-    for (size_t i = 0; i < count; i += 8) {
-        const v8i sum = load8i(delay + i) + splat8i(way);
-        const v8i offset = load8i(trace + i) * splat8i((int32_t)(plan->step * PLANE_ROWS * plan->row));
-        store8i(out->offset + i, offset + locate(plan, sum >> DELAY_SHIFT));
-        store8i(out->share + i, twice16((sum & splat8i(0x7fff)) - splat8i(0x4000)));
-        store8i(out->drift + i, twice16(load8i(numbers + i) + splat8i(pace)));
+    for (size_t i = 0; i < count; i += WIDE) {
+        const wide32 sum = wide_load32(delay + i) + wide_splat32(way);
+        wide_store32(out->offset + i, wide_load32(trace + i) + locate(plan, sum >> DELAY_SHIFT));
+        wide_store32(out->share + i, wide_twice((sum & wide_splat32(0x7fff)) - wide_splat32(0x4000)));
+        wide_store32(out->drift + i, wide_twice(wide_load32(numbers + i) + wide_splat32(pace)));
     }
 }
 
@@ -61,49 +63,60 @@ static const int16_t RAMP16[2][2][16] = {
     {{28800, 28800, 21632, 21632, 15488, 15488, 10368, 10368, 6272, 6272, 3200, 3200, 1152, 1152, 128, 128},
      {128, 128, 1152, 1152, 3200, 3200, 6272, 6272, 10368, 10368, 15488, 15488, 21632, 21632, 28800, 28800}}};
 
-/* Adds up to sixteen channels to a block: phases to second order in `level`, `rise`, `curve`; windows of sixteen numbers
-   each, or NULL. */
-INLINE void add_party(const int32_t *restrict planes, size_t row, const party *restrict channels, size_t count,
-                      const int32_t *restrict level, const int32_t *restrict rise, const int32_t *restrict curve,
-                      const int32_t *restrict windows, block_sum *restrict total) {
-    v16s ramp_low = load16((const int32_t *)RAMP16[0][0]), ramp_high = load16((const int32_t *)RAMP16[0][1]);
-    v16s square_low = load16((const int32_t *)RAMP16[1][0]), square_high = load16((const int32_t *)RAMP16[1][1]);
-    KEEP8(ramp_low);
-    KEEP8(ramp_high);
-    KEEP8(square_low);
-    KEEP8(square_high);
-    whole_sum sum = {splat8i(0), splat8i(0), splat8i(0), splat8i(0)};
-    for (size_t i = 0; i < count; i++) {
+/* Entries of the receive table: `row` numbers of each kind after those of the one before. */
+typedef struct {
+    const int32_t *level, *rise, *curve;
+} phases;
+
+/* Integer sums of the points of a block. */
+typedef struct {
+    wide32 re[BLOCK / WIDE], im[BLOCK / WIDE];
+} whole_sum;
+
+/* Adds channels `begin` to `end` of a party: phases to second order; windows of sixteen numbers each, or NULL. */
+INLINE void add_channels(const int32_t *restrict planes, size_t row, const party *restrict channels, size_t begin, size_t end,
+                         phases of, const int32_t *restrict windows, const wide16 *restrict ramps,
+                         const wide16 *restrict squares, whole_sum *restrict sum) {
+    for (size_t i = begin; i < end; i++) {
         const int32_t *restrict from = planes + channels->offset[i];
-        const v16s share = (v16s)splat8i(channels->share[i]), drift = (v16s)splat8i(channels->drift[i]);
-        const v16s e0 = (v16s)splat8i(level[i]), e1 = (v16s)splat8i(rise[i]), e2 = (v16s)splat8i(curve[i]);
-        {
-            const v16s own = share + scaled16(ramp_low, drift);
-            const v16s value = between(load16(from), load16(from + row), load16(from + 2 * row), own);
-            v16s phase = e0 + scaled16(ramp_low, e1) + scaled16(square_low, e2);
-            if (windows) {
-                const v8i w = __builtin_convertvector(*(const v8s_loose *)(windows + 8 * i), v8i);
-                phase = scaled16(phase, (v16s)twice16(w));
-            }
-            sum.re_low += paired16(value, phase);
-            sum.im_low += paired16(value, turned16(phase));
-        }
-        {
-            const v16s own = share + scaled16(ramp_high, drift);
-            const v16s value = between(load16(from + 8), load16(from + row + 8), load16(from + 2 * row + 8), own);
-            v16s phase = e0 + scaled16(ramp_high, e1) + scaled16(square_high, e2);
-            if (windows) {
-                const v8i w = __builtin_convertvector(*(const v8s_loose *)(windows + 8 * i + 4), v8i);
-                phase = scaled16(phase, (v16s)twice16(w));
-            }
-            sum.re_high += paired16(value, phase);
-            sum.im_high += paired16(value, turned16(phase));
+        const wide16 share = wide_splat(channels->share[i]), drift = wide_splat(channels->drift[i]);
+        const wide16 e0 = wide_splat(of.level[i]), e1 = wide_splat(of.rise[i]), e2 = wide_splat(of.curve[i]);
+        for (size_t part = 0; part < BLOCK / WIDE; part++) {
+            const int32_t *restrict own = from + WIDE * part;
+            const wide16 at = share + wide_scaled(ramps[part], drift);
+            const wide16 bent = wide_load(own + row) + wide_scaled(wide_load(own + 2 * row), at);
+            const wide16 value = wide_load(own) + wide_scaled(bent, at);
+            wide16 phase = e0 + wide_scaled(ramps[part], e1) + wide_scaled(squares[part], e2);
+            if (windows)
+                phase = wide_scaled(phase, wide_doubled(windows + BLOCK / 2 * (i - begin) + WIDE / 2 * part));
+            sum->re[part] = wide_add_paired(sum->re[part], value, phase);
+            sum->im[part] = wide_add_paired(sum->im[part], value, wide_turned(phase));
         }
     }
-    total->re[0] += __builtin_convertvector(sum.re_low, v8f);
-    total->re[1] += __builtin_convertvector(sum.re_high, v8f);
-    total->im[0] += __builtin_convertvector(sum.im_low, v8f);
-    total->im[1] += __builtin_convertvector(sum.im_high, v8f);
+}
+
+/* Adds a party of `count` channels to a block. The first `left` and those from `right` on have windows. */
+INLINE void add_party(const int32_t *restrict planes, size_t row, const party *restrict channels, size_t left, size_t right,
+                      size_t count, phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows,
+                      block_sum *restrict total) {
+    wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
+    whole_sum sum;
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        ramps[part] = wide_load((const int32_t *)RAMP16[0] + WIDE * part);
+        squares[part] = wide_load((const int32_t *)RAMP16[1] + WIDE * part);
+        WIDE_KEEP(ramps[part]);
+        WIDE_KEEP(squares[part]);
+        sum.re[part] = sum.im[part] = (wide32)wide_splat(0);
+    }
+    if (left)
+        add_channels(planes, row, channels, 0, left, of, left_windows, ramps, squares, &sum);
+    add_channels(planes, row, channels, left, right, of, NULL, ramps, squares, &sum);
+    if (right < count)
+        add_channels(planes, row, channels, right, count, of, right_windows, ramps, squares, &sum);
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        *((widef_loose *)total->re + part) += __builtin_convertvector(sum.re[part], widef);
+        *((widef_loose *)total->im + part) += __builtin_convertvector(sum.im[part], widef);
+    }
 }
 
 /* A block of one line as one transmission meets it. */
@@ -128,7 +141,7 @@ static __attribute__((noinline)) void add_points(const block_view *view, int32_t
     const sonod_das_blocks *plan = view->plan;
     const sonod_das_receive *receive = &plan->receive_table;
     const block_place place = place_block(receive, view->class, view->block);
-    const int32_t *restrict data = view->planes + (size_t)trace * plan->step * PLANE_ROWS * plan->row;
+    const int32_t *restrict data = view->planes + trace;
     const double *o = receive->origins + 3 * view->class, *d = receive->directions + 3 * view->class;
     const double *e = receive->elements_m + 3 * element;
     const double foot = receive->feet[view->class];
@@ -144,7 +157,9 @@ static __attribute__((noinline)) void add_points(const block_view *view, int32_t
                                        : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
         const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
         const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
-        const v8i offset = locate(plan, __builtin_convertvector(nearest, v8i));
+        int32_t fines[WIDE] = {0}, offset[WIDE];
+        store8i(fines, __builtin_convertvector(nearest, v8i));
+        wide_store32(offset, locate(plan, wide_load32(fines)));
         v8i part[PLANE_ROWS];
         for (size_t row = 0; row < PLANE_ROWS; row++) {
             const int32_t *own = data + row * plan->row;
@@ -173,26 +188,27 @@ typedef struct {
 INLINE void add_gathering(const block_view *view, gathering *own, int windowed, block_sum *restrict total) {
     if (!own->count)
         return;
-    for (size_t i = own->count; i & 7; i++)
+    for (size_t i = own->count; i % PARTY; i++)
         own->delay[i] = own->numbers[i] = own->trace[i] = 0;
     party channels;
     place_party(view->plan, own->delay, own->numbers, own->trace, own->count, view->way, view->pace, &channels);
-    if (windowed)
-        add_party(view->planes, view->plan->row, &channels, own->count, own->level, own->rise, own->curve, own->windows, total);
-    else
-        add_party(view->planes, view->plan->row, &channels, own->count, own->level, own->rise, own->curve, NULL, total);
+    const phases of = {own->level, own->rise, own->curve};
+    add_party(view->planes, view->plan->row, &channels, windowed ? own->count : 0, own->count, own->count, of, own->windows,
+              NULL, total);
     own->count = 0;
 }
 
-/* Adds the channels of entries `begin` to `end` of a list of `row` numbers each, one by one. */
-static __attribute__((noinline)) void add_one_by_one(const block_view *view, const int32_t *restrict list, size_t row,
-                                                     const int32_t *restrict windows, size_t begin, size_t end,
-                                                     block_sum *restrict total) {
-    const int32_t largest = view->plan->largest_drift;
+/* Adds the channels of entries `begin` to `end` one by one; `windows` of the first of them and the others, or NULL. */
+static __attribute__((noinline)) void add_one_by_one(const block_view *view, const int32_t *restrict windows, size_t begin,
+                                                     size_t end, block_sum *restrict total) {
+    const int32_t largest = view->plan->largest_drift, *restrict list = view->entries;
+    const size_t row = (size_t)view->head[HEAD_COUNT];
     gathering own;
     own.count = 0;
     for (size_t i = begin; i < end; i++) {
         const int32_t numbers = list[row + i], element = (numbers >> 16) + view->shift;
+        if (element < 0 || element >= (int32_t)view->plan->elements)
+            continue;
         const int32_t pace = (int16_t)numbers + view->pace;
         for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
             const int32_t trace = view->map_traces[at];
@@ -208,7 +224,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
             own.rise[to] = list[3 * row + i];
             own.curve[to] = list[4 * row + i];
             if (windows)
-                memcpy(own.windows + 8 * to, windows + 8 * i, 8 * sizeof(int32_t));
+                memcpy(own.windows + BLOCK / 2 * to, windows + BLOCK / 2 * (i - begin), BLOCK / 2 * sizeof(int32_t));
             if (own.count == PARTY)
                 add_gathering(view, &own, windows != NULL, total);
         }
@@ -216,81 +232,120 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
     add_gathering(view, &own, windows != NULL, total);
 }
 
-/* Adds entries `begin` to `end` of the plain list, at most sixteen, whose elements follow each other. */
-INLINE void add_run(const block_view *view, size_t begin, size_t end, block_sum *restrict total) {
-    const size_t row = (size_t)view->head[HEAD_PLAIN];
-    const int32_t *list = view->entries + begin;
-    party channels;
-    place_party(view->plan, list, list + row, view->map_traces + view->head[HEAD_FIRST] + view->shift + (int32_t)begin,
-                end - begin, view->way, view->pace, &channels);
-    add_party(view->planes, view->plan->row, &channels, end - begin, list + 2 * row, list + 3 * row, list + 4 * row, NULL,
-              total);
+/* Adds all channels of a block that are not to be taken point by point, one by one. */
+static void add_scattered(const block_view *view, block_sum *restrict total) {
+    const size_t count = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT];
+    const size_t right = count - (size_t)view->head[HEAD_RIGHT];
+    const int32_t *windows = view->entries + 5 * count;
+    add_one_by_one(view, windows, 0, left, total);
+    add_one_by_one(view, NULL, left, right, total);
+    add_one_by_one(view, windows + BLOCK / 2 * left, right, count, total);
 }
 
-/* First and last + 1 entry of a list of elements within the array: all but for tables shared by many lines. */
-INLINE void clip_list(const block_view *view, const int32_t *numbers, size_t count, size_t *begin, size_t *end) {
-    const int32_t elements = (int32_t)view->plan->elements;
-    *begin = 0;
-    *end = count;
-    while (*begin < count && (numbers[*begin] >> 16) + view->shift < 0)
-        ++*begin;
-    while (*end > *begin && (numbers[*end - 1] >> 16) + view->shift >= elements)
-        --*end;
-}
+INLINE size_t within(size_t at, size_t begin, size_t end) { return at < begin ? 0 : (at < end ? at : end) - begin; }
 
-/* Adds the channels at the edge of the aperture and those that are taken point by point. */
-static void add_rest(const block_view *view, block_sum *restrict total) {
-    const size_t plain = (size_t)view->head[HEAD_PLAIN], edge = (size_t)view->head[HEAD_EDGE];
-    const size_t elements = view->plan->elements;
-    const int32_t *list = view->entries + 5 * plain, *windows = list + 5 * edge, *steep = windows + 8 * edge;
+/* At most sixteen entries of a block, whose elements follow each other. */
+typedef struct {
+    const block_view *view;
     size_t begin, end;
-    clip_list(view, list + edge, edge, &begin, &end);
-    add_one_by_one(view, list, edge, windows, begin, end, total);
+    block_sum *total;
+    party channels;
+} run;
+
+INLINE void place_run(const block_view *view, size_t begin, size_t end, block_sum *total, run *restrict out) {
+    const int32_t *list = view->entries + begin;
+    out->view = view;
+    out->begin = begin;
+    out->end = end;
+    out->total = total;
+    place_party(view->plan, list, list + view->head[HEAD_COUNT],
+                view->map_traces + view->head[HEAD_FIRST] + view->shift + (int32_t)begin, end - begin, view->way, view->pace,
+                &out->channels);
+}
+
+INLINE void add_run(const run *restrict own) {
+    const block_view *view = own->view;
+    const size_t row = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT], begin = own->begin, end = own->end;
+    const size_t right = row - (size_t)view->head[HEAD_RIGHT], passed = begin > right ? begin - right : 0;
+    const int32_t *list = view->entries + begin, *windows = view->entries + 5 * row;
+    const phases of = {list + 2 * row, list + 3 * row, list + 4 * row};
+    add_party(view->planes, view->plan->row, &own->channels, within(left, begin, end), within(right, begin, end), end - begin, of,
+              windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + passed), own->total);
+}
+
+/* Adds the channels that are taken point by point. */
+static void add_steep(const block_view *view, block_sum *restrict total) {
+    const int32_t *steep = view->entries + 5 * view->head[HEAD_COUNT] +
+                           BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
     for (int32_t i = 0; i < view->head[HEAD_STEEP]; i++) {
         const int32_t element = steep[i] + view->shift;
-        if (element < 0 || element >= (int32_t)elements)
+        if (element < 0 || element >= (int32_t)view->plan->elements)
             continue;
         for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++)
             add_points(view, steep[i], view->map_traces[at], total);
     }
 }
 
+/* Asks for the samples of the next block, which are too far apart for the processor to see them coming. */
+INLINE void fetch_samples(const block_view *view, size_t begin, size_t end) {
+    const sonod_das_blocks *plan = view->plan;
+    const int32_t *traces = view->map_traces + view->head[HEAD_FIRST] + view->shift;
+    for (size_t i = begin; i < end; i++) {
+        const int32_t fine = (view->entries[i] + view->way) >> DELAY_SHIFT;
+        const int32_t index = plan->step_magic ? (fine * plan->step_magic) >> plan->step_shift : fine >> plan->step_shift;
+        const int32_t *at = view->planes + traces[i] + index + PLANE_MARGIN + FETCH_AHEAD;
+        for (size_t row = 0; row < plan->step * PLANE_ROWS; row++)
+            __builtin_prefetch(at + row * plan->row);
+    }
+}
+
+/* Asks for a party's part of the receive table. */
+INLINE void fetch_run(const block_view *view, int32_t begin) {
+    if (!view->plan)
+        return;
+    for (int32_t k = 0; k < 5; k++)
+        __builtin_prefetch(view->entries + k * view->head[HEAD_COUNT] + begin + PARTY - 1);
+}
+
 /* Adds a tile of neighbouring lines, a party of elements at a time, to their sums. */
 static void add_tile(const block_view *restrict views, size_t lines, block_sum *restrict sums) {
-    int32_t from[TILE_LINES], to[TILE_LINES], low = INT32_MAX, high = 0;
+    /* Entries of each line that are within the array: all but for tables shared by many lines. */
+    int32_t from[TILE_LINES], to[TILE_LINES], most = 0;
     for (size_t i = 0; i < lines; i++) {
         const block_view *view = views + i;
         from[i] = to[i] = 0;
-        if (!view->plan || !view->head[HEAD_PLAIN])
+        if (!view->plan)
             continue;
-        if (!view->head[HEAD_DENSE] || !view->whole || !view->steady) {
-            const size_t count = (size_t)view->head[HEAD_PLAIN];
-            size_t begin, end;
-            clip_list(view, view->entries + count, count, &begin, &end);
-            add_one_by_one(view, view->entries, count, NULL, begin, end, sums + i);
+        if (view->head[HEAD_FIRST] < 0 || !view->whole || !view->steady) {
+            add_scattered(view, sums + i);
             continue;
         }
-        const int32_t first = view->head[HEAD_FIRST] + view->shift, last = first + view->head[HEAD_PLAIN];
-        const int32_t elements = (int32_t)view->plan->elements;
-        from[i] = first > 0 ? first : 0;
-        to[i] = last < elements ? last : elements;
-        if (from[i] >= to[i])
-            continue;
-        low = from[i] < low ? from[i] : low;
-        high = to[i] > high ? to[i] : high;
+        const int32_t first = view->head[HEAD_FIRST] + view->shift, left = (int32_t)view->plan->elements - first;
+        from[i] = first < 0 ? -first : 0;
+        to[i] = view->head[HEAD_COUNT] < left ? view->head[HEAD_COUNT] : left;
+        most = to[i] - from[i] > most ? to[i] - from[i] : most;
+        if (i == lines / 2)
+            fetch_samples(view, (size_t)from[i], (size_t)to[i]);
     }
-    for (int32_t party = low; party < high; party += PARTY)
+    /* The next run is placed before this one is added, so that nothing waits for its places. */
+    run runs[2];
+    size_t placed = 0;
+    for (int32_t party = 0; party < most; party += PARTY)
         for (size_t i = 0; i < lines; i++) {
-            const int32_t begin = from[i] > party ? from[i] : party;
-            const int32_t end = to[i] < party + PARTY ? to[i] : party + PARTY;
+            const int32_t begin = from[i] + party, end = to[i] < begin + PARTY ? to[i] : begin + PARTY;
             if (begin >= end)
                 continue;
-            const int32_t first = views[i].head[HEAD_FIRST] + views[i].shift;
-            add_run(views + i, (size_t)(begin - first), (size_t)(end - first), sums + i);
+            if (i + FETCH_LINES < lines)
+                fetch_run(views + i + FETCH_LINES, from[i + FETCH_LINES] + party);
+            place_run(views + i, (size_t)begin, (size_t)end, sums + i, runs + placed % 2);
+            if (placed++)
+                add_run(runs + placed % 2);
         }
+    if (placed)
+        add_run(runs + (placed - 1) % 2);
     for (size_t i = 0; i < lines; i++)
-        if (views[i].plan && (views[i].head[HEAD_EDGE] | views[i].head[HEAD_STEEP]))
-            add_rest(views + i, sums + i);
+        if (views[i].plan && views[i].head[HEAD_STEEP])
+            add_steep(views + i, sums + i);
 }
 
 /* Turns the sum over the channels by the phase of the wave, weighs it and adds it to the line's total. */
@@ -335,6 +390,9 @@ INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block,
             store8(to + at, adding && to == out ? part[k] + load8(out + at) : part[k]);
         }
     }
+    /* The next block of this line is a line's length of other stores away. */
+    for (size_t k = 0; k < 2 * BLOCK * parts; k += BLOCK)
+        __builtin_prefetch(out + BLOCK * parts + k, 1);
     if (to == both)
         for (size_t k = 0; k < parts * points; k++)
             out[k] = adding ? out[k] + both[k] : both[k];
@@ -372,17 +430,6 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->curve = plan->quadratic[3 * own + 2];
 }
 
-/* Asks for the table's part of the next tile, which the processor does not see coming. */
-INLINE void fetch_tile(const sonod_das_blocks *plan, size_t line, size_t end, size_t block) {
-    const sonod_das_receive *receive = &plan->receive_table;
-    for (size_t stop = line + TILE_LINES < end ? line + TILE_LINES : end; line < stop; line++) {
-        const int32_t *head = receive->heads + HEAD_SIZE * ((size_t)plan->class_of[line] * receive->blocks + block);
-        const int32_t *from = receive->table + head[HEAD_START];
-        for (size_t i = 0; i < 5 * (size_t)head[HEAD_PLAIN]; i += 16)
-            __builtin_prefetch(from + i);
-    }
-}
-
 /* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
    that the samples of that depth are still in the second cache when the next lines need them. */
 static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
@@ -414,9 +461,6 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
         for (size_t t = 0; t < transmits; t++)
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
-                /* Tables that lines share stay in the cache by themselves. */
-                if (!passing && t == 0 && 4 * receive->lines > plan->lines)
-                    fetch_tile(plan, begin + tile + TILE_LINES, end, block);
                 block_view views[TILE_LINES];
                 block_sum sums[TILE_LINES];
                 for (size_t i = 0; i < count; i++) {

@@ -8,8 +8,10 @@
 #define DELAY_SHIFT 15
 /* Paces beyond the common one, per eight points: with them, phases stay within 16 bits. */
 #define PACE_UNIT (8 * 32768.0f)
-/* Fields of the head of a block. */
-enum { HEAD_START, HEAD_PLAIN, HEAD_EDGE, HEAD_STEEP, HEAD_FIRST, HEAD_DENSE, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
+/* Fields of the head of a block: where its entries start, how many there are, how many of the first and of the last have
+   windows, how many elements are taken point by point; the first element, or -1 where the others do not follow it one
+   after the other; the least and the largest pace. */
+enum { HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_FIRST, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
 static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f,
                                   0.5f,  1.5f,  2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f};
@@ -124,14 +126,44 @@ INLINE v8i pairs16(v8f low, v8f high) {
 }
 
 /* Ints that any block may take. */
-INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return 14 * plan->elements + 40; }
+INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return 14 * plan->elements + 80; }
 
 /* Floats of working memory for `receive_block`, and for the distances of one line. */
 INLINE size_t receive_floats(const sonod_das_receive *plan) { return 5 * in_eights(plan->elements); }
 
+/* Elements that are of some kind. */
+typedef struct {
+    size_t count;
+    int32_t first, last;
+} span;
+
+INLINE void extend_span(span *own, size_t i, unsigned bits) {
+    if (!bits)
+        return;
+    own->first = own->count ? own->first : (int32_t)i + __builtin_ctz(bits);
+    own->last = (int32_t)i + 31 - __builtin_clz(bits);
+    own->count += (size_t)__builtin_popcount(bits);
+}
+
+INLINE int is_dense(const span *own) { return !own->count || own->last - own->first + 1 == (int32_t)own->count; }
+
+/* Sixteen weights of an element, 2^15 at unity; `inside`: unity, or a taper that is in its phase already. */
+static void write_window(const sonod_das_receive *plan, const float *restrict per_half, float lateral, int inside,
+                         int32_t *restrict out) {
+    for (int half = 0; half < 2; half++) {
+        v8f w = splat8(1.0f);
+        if (!inside)
+            w = window8(plan->window, splat8(lateral) * load8(per_half + 8 * half));
+        const v8i whole = __builtin_convertvector(round8(w * splat8(32767.0f)), v8i);
+        *(v8s_loose *)(out + BLOCK / 4 * half) = (v8s_loose)__builtin_convertvector(whole, v8s);
+    }
+}
+
 /* The elements of one block of a line: fills `head` (but for its start), the common pace of their delays in fine samples
-   per point, and, unless NULL, `out`: delay, pace and number, and phase to second order of the plain ones, then of those
-   at the edge of the aperture, then these ones' windows, then the numbers of those that must be taken point by point. */
+   per point, and, unless NULL, `out`: delay, pace and number, and phase to second order of each, in the order of the
+   elements; then the windows of the first and of the last ones, at the edges of the aperture; then the numbers of those
+   that must be taken point by point. Where the elements or those without windows do not follow each other, all have
+   windows. */
 static void receive_block(const sonod_das_receive *plan, size_t line, size_t block, const float *restrict lateral,
                           float *restrict work, int32_t *restrict head, float *restrict common_pace,
                           int32_t *restrict out) {
@@ -183,52 +215,49 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
     const float common = low <= high ? 0.5f * (low + high) : 0;
     *common_pace = common;
     /* Which turn too fast for the second order is known only now. */
-    size_t plain_count = 0, edge_count = 0, steep_count = 0;
-    int32_t first_plain = 0, last_plain = -1;
+    span plain = {0, 0, -1}, blockwise = {0, 0, -1};
+    size_t steep_count = 0;
     slowest = splat8(1e6f);
     fastest = splat8(-1e6f);
     for (size_t i = begin; i < end; i += 8) {
         const v8i kept = load8i(part + i);
         const v8f own = load8(pace + i) - splat8(common);
         const v8i quick = (kept != 0) & (max8(own, -own) > splat8(plan->largest_pace));
-        const v8i now = (quick & 4) | (~quick & kept), blockwise = (now == 1) | (now == 2);
+        const v8i now = (quick & 4) | (~quick & kept), either = (now == 1) | (now == 2);
         store8i(part + i, now);
-        slowest = select8(blockwise, min8(slowest, own), slowest);
-        fastest = select8(blockwise, max8(fastest, own), fastest);
-        const unsigned plain_bits = (unsigned)any8(now == 1);
-        plain_count += (size_t)__builtin_popcount(plain_bits);
-        edge_count += (size_t)__builtin_popcount((unsigned)any8(now == 2));
+        slowest = select8(either, min8(slowest, own), slowest);
+        fastest = select8(either, max8(fastest, own), fastest);
+        extend_span(&plain, i, (unsigned)any8(now == 1));
+        extend_span(&blockwise, i, (unsigned)any8(either));
         steep_count += (size_t)__builtin_popcount((unsigned)any8(now == 4));
-        if (plain_bits) {
-            first_plain = last_plain < 0 ? (int32_t)i + __builtin_ctz(plain_bits) : first_plain;
-            last_plain = (int32_t)i + 31 - __builtin_clz(plain_bits);
-        }
     }
     low = slowest[0], high = fastest[0];
     for (int i = 1; i < 8; i++) {
         low = slowest[i] < low ? slowest[i] : low;
         high = fastest[i] > high ? fastest[i] : high;
     }
-    head[HEAD_PLAIN] = (int32_t)plain_count;
-    head[HEAD_EDGE] = (int32_t)edge_count;
+    const size_t count = blockwise.count;
+    const int dense = is_dense(&blockwise) && is_dense(&plain);
+    const size_t left = dense && plain.count ? (size_t)(plain.first - blockwise.first) : count;
+    const size_t right = dense && plain.count ? (size_t)(blockwise.last - plain.last) : 0;
+    head[HEAD_COUNT] = (int32_t)count;
+    head[HEAD_LEFT] = (int32_t)left;
+    head[HEAD_RIGHT] = (int32_t)right;
     head[HEAD_STEEP] = (int32_t)steep_count;
-    head[HEAD_FIRST] = first_plain;
-    head[HEAD_DENSE] = last_plain - first_plain + 1 == (int32_t)plain_count;
+    head[HEAD_FIRST] = dense && count ? blockwise.first : -1;
     head[HEAD_SLOWEST] = low <= high ? (int32_t)(low * PACE_UNIT - 1.0f) : 0;
     head[HEAD_FASTEST] = low <= high ? (int32_t)(high * PACE_UNIT + 1.0f) : 0;
     if (!out)
         return;
-    int32_t *restrict plain = out, *restrict edge = plain + 5 * plain_count, *restrict windows = edge + 5 * edge_count;
-    int32_t *restrict steep = windows + 8 * edge_count;
-    size_t plain_at = 0, edge_at = 0;
+    int32_t *restrict windows = out + 5 * count, *restrict steep = windows + BLOCK / 2 * (left + right);
+    size_t at = 0;
     const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(8 * UNIT_WEIGHT), unit2 = splat8(64 * UNIT_WEIGHT);
     for (size_t i = begin; i < end; i += 8) {
         const v8i kept = load8i(part + i);
-        const unsigned plain_bits = (unsigned)any8(kept == 1);
         for (unsigned bits = (unsigned)any8(kept == 4); bits; bits &= bits - 1)
             *steep++ = (int32_t)i + __builtin_ctz(bits);
-        unsigned edge_bits = (unsigned)any8(kept == 2);
-        if (!(plain_bits | edge_bits))
+        const unsigned bits = (unsigned)any8((kept == 1) | (kept == 2));
+        if (!bits)
             continue;
         const v8f own = load8(pace + i) - splat8(common), from_foot = load8(lateral + i);
         const v8f cycles = load8(delay + i) * splat8(plan->turns_per_fine);
@@ -261,27 +290,23 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
         const v8i values[5] = {__builtin_convertvector(load8(delay + i) * splat8(32768.0f), v8i),
                                (paces & splat8i(0xffff)) | (numbers << 16), pairs16(c * unit, -(s * unit)),
                                pairs16(c1 * unit1, -(s1 * unit1)), pairs16(c2 * unit2, -(s2 * unit2))};
-        if (plain_bits == 0xff) {
-            for (int k = 0; k < 5; k++)
-                store8i(plain + (size_t)k * plain_count + plain_at, values[k]);
-            plain_at += 8;
-            continue;
-        }
         int32_t lanes[5][8];
-        memcpy(lanes, values, sizeof lanes);
-        for (unsigned bits = plain_bits; bits; bits &= bits - 1, plain_at++)
+        if (bits == 0xff) {
             for (int k = 0; k < 5; k++)
-                plain[(size_t)k * plain_count + plain_at] = lanes[k][__builtin_ctz(bits)];
-        for (; edge_bits; edge_bits &= edge_bits - 1, edge_at++) {
-            const int lane = __builtin_ctz(edge_bits);
-            for (int k = 0; k < 5; k++)
-                edge[(size_t)k * edge_count + edge_at] = lanes[k][lane];
-            for (int half = 0; half < 2; half++) {
-                const v8f w = window8(plan->window, splat8(lateral[i + (size_t)lane]) * load8(place.per_half + 8 * half));
-                const v8i whole = __builtin_convertvector(round8(w * splat8(32767.0f)), v8i);
-                *(v8s_loose *)(windows + 8 * edge_at + 4 * half) = (v8s_loose)__builtin_convertvector(whole, v8s);
-            }
+                store8i(out + (size_t)k * count + at, values[k]);
+        } else {
+            memcpy(lanes, values, sizeof lanes);
+            size_t to = at;
+            for (unsigned rest = bits; rest; rest &= rest - 1, to++)
+                for (int k = 0; k < 5; k++)
+                    out[(size_t)k * count + to] = lanes[k][__builtin_ctz(rest)];
         }
+        for (unsigned rest = bits; rest; rest &= rest - 1, at++)
+            if (at < left || at >= count - right) {
+                const size_t lane = (size_t)__builtin_ctz(rest), own_window = at < left ? at : at + left + right - count;
+                const int inside = part[i + lane] == 1;
+                write_window(plan, place.per_half, lateral[i + lane], inside, windows + BLOCK / 2 * own_window);
+            }
     }
 }
 

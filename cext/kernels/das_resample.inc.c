@@ -6,45 +6,45 @@
 /* Signal, slope, curvature. */
 #define PLANE_ROWS 3
 
-/* Four outputs of one filter from four places of the padded trace, as four (re, im). */
-INLINE v8f resample_four(const float *restrict trace, const float *restrict coefficients, const int32_t *restrict starts,
-                         const int32_t *restrict filters, size_t floats) {
-    v8f sum[4];
-    for (size_t i = 0; i < 4; i++) {
-        const float *restrict x = trace + starts[i];
-        const float *restrict h = coefficients + filters[i];
-        v8f a = load8(x) * load8(h);
-        for (size_t k = 8; k < floats; k += 8)
-            a = fma8(load8(x + k), load8(h + k), a);
-        sum[i] = a;
-    }
-    const v8f even = __builtin_shuffle(sum[0], sum[2], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
-                     __builtin_shuffle(sum[0], sum[2], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
-    const v8f odd = __builtin_shuffle(sum[1], sum[3], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
-                    __builtin_shuffle(sum[1], sum[3], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
-    return __builtin_shuffle(even, odd, (v8i){0, 1, 8, 9, 4, 5, 12, 13}) +
-           __builtin_shuffle(even, odd, (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+/* Eight traces are resampled together: sample i of them is at 2 i, real parts, and 2 i + 1, imaginary parts. */
+#define TOGETHER 8
+
+/* Pairs of 16 bits: the sums of a filter over eight traces, times a power of two, rounded. */
+INLINE v8i whole_pairs(v8f re, v8f im, v8f scale) {
+    /* The low bits of the float are those of the whole number. */
+    const v8f magic = splat8(12582912.0f);
+    return ((v8i)fma8(re, scale, magic) & splat8i(0xffff)) | ((v8i)fma8(im, scale, magic) << 16);
 }
 
-/* Eight pairs of four (re, im) each twice, rounded to 16 bits. */
-INLINE v8i whole_pairs(v8f low, v8f high, v8f scale) {
-    const v8f re = __builtin_shuffle(low, high, (v8i){0, 2, 4, 6, 8, 10, 12, 14});
-    const v8f im = __builtin_shuffle(low, high, (v8i){1, 3, 5, 7, 9, 11, 13, 15});
-    const v8i a = __builtin_convertvector(round8(re * scale), v8i), b = __builtin_convertvector(round8(im * scale), v8i);
-    return (a & splat8i(0xffff)) | (b << 16);
-}
-
-/* One plane: fine samples step * j + plane. */
-INLINE void resample_plane(const float *restrict line, const float *restrict coefficients,
-                           const int32_t *restrict starts, const int32_t *restrict filters, size_t floats, size_t width,
-                           v8f scale, int32_t *restrict out, size_t row) {
-    for (size_t j = 0; j < width; j += 8)
-        for (size_t k = 0; k < PLANE_ROWS; k++) {
-            const float *own = coefficients + k * floats;
-            const v8f low = resample_four(line, own, starts + j, filters + j, floats);
-            const v8f high = resample_four(line, own, starts + j + 4, filters + j + 4, floats);
-            store8i(out + k * row + j, whole_pairs(low, high, scale));
+/* Rows of one plane from fine sample number step * j + plane on, eight at a time, for eight traces. */
+INLINE void resample_plane(const v8f *restrict samples, const float *restrict coefficients, const int32_t *restrict starts,
+                           const int32_t *restrict filters, size_t taps, size_t width, v8f scale, int32_t *const *restrict out,
+                           size_t row) {
+    for (size_t j = 0; j < width; j += 8) {
+        v8f part[PLANE_ROWS][8];
+        for (size_t at = 0; at < 8; at++) {
+            const v8f *restrict x = samples + 2 * starts[j + at];
+            const float *restrict h = coefficients + filters[j + at];
+            v8f re[PLANE_ROWS], im[PLANE_ROWS];
+            for (size_t k = 0; k < PLANE_ROWS; k++) {
+                re[k] = x[0] * splat8(h[k * taps]);
+                im[k] = x[1] * splat8(h[k * taps]);
+            }
+            for (size_t tap = 1; tap < taps; tap++)
+                for (size_t k = 0; k < PLANE_ROWS; k++) {
+                    re[k] = fma8(x[2 * tap], splat8(h[k * taps + tap]), re[k]);
+                    im[k] = fma8(x[2 * tap + 1], splat8(h[k * taps + tap]), im[k]);
+                }
+            for (size_t k = 0; k < PLANE_ROWS; k++)
+                part[k][at] = (v8f)whole_pairs(re[k], im[k], scale);
         }
+        for (size_t k = 0; k < PLANE_ROWS; k++) {
+            transpose8(part[k]);
+            for (size_t trace = 0; trace < TOGETHER; trace++)
+                if (out[trace])
+                    store8i(out[trace] + k * row + j, (v8i)part[k][trace]);
+        }
+    }
 }
 
 /* Largest magnitude of a component of a trace, without NaN and infinities. */
@@ -71,53 +71,85 @@ static void das_peak(const sonod_das_blocks *plan, size_t trace) {
     memcpy(plan->peaks + trace, &peak, sizeof peak);
 }
 
-/* Resamples one trace of the group of transmissions from `first_transmit` on into its planes. */
-static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t trace) {
-    const size_t transmit = first_transmit + trace / plan->channels, channel = trace % plan->channels;
-    if (plan->receive[transmit * plan->channels + channel] < 0)
-        return;
+/* Samples of eight channels of a transmission side by side, finite, RF mixed down; zeros for those not measured. */
+static void gather_traces(const sonod_das_blocks *plan, size_t transmit, size_t first, size_t used, v8f *restrict samples) {
+    const size_t parts = plan->real ? 1 : 2;
+    const float *from[TOGETHER];
+    for (size_t trace = 0; trace < TOGETHER; trace++) {
+        const size_t channel = first + trace;
+        const int measured = channel < plan->channels && plan->receive[transmit * plan->channels + channel] >= 0;
+        from[trace] = measured ? plan->data + parts * (plan->samples * (transmit * plan->channels + channel) + plan->begin_at)
+                               : NULL;
+    }
+    /* Four samples of baseband, eight of RF, to a square of floats. */
+    const size_t square = 8 / parts;
+    for (size_t i = 0; i < used; i += square) {
+        const size_t count = used - i < square ? used - i : square;
+        v8f part[TOGETHER];
+        for (size_t trace = 0; trace < TOGETHER; trace++) {
+            part[trace] = splat8(0);
+            if (from[trace] && count == square)
+                part[trace] = load8(from[trace] + parts * i);
+            else if (from[trace])
+                for (size_t k = 0; k < parts * count; k++)
+                    part[trace][k] = from[trace][parts * i + k];
+            const v8i finite = ((v8i)part[trace] & splat8i(0x7f800000)) != splat8i(0x7f800000);
+            part[trace] = (v8f)((v8i)part[trace] & finite);
+        }
+        transpose8(part);
+        if (!plan->real) {
+            memcpy(samples + 2 * i, part, 2 * count * sizeof(v8f));
+            continue;
+        }
+        for (size_t k = 0; k < count; k++) {
+            samples[2 * (i + k)] = part[k] * splat8(plan->mixing[2 * (i + k)]);
+            samples[2 * (i + k) + 1] = part[k] * splat8(plan->mixing[2 * (i + k) + 1]);
+        }
+    }
+}
+
+/* Resamples a party of eight channels of the group of transmissions from `first_transmit` on into their planes. */
+static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t party) {
+    const size_t parties = (plan->channels + TOGETHER - 1) / TOGETHER, first = party % parties * TOGETHER;
+    const size_t own_transmit = party / parties, transmit = first_transmit + own_transmit;
     const size_t width = plan->width, row = plan->row, margin = plan->taps + 8, used = plan->end_at - plan->begin_at;
-    float *padded = sonod_scratch(2 * (used + 2 * margin) * sizeof(float));
+    v8f *padded = sonod_scratch(2 * (used + 2 * margin) * sizeof(v8f));
     if (!padded)
         return;
-    float *line = padded + 2 * margin;
-    memset(padded, 0, 2 * margin * sizeof(float));
-    memset(line + 2 * used, 0, 2 * margin * sizeof(float));
-    if (plan->real) {
-        const float *restrict raw = plan->data + plan->samples * (transmit * plan->channels + channel) + plan->begin_at;
-        for (size_t i = 0; i < used; i++) {
-            line[2 * i] = finite_or_zero(raw[i]) * plan->mixing[2 * i];
-            line[2 * i + 1] = finite_or_zero(raw[i]) * plan->mixing[2 * i + 1];
-        }
-    } else {
-        const float *restrict raw =
-            plan->data + 2 * (plan->samples * (transmit * plan->channels + channel) + plan->begin_at);
-        for (size_t i = 0; i < 2 * used; i++)
-            line[i] = finite_or_zero(raw[i]);
-    }
+    v8f *samples = padded + 2 * margin;
+    memset(padded, 0, 2 * margin * sizeof(v8f));
+    memset(samples + 2 * used, 0, 2 * margin * sizeof(v8f));
+    gather_traces(plan, transmit, first, used, samples);
     const v8f scale = splat8(plan->scales[transmit]);
-    int32_t *out = plan->planes + trace * plan->step * PLANE_ROWS * row;
     for (size_t plane = 0; plane < plan->step; plane++) {
-        int32_t *own = out + plane * PLANE_ROWS * row;
-        for (size_t k = 0; k < PLANE_ROWS; k++) {
-            memset(own + k * row, 0, PLANE_MARGIN * sizeof(int32_t));
-            memset(own + k * row + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(int32_t));
+        int32_t *out[TOGETHER];
+        for (size_t trace = 0; trace < TOGETHER; trace++) {
+            const size_t channel = first + trace;
+            out[trace] = NULL;
+            if (channel >= plan->channels || plan->receive[transmit * plan->channels + channel] < 0)
+                continue;
+            const size_t own_trace = own_transmit * plan->channels + channel;
+            int32_t *own = plan->planes + (own_trace * plan->step + plane) * PLANE_ROWS * row;
+            for (size_t k = 0; k < PLANE_ROWS; k++) {
+                memset(own + k * row, 0, PLANE_MARGIN * sizeof(int32_t));
+                memset(own + k * row + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(int32_t));
+            }
+            out[trace] = own + PLANE_MARGIN;
         }
-        own += PLANE_MARGIN;
         const int32_t *starts = plan->starts + plane * width, *filters = plan->filters + plane * width;
         /* The usual lengths with the length known to the compiler. */
         switch (plan->taps) {
         case 8:
-            resample_plane(line, plan->coefficients, starts, filters, 16, width, scale, own, row);
+            resample_plane(samples, plan->coefficients, starts, filters, 8, width, scale, out, row);
             break;
         case 12:
-            resample_plane(line, plan->coefficients, starts, filters, 24, width, scale, own, row);
+            resample_plane(samples, plan->coefficients, starts, filters, 12, width, scale, out, row);
             break;
         case 16:
-            resample_plane(line, plan->coefficients, starts, filters, 32, width, scale, own, row);
+            resample_plane(samples, plan->coefficients, starts, filters, 16, width, scale, out, row);
             break;
         default:
-            resample_plane(line, plan->coefficients, starts, filters, 2 * plan->taps, width, scale, own, row);
+            resample_plane(samples, plan->coefficients, starts, filters, plan->taps, width, scale, out, row);
         }
     }
 }

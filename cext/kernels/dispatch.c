@@ -6,6 +6,9 @@ extern const sonod_kernels sonod_kernels_base;
 #ifdef SONOD_HAVE_AVX2
 extern const sonod_kernels sonod_kernels_avx2;
 #endif
+#ifdef SONOD_HAVE_AVX512
+extern const sonod_kernels sonod_kernels_avx512;
+#endif
 
 static const sonod_kernels *current;
 
@@ -15,6 +18,11 @@ static int collect(const sonod_kernels **tables) {
 #ifdef SONOD_HAVE_AVX2
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
         tables[count++] = &sonod_kernels_avx2;
+#endif
+#ifdef SONOD_HAVE_AVX512
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"))
+        tables[count++] = &sonod_kernels_avx512;
 #endif
     return count;
 }

@@ -202,18 +202,18 @@ typedef struct {
     size_t map_row;
     const int32_t *map_of;     /* (transmits) */
     const int32_t *map_first;  /* (maps, 2, elements + 1) place of an element's first channel */
-    const int32_t *map_traces; /* (maps, 2, map_row) channels */
+    const int32_t *map_traces; /* (maps, 2, map_row) where the planes of these channels begin */
     const uint8_t *map_whole;  /* (maps, 2) every element has one channel */
     /* The fine rate. */
     size_t step;  /* fine samples from one point to the next */
     size_t width; /* fine samples of a plane, a multiple of 8 */
     size_t row;   /* pairs from one row of a plane to the next */
-    float inverse_step, last_index;
+    int32_t step_magic, step_shift;  /* n / step = n step_magic >> step_shift, or n >> step_shift with 0 */
     int32_t largest_drift; /* of a channel taken as a block, in 2^-15 fine samples per eight points */
     /* The resampling filters, plane by plane; starts count from the first input sample used. */
     size_t taps;                     /* a multiple of 4 */
-    const float *coefficients;       /* (phases, 3, 2 taps), each twice */
-    const int32_t *starts, *filters; /* (step, width) first float read, first float of the coefficients */
+    const float *coefficients;       /* (phases, 3, taps) */
+    const int32_t *starts, *filters; /* (step, width) first sample read, first float of the coefficients */
     size_t begin_at, end_at;         /* input samples used */
     int real;                        /* 1: RF, demodulated by `mixing` */
     const float *mixing;             /* (end_at - begin_at, 2) */
@@ -342,7 +342,7 @@ typedef struct {
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
     void (*das_receive)(const sonod_das_receive *plan, size_t line);
     void (*das_peak)(const sonod_das_blocks *plan, size_t trace);
-    void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t trace);
+    void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t party);
     void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
     void (*adaptive_resample)(const sonod_adaptive *plan, size_t trace);

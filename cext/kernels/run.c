@@ -30,9 +30,9 @@ void sonod_run_adaptive(const sonod_adaptive *plan) {
 /* Bands of lines for each thread, when there are several: few, for lines share the samples of their depth and mirrored
    ones their table; more than one, for they differ in work. A single thread takes all in one. */
 #define BANDS_PER_THREAD ((size_t)2)
-/* Lines of a band: at most what keeps its sums in the second cache; in whole tiles of the kernel. */
+/* Lines of a band: at most what keeps its sums in the second cache; in sixteens. */
 #define MOST_BAND_LINES ((size_t)512)
-#define TILE_LINES ((size_t)16)
+#define BAND_STEP ((size_t)16)
 
 typedef struct {
     const sonod_das_blocks *plan;
@@ -58,9 +58,9 @@ static void choose_scales(const sonod_das_blocks *plan) {
     }
 }
 
-static void one_resample(void *context, size_t trace) {
+static void one_resample(void *context, size_t party) {
     const transmit_group *group = context;
-    sonod_kernels_current()->das_resample(group->plan, group->first, trace);
+    sonod_kernels_current()->das_resample(group->plan, group->first, party);
 }
 
 static void one_band(void *context, size_t band) {
@@ -72,15 +72,15 @@ static void one_band(void *context, size_t band) {
 
 void sonod_run_das_blocks(const sonod_das_blocks *plan) {
     const size_t threads = (size_t)sonod_threads_count();
-    const size_t wanted = plan->lines / (threads > 1 ? threads * BANDS_PER_THREAD : 1);
+    const size_t bands = threads > 1 ? threads * BANDS_PER_THREAD : 1, wanted = (plan->lines + bands - 1) / bands;
     const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
-    const size_t lines = (bounded + TILE_LINES) / TILE_LINES * TILE_LINES;
+    const size_t lines = (bounded + BAND_STEP - 1) / BAND_STEP * BAND_STEP;
     sonod_parallel(plan->transmits * plan->channels, one_peak, (void *)plan);
     choose_scales(plan);
     for (size_t first = 0; first < plan->transmits; first += plan->group) {
         const size_t left = plan->transmits - first;
         transmit_group group = {plan, first, left < plan->group ? left : plan->group, lines};
-        sonod_parallel(group.count * plan->channels, one_resample, &group);
+        sonod_parallel(group.count * ((plan->channels + 7) / 8), one_resample, &group);
         sonod_parallel((plan->lines + lines - 1) / lines, one_band, &group);
     }
 }

@@ -90,4 +90,72 @@ INLINE v16s turned16(v16s a) {
 /* The low 16 bits of every number twice, as pairs. */
 INLINE v8i twice16(v8i x) { return (x & splat8i(0xffff)) | (x << 16); }
 
+/* -- the widest pairs of this instruction set: WIDE at a time -- */
+
+#if defined(__AVX512BW__) && defined(__AVX512VNNI__)
+
+#define WIDE 16
+typedef int16_t wide16 __attribute__((vector_size(64)));
+typedef int32_t wide32 __attribute__((vector_size(64)));
+typedef float widef __attribute__((vector_size(64)));
+typedef int16_t wide16_loose __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t wide32_loose __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float widef_loose __attribute__((vector_size(64), aligned(4), may_alias));
+
+INLINE wide16 wide_splat(int32_t pair) { return (wide16)_mm512_set1_epi32(pair); }
+INLINE wide16 wide_scaled(wide16 a, wide16 b) { return (wide16)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b); }
+INLINE wide32 wide_add_paired(wide32 sum, wide16 a, wide16 b) {
+    return (wide32)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+INLINE wide16 wide_turned(wide16 a) {
+    const __m512i swapped = _mm512_rol_epi32((__m512i)a, 16);
+    return (wide16)_mm512_mask_sub_epi16(swapped, 0x55555555u, _mm512_setzero_si512(), swapped);
+}
+/* Single 16-bit numbers from an address as pairs of twice the same. */
+INLINE wide16 wide_doubled(const int32_t *from) {
+    const __m512i number = _mm512_cvtepi16_epi32(*(const __m256i_u *)from);
+    return (wide16)_mm512_or_si512(_mm512_and_si512(number, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(number, 16));
+}
+/* Numbers brought to 0 .. most. */
+INLINE wide32 wide_bounded(wide32 x, int32_t most) {
+    return (wide32)_mm512_max_epi32(_mm512_min_epi32((__m512i)x, _mm512_set1_epi32(most)), _mm512_setzero_si512());
+}
+#define WIDE_KEEP(value) __asm__("" : "+v"(value))
+
+#else
+
+#define WIDE 8
+typedef v16s wide16;
+typedef v8i wide32;
+typedef v8f widef;
+typedef v16s_loose wide16_loose;
+typedef v8i_loose wide32_loose;
+typedef v8f_loose widef_loose;
+
+INLINE wide16 wide_splat(int32_t pair) { return (wide16)splat8i(pair); }
+INLINE wide16 wide_scaled(wide16 a, wide16 b) { return scaled16(a, b); }
+INLINE wide32 wide_add_paired(wide32 sum, wide16 a, wide16 b) { return sum + paired16(a, b); }
+INLINE wide16 wide_turned(wide16 a) { return turned16(a); }
+INLINE wide16 wide_doubled(const int32_t *from) {
+    return (wide16)twice16(__builtin_convertvector(*(const v8s_loose *)from, v8i));
+}
+INLINE wide32 wide_bounded(wide32 x, int32_t most) {
+#if defined(__AVX2__)
+    return (wide32)_mm256_max_epi32(_mm256_min_epi32((__m256i)x, _mm256_set1_epi32(most)), _mm256_setzero_si256());
+#else
+    const wide32 less = x < splat8i(most), bounded = (less & x) | (~less & splat8i(most));
+    return bounded & (bounded > splat8i(0));
+#endif
+}
+#define WIDE_KEEP(value) KEEP8(value)
+
+#endif
+
+INLINE wide16 wide_load(const int32_t *pairs) { return *(const wide16_loose *)pairs; }
+INLINE wide32 wide_load32(const int32_t *from) { return *(const wide32_loose *)from; }
+INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = value; }
+INLINE wide32 wide_splat32(int32_t x) { return (wide32)wide_splat(x); }
+/* The low 16 bits of every number twice, as pairs. */
+INLINE wide32 wide_twice(wide32 x) { return (x & wide_splat32(0xffff)) | (x << 16); }
+
 #endif

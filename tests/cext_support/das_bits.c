@@ -8,8 +8,8 @@
 
 const sonod_kernels *sonod_kernels_current(void) { return &sonod_kernels_here; }
 
-enum { LINES = 21, COUNT = 70, BLOCKS = 5, ELEMENTS = 40, PADDED = 40, TRANSMITS = 3, SAMPLES = 400, STEP = 2 };
-enum { WIDTH = 400, ROW = 464, TAPS = 8, HEADS = 8 };
+enum { LINES = 21, COUNT = 70, BLOCKS = 5, ELEMENTS = 40, PADDED = 40, TRANSMITS = 3, SAMPLES = 400, STEP = 3 };
+enum { WIDTH = 400, ROW = 464, TAPS = 8, HEADS = 8, MAGIC = 43691, SHIFT = 17 };
 
 static uint32_t state = 1;
 static double made_up(void) {
@@ -26,14 +26,14 @@ static uint64_t checksum(const void *data, size_t bytes, uint64_t sum) {
 int main(void) {
     static double origins[3 * LINES], directions[3 * LINES], feet[LINES], elements[3 * ELEMENTS], normals[3 * ELEMENTS];
     static float x[3][PADDED], per_half[BLOCKS * BLOCK], paces[LINES * BLOCKS], phases[TRANSMITS * LINES * BLOCKS];
-    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (14 * ELEMENTS + 40)];
+    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (14 * ELEMENTS + 160)];
     static int32_t class_of[LINES], shift[LINES], receive[TRANSMITS * ELEMENTS], map_of[TRANSMITS];
-    static int32_t map_first[2 * (ELEMENTS + 1)], map_traces[2 * (ELEMENTS + 8)], kind[TRANSMITS * LINES * BLOCKS];
+    static int32_t map_first[2 * (ELEMENTS + 1)], map_traces[2 * (ELEMENTS + 16)], kind[TRANSMITS * LINES * BLOCKS];
     static int32_t ways[TRANSMITS * LINES * BLOCKS], weight_kind[TRANSMITS * LINES * BLOCKS];
     static uint8_t mirrored[LINES], map_whole[2], whole[TRANSMITS * LINES * BLOCKS];
     static double time[TRANSMITS * LINES * COUNT], t0[TRANSMITS];
     static float quadratic[3 * TRANSMITS * LINES * BLOCKS], data[TRANSMITS * ELEMENTS * SAMPLES * 2], out[LINES * COUNT * 2];
-    static float coefficients[3 * 2 * TAPS], peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], turns[TRANSMITS], none[16];
+    static float coefficients[3 * TAPS], peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], turns[TRANSMITS], none[16];
     static int32_t starts[STEP * WIDTH], filters[STEP * WIDTH], planes[TRANSMITS * ELEMENTS * STEP * 3 * ROW];
     const double speed = 1540, pitch = 0.3e-3, spacing = 70e-6, fine = STEP / (2 * spacing * 0.98 / speed), carrier = 5e6;
     for (int i = 0; i < ELEMENTS; i++) {
@@ -41,7 +41,7 @@ int main(void) {
         normals[3 * i + 2] = 1;
         x[0][i] = (float)elements[3 * i];
         for (int m = 0; m < 2; m++)
-            map_first[m * (ELEMENTS + 1) + i] = i, map_traces[m * (ELEMENTS + 8) + i] = m ? ELEMENTS - 1 - i : i;
+            map_first[m * (ELEMENTS + 1) + i] = i, map_traces[m * (ELEMENTS + 16) + i] = (m ? ELEMENTS - 1 - i : i) * STEP * 3 * ROW;
     }
     map_first[ELEMENTS] = map_first[2 * ELEMENTS + 1] = ELEMENTS;
     map_whole[0] = map_whole[1] = 1;
@@ -65,10 +65,10 @@ int main(void) {
         data[i] = (float)made_up();
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < TAPS; k++)
-            coefficients[2 * (TAPS * i + k)] = coefficients[2 * (TAPS * i + k) + 1] = (float)made_up();
+            coefficients[TAPS * i + k] = (float)made_up();
     for (int p = 0; p < STEP; p++)
         for (int j = 0; j < WIDTH; j++)
-            starts[p * WIDTH + j] = 2 * ((j * STEP + p) / 3);
+            starts[p * WIDTH + j] = (j * STEP + p) / 3;
     for (int i = 0; i < TRANSMITS * LINES * BLOCKS; i++)
         weight_kind[i] = -1;
     const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
@@ -87,7 +87,7 @@ int main(void) {
         for (int32_t i = 0, at = 0; i < LINES * BLOCKS; i++) {
             int32_t *head = heads + HEADS * i;
             head[0] = at;
-            at += 5 * head[1] + 13 * head[2] + head[3];
+            at += 5 * head[1] + 8 * (head[2] + head[3]) + head[4];
         }
         hear.table = table;
         for (size_t i = 0; i < LINES; i++)
@@ -101,9 +101,9 @@ int main(void) {
             sonod_das_blocks plan = {
                 .receive_table = hear, .lines = LINES, .transmits = TRANSMITS, .channels = ELEMENTS, .samples = SAMPLES,
                 .elements = ELEMENTS, .class_of = class_of, .shift = shift, .mirrored = mirrored, .receive = receive,
-                .map_row = ELEMENTS + 8, .map_of = map_of, .map_first = map_first, .map_traces = map_traces,
-                .map_whole = map_whole, .step = STEP, .width = WIDTH, .row = ROW, .inverse_step = 1.0f / STEP,
-                .last_index = WIDTH + 1, .largest_drift = 13981, .taps = TAPS, .coefficients = coefficients,
+                .map_row = ELEMENTS + 16, .map_of = map_of, .map_first = map_first, .map_traces = map_traces,
+                .map_whole = map_whole, .step = STEP, .width = WIDTH, .row = ROW, 
+                .step_magic = MAGIC, .step_shift = SHIFT, .largest_drift = 13981, .taps = TAPS, .coefficients = coefficients,
                 .starts = starts, .filters = filters, .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
                 .inverse_scales = scales + TRANSMITS, .wave_turns = turns, .time_kind = kind, .weight_kind = weight_kind,
                 .quadratic = quadratic, .ways = ways, .phases = phases, .time_points = none, .weight_points = none,
