@@ -17,7 +17,8 @@ from sonod.cext.threads import set_thread_count
 from sonod.daemon.bench.peers import PEERS, PeerUnfit, Run, installed, transmits_held
 from sonod.daemon.bench.work import SOUND_SPEED_M_S, Work
 
-LEAST_ROUNDS = 5
+# Turns; how long each beamformer warms up in its turn, and how many runs are then measured.
+LEAST_ROUNDS, WARM_S, RUNS_IN_TURN = 5, 0.06, 5
 # Rate at which the paced runs follow each other, and how many are enough.
 PACED_HZ, PACED_ROUNDS = 20.0, 20
 # Envelopes that correlate less do not show the same picture.
@@ -90,9 +91,7 @@ def measure_beamform(
     begun = time.monotonic()
     while time.monotonic() - begun < seconds or len(contenders[0].durations_s) < LEAST_ROUNDS:
         for contender in contenders:
-            start = time.perf_counter()
-            contender.run()
-            elapsed = time.perf_counter() - start
+            elapsed = _hot_s(contender.run)
             contender.durations_s.append(elapsed * work.transmits / contender.transmits)
     results = []
     for index, contender in enumerate(contenders):
@@ -144,6 +143,19 @@ def _on_threads(run: Run, threads: int) -> Run:
         return run()
 
     return own
+
+
+def _hot_s(run: Run) -> float:
+    """Median of some runs in a row, after others until the caches are no longer those of whoever ran before."""
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < WARM_S:
+        run()
+    durations = []
+    for _ in range(RUNS_IN_TURN):
+        begun = time.perf_counter()
+        run()
+        durations.append(time.perf_counter() - begun)
+    return median(durations)
 
 
 def _paced_ms(run: Run) -> float:
