@@ -507,8 +507,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
              and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
              "map_first, map_traces, map_whole must be (maps, 2, ...)")
-    _require(coefficients.shape[1] == 3 and coefficients.shape[2] % 8 == 0,
-             "coefficients must be (phases, 3, 2 taps), taps a multiple of 4")
+    _require(coefficients.shape[1] == 3 and coefficients.shape[2] > 0, "coefficients must be (phases, 3, taps)")
     _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
              and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
     _require(0 <= begin_at < end_at <= samples, "begin_at, end_at must be within the samples")

@@ -53,8 +53,10 @@ SAMPLED_BLOCKS = 12
 # So many waves and so many elements stand for all when the usual pace is sought.
 SAMPLED_PACES = 60
 CANDIDATE_PACES = 200
-# Time that a channel takes point by point over that in a block: an assumption, by count of instructions.
-POINTS_COST = 12.0
+# The share of the reach that is counted on when the usual pace is sought: all channels of a block must be within.
+SURE_REACH = 0.8
+# Time of a channel that drifts further than a block allows over that of one in a block; measured.
+DRIFTING_COST = 6.0
 
 
 def preferred_input_hz(
@@ -97,9 +99,8 @@ class BlockPlan:
         self._receive, self._samples = receive, samples
         half = half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz
         half = min(half, LARGEST_HALF_BAND * sampling_hz)
-        pace_s = usual_pace_s(
-            aperture, time, slowness, LARGEST_DRIFT[quality] / (FINE_RATE[quality] * half) / HALF_BLOCK
-        )
+        rate_hz = preferred_rate_hz(2 * aperture.spacing_m * slowness, FINE_RATE[quality], half)
+        pace_s = usual_pace_s(aperture, time, slowness, SURE_REACH * LARGEST_DRIFT[quality] / rate_hz / HALF_BLOCK)
         wanted_hz = min(preferred_rate_hz(pace_s, FINE_RATE[quality], half), MOST_STEPS / pace_s)
         self._largest_drift = int(LARGEST_DRIFT[quality] / HALF_BLOCK * 8 * 2**15)
         self.step = round(wanted_hz * pace_s)
@@ -323,7 +324,7 @@ def _per_half(aperture: Aperture, heights: FloatArray) -> NDArray[np.float32]:
 
 def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slowness: float, reach_s: float) -> float:
     """By how much the delay usually grows from one point of a line to the next: the pace that costs least when
-    channels that differ from it by more than `reach_s` are taken point by point."""
+    channels that differ from it by more than `reach_s` are looked up sample by sample."""
     lines = np.unique(np.linspace(0, aperture.lines - 1, SAMPLED_LINES).astype(int))
     if aperture.count < 2:
         return 2 * aperture.spacing_m * slowness
@@ -342,8 +343,8 @@ def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slo
     paces = np.sort((picked[0][:, None] + picked[1]).reshape(-1))
     candidates = np.linspace(paces[0], paces[-1], CANDIDATE_PACES)
     within = np.searchsorted(paces, candidates + reach_s, side="right") - np.searchsorted(paces, candidates - reach_s)
-    # Whole blocks cost least, single points most; of equal costs the middle one.
-    cost = within + POINTS_COST * (len(paces) - within)
+    # Of equal costs the middle one.
+    cost = within + DRIFTING_COST * (len(paces) - within)
     least = np.flatnonzero(cost == cost.min())
     pace = float(candidates[least[len(least) // 2]])
     return max(pace, 0.5 * aperture.spacing_m * slowness)

@@ -24,21 +24,24 @@ typedef struct {
     v8f re[2], im[2];
 } block_sum;
 
-/* Fine sample number as plane and place in it: offset into the planes of a trace. Outside the record all is zero. */
-INLINE wide32 locate(const sonod_das_blocks *plan, wide32 fine) {
-    const int32_t step = (int32_t)plan->step, last = (int32_t)((plan->width + PLANE_MARGIN + 2) * plan->step - 1);
-    const wide32 counted = wide_bounded(fine + wide_splat32(step * PLANE_MARGIN), last);
-    wide32 index, plane;
-    if (plan->step_magic) {
-        /* counted / step; exact for numbers of 15 bits (T. Granlund and P. L. Montgomery, PLDI 1994). */
-        index = (counted * wide_splat32(plan->step_magic)) >> plan->step_shift;
-        plane = counted - index * wide_splat32(step);
-    } else {
-        index = counted >> plan->step_shift;
-        plane = counted & wide_splat32(step - 1);
+/* Fine sample numbers, many at a time, as plane and place in it: offset into the planes of a trace. Outside the record all
+   is zero. The quotient is exact for numbers of 15 bits (T. Granlund and P. L. Montgomery, PLDI 1994). */
+#define LOCATE(name, vector, splat, bounded)                                                                           \
+    INLINE vector name(const sonod_das_blocks *plan, vector fine) {                                                    \
+        const int32_t step = (int32_t)plan->step, last = (int32_t)((plan->width + PLANE_MARGIN + 2) * plan->step - 1); \
+        const vector counted = bounded(fine + splat(step * PLANE_MARGIN), last);                                       \
+        vector index, plane;                                                                                           \
+        if (plan->step_magic) {                                                                                        \
+            index = (counted * splat(plan->step_magic)) >> plan->step_shift;                                           \
+            plane = counted - index * splat(step);                                                                     \
+        } else {                                                                                                       \
+            index = counted >> plan->step_shift;                                                                       \
+            plane = counted & splat(step - 1);                                                                         \
+        }                                                                                                              \
+        return plane * splat((int32_t)(PLANE_ROWS * plan->row)) + index;                                               \
     }
-    return plane * wide_splat32((int32_t)(PLANE_ROWS * plan->row)) + index;
-}
+LOCATE(locate8, v8i, splat8i, bounded8i)
+LOCATE(locate, wide32, wide_splat32, wide_bounded)
 
 /* The polynomial of a fine sample: signal + share (slope + share curvature). */
 INLINE v16s between(v16s signal, v16s slope, v16s curvature, v16s share) {
@@ -55,6 +58,8 @@ INLINE void place_party(const sonod_das_blocks *plan, const int32_t *restrict de
         wide_store32(out->drift + i, wide_twice(wide_load32(numbers + i) + wide_splat32(pace)));
     }
 }
+
+static const int32_t POINT[BLOCK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 /* Points of a block over eight and their squares over 64, in 2^15, as pairs. */
 static const int16_t RAMP16[2][2][16] = {
@@ -157,16 +162,10 @@ static __attribute__((noinline)) void add_points(const block_view *view, int32_t
                                        : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
         const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
         const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
-        int32_t fines[WIDE] = {0}, offset[WIDE];
-        store8i(fines, __builtin_convertvector(nearest, v8i));
-        wide_store32(offset, locate(plan, wide_load32(fines)));
+        const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
         v8i part[PLANE_ROWS];
-        for (size_t row = 0; row < PLANE_ROWS; row++) {
-            const int32_t *own = data + row * plan->row;
-            /* Put together in registers: through memory a wide load would wait for the narrow stores. */
-            part[row] = (v8i){own[offset[0]], own[offset[1]], own[offset[2]], own[offset[3]],
-                              own[offset[4]], own[offset[5]], own[offset[6]], own[offset[7]]};
-        }
+        for (size_t row = 0; row < PLANE_ROWS; row++)
+            part[row] = gather8i(data + row * plan->row, offset);
         const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
         v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
         cycles = cycles - round8(cycles);
@@ -176,6 +175,40 @@ static __attribute__((noinline)) void add_points(const block_view *view, int32_t
         const v16s phase = (v16s)pairs16(c * w, -(s * w));
         total->re[half] += __builtin_convertvector(paired16(value, phase), v8f);
         total->im[half] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
+    }
+}
+
+/* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
+   phase as in the receive table; `window` of sixteen numbers, or NULL. */
+static __attribute__((noinline)) void add_drifting(const block_view *view, int32_t delay, int32_t numbers, int32_t trace,
+                                                   int32_t level, int32_t rise, int32_t curve, const int32_t *restrict window,
+                                                   block_sum *restrict total) {
+    const sonod_das_blocks *plan = view->plan;
+    const int32_t *restrict data = view->planes + trace;
+    const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, pace = (int16_t)numbers + view->pace;
+    /* How the way back bends, from its length and its slope. */
+    const float one_way = plan->receive_table.fine_per_point, length = (float)delay * (1.0f / 32768.0f);
+    const float slope = (float)(int16_t)numbers * (1.0f / PACE_UNIT) + view->common_pace;
+    const float back = 0.5f * (one_way * one_way - slope * slope) / (length > 1.0f ? length : 1.0f);
+    const wide16 e0 = wide_splat(level), e1 = wide_splat(rise), e2 = wide_splat(curve);
+    const float both = view->curve + back, bounded = both > 50.0f ? 50.0f : both < -50.0f ? -50.0f : both;
+    const int32_t bend = (int32_t)(bounded * 131072.0f);
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
+        const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> 4;
+        const wide32 at = wide_splat32(delay + view->way) + point * wide_splat32(stride) + drift;
+        const wide32 offset = locate(plan, at >> DELAY_SHIFT);
+        const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
+        const wide16 bent = wide_gather(data + plan->row, offset) + wide_scaled(wide_gather(data + 2 * plan->row, offset), share);
+        const wide16 value = wide_gather(data, offset) + wide_scaled(bent, share);
+        wide16 phase = e0 + wide_scaled(wide_load((const int32_t *)RAMP16[0] + WIDE * part), e1) +
+                       wide_scaled(wide_load((const int32_t *)RAMP16[1] + WIDE * part), e2);
+        if (window)
+            phase = wide_scaled(phase, wide_doubled(window + WIDE / 2 * part));
+        const wide32 nothing = wide_splat32(0);
+        *((widef_loose *)total->re + part) += __builtin_convertvector(wide_add_paired(nothing, value, phase), widef);
+        *((widef_loose *)total->im + part) +=
+            __builtin_convertvector(wide_add_paired(nothing, value, wide_turned(phase)), widef);
     }
 }
 
@@ -212,8 +245,13 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
         const int32_t pace = (int16_t)numbers + view->pace;
         for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
             const int32_t trace = view->map_traces[at];
-            if (view->points || pace > largest || pace < -largest) {
+            if (view->points) {
                 add_points(view, numbers >> 16, trace, total);
+                continue;
+            }
+            const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
+            if (pace > largest || pace < -largest) {
+                add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i], window, total);
                 continue;
             }
             const size_t to = own.count++;
@@ -223,8 +261,8 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
             own.level[to] = list[2 * row + i];
             own.rise[to] = list[3 * row + i];
             own.curve[to] = list[4 * row + i];
-            if (windows)
-                memcpy(own.windows + BLOCK / 2 * to, windows + BLOCK / 2 * (i - begin), BLOCK / 2 * sizeof(int32_t));
+            if (window)
+                memcpy(own.windows + BLOCK / 2 * to, window, BLOCK / 2 * sizeof(int32_t));
             if (own.count == PARTY)
                 add_gathering(view, &own, windows != NULL, total);
         }

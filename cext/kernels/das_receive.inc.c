@@ -264,10 +264,21 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
         v8f s, c;
         turn8(cycles - round8(cycles), &s, &c);
         const v8f radians = splat8(plan->radians_per_fine), turning = own * radians, bending = load8(bend + i) * radians;
-        const v8f square = turning * turning, half_square = splat8(-0.5f) * square;
-        const v8f linear = turning * fma8(square, splat8(-0.1f * 7.5f * 7.5f), one);
-        v8f c1 = -(s * linear), s1 = c * linear;
-        v8f c2 = fma8(c, half_square, -(s * bending)), s2 = fma8(s, half_square, c * bending);
+        /* exp(i (a k + b k^2)) to second order in k, a the turning and b the bending; what is of third and fourth order goes
+           to the lower ones as Legendre's polynomials take it over from -7.5 to 7.5. */
+        const v8f square = turning * turning, cross = turning * bending, reach = splat8(7.5f * 7.5f);
+        const v8f fourth_re = fma8(square * square, splat8(1.0f / 24.0f), splat8(-0.5f) * bending * bending) * reach;
+        const v8f fourth_im = splat8(-0.5f) * square * bending * reach;
+        const v8f level_re = fma8(fourth_re, splat8(-3.0f / 35.0f) * reach, one);
+        const v8f level_im = fourth_im * splat8(-3.0f / 35.0f) * reach;
+        const v8f rise_re = splat8(-0.6f) * cross * reach, rise_im = turning * fma8(square, splat8(-0.1f) * reach, one);
+        const v8f curve_re = fma8(fourth_re, splat8(6.0f / 7.0f), splat8(-0.5f) * square);
+        const v8f curve_im = fma8(fourth_im, splat8(6.0f / 7.0f), bending);
+        v8f c1 = fma8(c, rise_re, -(s * rise_im)), s1 = fma8(s, rise_re, c * rise_im);
+        v8f c2 = fma8(c, curve_re, -(s * curve_im)), s2 = fma8(s, curve_re, c * curve_im);
+        const v8f turned_c = fma8(c, level_re, -(s * level_im));
+        s = fma8(s, level_re, c * level_im);
+        c = turned_c;
         if (plan->window != SONOD_RECTANGULAR) {
             const v8f u0 = from_foot * first, u2 = from_foot * last;
             const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));

@@ -90,6 +90,26 @@ INLINE v16s turned16(v16s a) {
 /* The low 16 bits of every number twice, as pairs. */
 INLINE v8i twice16(v8i x) { return (x & splat8i(0xffff)) | (x << 16); }
 
+/* Numbers brought to 0 .. most. */
+INLINE v8i bounded8i(v8i x, int32_t most) {
+#if defined(__AVX2__)
+    return (v8i)_mm256_max_epi32(_mm256_min_epi32((__m256i)x, _mm256_set1_epi32(most)), _mm256_setzero_si256());
+#else
+    const v8i less = x < splat8i(most), bounded = (less & x) | (~less & splat8i(most));
+    return bounded & (bounded > splat8i(0));
+#endif
+}
+
+INLINE v8i gather8i(const int32_t *from, v8i index) {
+#if defined(__AVX2__)
+    return (v8i)_mm256_i32gather_epi32(from, (__m256i)index, 4);
+#else
+    /* Put together in registers: through memory a wide load would wait for the narrow stores. */
+    return (v8i){from[index[0]], from[index[1]], from[index[2]], from[index[3]],
+                 from[index[4]], from[index[5]], from[index[6]], from[index[7]]};
+#endif
+}
+
 /* -- the widest pairs of this instruction set: WIDE at a time -- */
 
 #if defined(__AVX512BW__) && defined(__AVX512VNNI__)
@@ -116,7 +136,7 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     const __m512i number = _mm512_cvtepi16_epi32(*(const __m256i_u *)from);
     return (wide16)_mm512_or_si512(_mm512_and_si512(number, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(number, 16));
 }
-/* Numbers brought to 0 .. most. */
+INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)_mm512_i32gather_epi32((__m512i)index, from, 4); }
 INLINE wide32 wide_bounded(wide32 x, int32_t most) {
     return (wide32)_mm512_max_epi32(_mm512_min_epi32((__m512i)x, _mm512_set1_epi32(most)), _mm512_setzero_si512());
 }
@@ -139,14 +159,8 @@ INLINE wide16 wide_turned(wide16 a) { return turned16(a); }
 INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)twice16(__builtin_convertvector(*(const v8s_loose *)from, v8i));
 }
-INLINE wide32 wide_bounded(wide32 x, int32_t most) {
-#if defined(__AVX2__)
-    return (wide32)_mm256_max_epi32(_mm256_min_epi32((__m256i)x, _mm256_set1_epi32(most)), _mm256_setzero_si256());
-#else
-    const wide32 less = x < splat8i(most), bounded = (less & x) | (~less & splat8i(most));
-    return bounded & (bounded > splat8i(0));
-#endif
-}
+INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)gather8i(from, index); }
+INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); }
 #define WIDE_KEEP(value) KEEP8(value)
 
 #endif
