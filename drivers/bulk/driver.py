@@ -30,6 +30,7 @@ from sonod.drivers.directivity import natural_f_number
 from sonod.drivers.emulated.local import local_backend
 from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProtocolError, SettingsRefused
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.options import choice_option
 from sonod.drivers.pacing import Clock, MonotonicClock
 from sonod.drivers.probe import ArrayKind, Probe
@@ -39,7 +40,7 @@ from sonod.drivers.simulated.scan import Scan, transmissions
 from sonod.drivers.transports.bulk import open_stream
 from sonod.drivers.transports.resync import MagicLengthCrc, Resynchroniser, SequenceCheck, StreamCounters
 from sonod.drivers.transports.ring import Policy
-from sonod.drivers.transports.stream import ByteStream
+from sonod.drivers.transports.stream import ByteStream, TransferTotals
 from sonod.drivers.transports.usb import Selector
 
 SOUND_SPEED_M_S = 1540.0
@@ -99,6 +100,7 @@ class BulkDriver(Driver):
         self._probe: Probe | None = None
         self.stream_counters = StreamCounters()
         self._sequence = SequenceCheck(self.stream_counters, 1 << 32)
+        self._transfers = TransferTotals()
         self._stream: ByteStream | None = None
         self._resync: Resynchroniser | None = None
         self._plan: _Plan | None = None
@@ -125,6 +127,10 @@ class BulkDriver(Driver):
     def firmware(self) -> str:
         """What the front-end says of its own firmware; '' before open."""
         return self._device.capabilities.firmware if self._device is not None else ""
+
+    @property
+    def link_counters(self) -> LinkCounters:
+        return self.stream_counters.link(self._transfers.errors, self._transfers.halts)
 
     @property
     def front_end(self) -> FrontEnd:
@@ -157,6 +163,7 @@ class BulkDriver(Driver):
         self._device = device
         self.stream_counters = StreamCounters()
         self._sequence = SequenceCheck(self.stream_counters, 1 << 32)
+        self._transfers = TransferTotals()
         self._plan = None
 
     def _close(self) -> None:
@@ -247,13 +254,21 @@ class BulkDriver(Driver):
     def _end_stream(self) -> None:
         if self._stream is not None:
             self._stream.close()
+            self._transfers.end(self._stream.counters)
         self._stream = self._resync = None
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
     def _read_into(self, slot: Slot, timeout_s: float) -> None:
-        clock, device, stream = self._clock, self._opened, self._stream
+        stream = self._stream
         assert stream is not None
+        try:
+            self._read_shots(slot, stream, timeout_s)
+        finally:
+            self._transfers.see(stream.counters)
+
+    def _read_shots(self, slot: Slot, stream: ByteStream, timeout_s: float) -> None:
+        clock, device = self._clock, self._opened
         assert self._resync is not None
         deadline = clock.now_ns() + int(timeout_s * 1e9)
         if self._next_shot and self._parked is not None:

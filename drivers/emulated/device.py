@@ -108,6 +108,10 @@ class EmulatedDevice(ABC):
         """The same for an interrupt endpoint."""
         return None
 
+    def carries(self, endpoint: int, data: Data) -> bool:
+        """Whether this piece has something in it that a short or an oversize packet spoils."""
+        return True
+
     def due_ns(self, endpoint: int) -> int | None:
         """When an endpoint that has nothing now will have something; None = not known. Only to wait well."""
         return None
@@ -183,10 +187,11 @@ class EmulatedDevice(ABC):
             data = self._next(endpoint, length)
             if not data:
                 return data
-            if faults.take("short_packets"):
-                data = data[: max(len(data) - SHORT_BY_BYTES, 0)]
-            if faults.take("oversize"):
-                data = bytes(data) + bytes(length + 1 - len(data))
+            if self.carries(endpoint, data):
+                if faults.take("short_packets"):
+                    data = data[: max(len(data) - SHORT_BY_BYTES, 0)]
+                if faults.take("oversize"):
+                    data = bytes(data) + bytes(length + 1 - len(data))
             return self._limited(data)
 
     def clear_halt(self, endpoint: int) -> None:

@@ -3,7 +3,8 @@
     python -m sonod.drivers.emulated.server BOARD FOLDER [OPTIONS]
 
 OPTIONS is a JSON object for the board's model; with `"apart": true` among them the board has the first processor to
-itself as far as the system permits it, for a device does not wait for the host's. Every line on standard input is a
+itself as far as the system permits it, for a device does not wait for the host's; with `"speed": 10` it lives ten times
+as fast, for a driver with such a clock. Every line on standard input is a
 JSON object and gets one line back:
 `{"do": "unplug"}`, `{"do": "plug"}`, `{"do": "reset"}` (it starts anew by itself, on the bus all the time),
 `{"do": "set", "faults": {"silent": true, "halt": [129]}}`, `{"do": "clear"}`.
@@ -24,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sonod.drivers.emulated import board_class
+from sonod.drivers.emulated.clock import ScaledClock
 from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.emulated.faults import Faults, OpenFault
 from sonod.drivers.emulated.usbfs import UsbfsFront, sleep_exactly
@@ -171,6 +173,8 @@ def main(arguments: list[str]) -> None:
         os.sched_setaffinity(0, board_processors())
         with suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(URGENT))
+    if speed := options.pop("speed", None):
+        options["clock"] = ScaledClock(speed)
     sleep_exactly()
     # The thread that answers the program must not wait 5 ms for the one that makes the data.
     sys.setswitchinterval(1e-4)

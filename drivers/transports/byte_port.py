@@ -27,6 +27,9 @@ class BytePort(ABC):
     """An open port. Every method may raise Disconnected when the device has gone; `close` never raises."""
 
     identity = Identity()
+    # Halts that were cleared, and transfers that failed on the wire or were longer than asked: all mean lost bytes.
+    halts = 0
+    failures = 0
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or MonotonicClock()
