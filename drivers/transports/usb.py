@@ -167,6 +167,12 @@ class UsbDevice:
                         return int(one.wMaxPacketSize) & 0x7FF
         raise DriverError(f"{self.name}: has no endpoint {endpoint:#04x}")
 
+    def interface_class(self, number: int) -> tuple[int, int, int]:
+        """Class, subclass and protocol of an interface."""
+        with self._errors("descriptors"):
+            face = self._device.get_active_configuration()[(number, 0)]
+            return int(face.bInterfaceClass), int(face.bInterfaceSubClass), int(face.bInterfaceProtocol)
+
     # -- transfers ---------------------------------------------------------------------------------------------------
 
     def control_in(
