@@ -413,7 +413,7 @@ class BulkFrontEnd(EmulatedDevice):
             radius_m=probe.radius_m,
             least_gain_centi_db=-3000,
             most_gain_centi_db=3000,
-            name="emulated " + probe.name,
+            name="emulated " + probe.name.removeprefix("simulated "),
             firmware="1.0",
             elements_m=probe.element_positions_m.astype(np.float32),
             normals=probe.element_normals.astype(np.float32),
