@@ -75,15 +75,35 @@ def short_as(line: str) -> dict[str, Any]:
 def set_faults(device: EmulatedDevice, wanted: dict[str, Any]) -> None:
     """Switch faults by name; ValueError for a name that is none."""
     known = asdict(Faults())
-    for name, value in wanted.items():
+    for name in wanted:
         if name not in known:
             raise ValueError(f"faults.{name}: there is none; there are {', '.join(known)}")
-        if name == "halt":
-            value = set(value)
-        elif name == "open_fault":
-            value = None if value is None else OpenFault(value)
-        with device.lock:
+    checked = {name: _checked(device, name, value) for name, value in wanted.items()}
+    with device.lock:
+        for name, value in checked.items():
             setattr(device.faults, name, value)
+
+
+def _checked(device: EmulatedDevice, name: str, value: Any) -> Any:
+    """The value of a fault as the board wants it, else ValueError."""
+    if name == "halt":
+        own = sorted({end.address for end in device.description.endpoints})
+        ends = value if isinstance(value, list) else [value]
+        if not all(type(end) is int and end in own for end in ends):
+            raise ValueError(f"faults.halt: must be endpoints of the board, {own}, got {value!r}")
+        return set(ends)
+    if name == "open_fault":
+        if value is not None and value not in list(OpenFault):
+            raise ValueError(f"faults.open_fault: must be {', '.join(OpenFault)} or null, got {value!r}")
+        return None if value is None else OpenFault(value)
+    if name == "silent":
+        if type(value) is not bool:
+            raise ValueError(f"faults.silent: must be true or false, got {value!r}")
+        return value
+    least = -1 if name == "unplug_after_bytes" else 0
+    if type(value) is not int or value < least:
+        raise ValueError(f"faults.{name}: must be a whole number from {least} on, got {value!r}")
+    return value
 
 
 def serve(device: EmulatedDevice, folder: Path, lines: Iterable[str], answer: Callable[[str], None]) -> None:
