@@ -15,7 +15,7 @@ help:
 	@echo "make test   set up, pass the whole suite (ruff and mypy included)"
 	@echo "make deb    a Debian package with everything in it, in dist/"
 	@echo "make bench  measure the core and the whole path"
-	@echo "make campaign  every board through the real libusb: the whole suite, 200 replugs (minutes)"
+	@echo "make campaign  every board through the real libusb: the whole suite, every fault, 200 replugs (minutes)"
 
 set-up: $(VENV)/.set-up
 
@@ -59,9 +59,10 @@ soak: set-up
 deb: set-up
 	$(BIN)/python packaging/build_deb.py dist
 
-# Every board under the whole driver suite through the real libusb: minutes, needs umockdev.
+# Every board under the whole driver suite, every fault and 200 replugs through the real libusb: minutes, needs umockdev.
+# Emulated boards mostly wait, so that several run at once.
 campaign: set-up
-	LD_PRELOAD=libumockdev-preload.so.0 UMOCKDEV_DIR=/nonexistent $(BIN)/python -m pytest -p no:cacheprovider tests/libusb_tier/campaign_*.py $(ARGS)
+	LD_PRELOAD=libumockdev-preload.so.0 UMOCKDEV_DIR=/nonexistent $(BIN)/python -m pytest -p no:cacheprovider -n 3 -rP tests/libusb_tier/campaign_*.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist

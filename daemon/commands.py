@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -208,6 +208,7 @@ class Commands:
                 "lost": counters.lost,
                 "timeouts": counters.timeouts,
                 "errors": counters.errors,
+                "link": asdict(services.driver.link_counters),
                 "temperature_c": services.driver.temperature_c,
             },
             "stages": services.runner.stages.block(),

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from socketserver import TCPServer
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -69,6 +70,12 @@ class DaemonMetrics(Collector):
         yield _gauge("sonod_device_bytes", "Bytes read since the device was opened", counters.bytes)
         yield _gauge("sonod_device_timeouts", "Reads without a frame since the device was opened", counters.timeouts)
         yield _gauge("sonod_device_errors", "Errors since the device was opened", counters.errors)
+        link = GaugeMetricFamily(
+            "sonod_device_link", "What went wrong between driver and device since it was opened", labels=("event",)
+        )
+        for event, count in asdict(services.driver.link_counters).items():
+            link.add_metric((event,), count)
+        yield link
 
     def _durations(self) -> Iterator[Metric]:
         latency = GaugeMetricFamily(

@@ -8,6 +8,7 @@ from typing import Any
 from sonod.drivers import driver_class, driver_names
 from sonod.drivers.base import Driver
 from sonod.drivers.errors import AccessDenied, DriverError
+from sonod.drivers.transports.usb import OutOfMemory
 from sonod.drivers.transports.usb_bus import UsbDevice
 
 # Drivers that have an emulated board say so in their URI's form.
@@ -15,6 +16,7 @@ EMULATED_OPTION = "emulated="
 READY = "ready"
 BUSY = "in use by another program"
 NO_PERMISSION = "permission missing"
+NO_MEMORY = "no memory left for USB transfers"
 NO_DRIVER = "no driver"
 
 
@@ -65,6 +67,8 @@ def recognise(device: UsbDevice, backend: Any = None) -> Board:
             return replace(found, driver=name, uri=uri, firmware=driver.firmware)
         except AccessDenied:
             return replace(found, state=BUSY)
+        except OutOfMemory:
+            return replace(found, state=NO_MEMORY)
         except DriverError as error:
             reasons.append(f"not {name}: {error}")
         finally:

@@ -11,7 +11,8 @@ A driver does three things, kept apart: configure (what to fire and receive), ru
     driver.stop(); driver.close()
 
 A driver must implement `_open`, `_close`, `_knobs`, `_prepare`, `_apply`, `_start`, `_stop` and `_read_into`;
-the base class owns the state checks, the frame numbers and the counters. It may implement `_settling_frames`.
+the base class owns the state checks, the frame numbers and the counters. It may implement `_settling_frames` and
+`link_counters`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from urllib.parse import parse_qsl
 
 from sonod.drivers.errors import DeviceNotFound, Disconnected, DriverError, DriverTimeout, SettingsRefused
 from sonod.drivers.frame import Configuration, Slot
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.probe import Probe
 from sonod.drivers.settings import AppliedBy, Knob, Settings
 
@@ -130,6 +132,11 @@ class Driver(ABC):
     def temperature_c(self) -> float | None:
         """The board's temperature, or None when it does not report one; any thread may ask."""
         return None
+
+    @property
+    def link_counters(self) -> LinkCounters:
+        """What went wrong between driver and device since `open`: zeros where a driver has no such link; any thread."""
+        return LinkCounters()
 
     @property
     @abstractmethod

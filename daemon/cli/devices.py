@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from sonod.daemon.cli.connection import JsonOption
 from sonod.daemon.cli.output import put, put_json, put_table
-from sonod.drivers.attached import Board, emulated_boards, recognise
+from sonod.drivers.attached import NO_MEMORY, Board, emulated_boards, recognise
+from sonod.drivers.transports.usb import usbfs_budget
 from sonod.drivers.transports.usb_bus import UsbDevice, attached_devices
 
 RULES_FILE = "/etc/udev/rules.d/70-sonod.rules"
@@ -55,3 +56,5 @@ def _put_attached(found: Sequence[UsbDevice], boards: Sequence[Board]) -> None:
         put(f"\nFor the missing permission, put into {RULES_FILE}, then plug in again:")
         for rule in sorted(rules):
             put(f"    {rule}")
+    if any(board.state == NO_MEMORY for board in boards):
+        put(f"\nFor the missing memory: {usbfs_budget()}")

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -23,13 +23,23 @@ from sonod.drivers.emulated.server import change, serve, short_as
 from sonod.drivers.emulated.usbfs import preload_library, sleep_exactly
 from sonod.drivers.errors import DeviceNotFound
 
+# What the URI of a board needs beside its driver's name, where the board stands; '' = any other board.
+OVER_TTY = {"wulpus-pro": "board=pro"}
+OVER_USB = {**OVER_TTY, "open-echo": "usb=2341:0069"}
+IN_PROCESS = {
+    "": "emulated=1",
+    "wulpus-pro": "emulated=1&board=pro",
+    "pic0rick-binary": "emulated=1&firmware=binary",
+}
+
 
 def emulate(
     board: Annotated[str, typer.Argument(metavar="BOARD", help=f"One of {', '.join(BOARDS)}.")],
     pty: Annotated[bool, typer.Option("--pty", help="As a serial port instead of a USB device.")] = False,
 ) -> None:
     """Emulate a board until Ctrl-C or the end of standard input. Lines there make it misbehave: `unplug`, `plug`,
-    `reset`, `clear`, or a fault as `NAME=VALUE`, for example `silent=true` or `corrupt_frames=3`."""
+    `reset`, `clear`, `faults`, or a fault as `NAME=VALUE`, for example `silent=true` or `corrupt_frames=3`;
+    docs/hardware.md lists them all."""
     try:
         device = board_class(board)()
     except DeviceNotFound as error:
@@ -48,7 +58,7 @@ def _usb(board: str, device: EmulatedDevice) -> None:
         raise Failure(
             FAILED,
             "emulate: programs with the real libusb need umockdev; apt-get install umockdev, or use --pty for serial "
-            f"boards, or `sonod run --driver {_uri(board)}?emulated=1`, which needs nothing",
+            f"boards, or `sonod run --driver '{_uri(board, IN_PROCESS)}'`, which needs nothing",
         )
     sleep_exactly()
 
@@ -57,7 +67,8 @@ def _usb(board: str, device: EmulatedDevice) -> None:
         if "environment" in told:
             settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in told["environment"].items())
             put(f"emulating {board}; a program sees it when it is started like this:")
-            put(f"  env {settings} sonod run --driver {_uri(board)}")
+            program = f"sonod run --driver '{_uri(board, OVER_USB)}'" if _driver(board) else "PROGRAM"
+            put(f"  env {settings} {program}")
         else:
             put(_told(told))
 
@@ -70,7 +81,7 @@ def _serial_port(board: str, device: EmulatedDevice) -> None:
         raise Failure(USAGE, f"emulate {board} --pty: is no serial board")
     with PtyFront(device) as front:
         put(f"emulating {board} as a serial port:")
-        put(f"  sonod run --driver {_uri(board)}{front.path}")
+        put(f"  sonod run --driver '{_uri(board, OVER_TTY, front.path)}'")
         for line in _commands():
             told = change(device, json.loads(line))
             if "error" not in told and told["plugged"] and (path := front.wait_for_path(1.0)):
@@ -78,10 +89,15 @@ def _serial_port(board: str, device: EmulatedDevice) -> None:
             put(_told(told))
 
 
-def _uri(board: str) -> str:
-    """The driver of a board has its name, or the beginning of it."""
+def _driver(board: str) -> str:
+    """The driver of a board has its name, or the beginning of it; '' for the benchmark's source, which has none."""
     names = [name for name in driver_names() if board == name or board.startswith(f"{name}-")]
-    return f"{max(names, key=len)}:" if names else "DRIVER:"
+    return max(names, key=len, default="")
+
+
+def _uri(board: str, options: Mapping[str, str], rest: str = "") -> str:
+    option = options.get(board, options.get("", ""))
+    return f"{_driver(board)}:{rest}" + (f"?{option}" if option else "")
 
 
 def _commands() -> Iterator[str]:

@@ -188,8 +188,8 @@ class Header:
         form, layout, channels, samples, start, rate, ppm, bits, _, drops, payload_crc, _, own_crc = fields[9:]
         if magic != HEADER_MAGIC:
             raise ProtocolError(f"header: magic must be {HEADER_MAGIC!r}, is {magic!r}")
-        if crc32c(bytes(data[: HEADER_BYTES - 4])) != own_crc:
-            raise ProtocolError("header: CRC is wrong")
+        if (right := crc32c(bytes(data[: HEADER_BYTES - 4]))) != own_crc:
+            raise ProtocolError(f"header: CRC of bytes 0..59 must be {right:#010x}, is {own_crc:#010x}")
         if version != VERSION or length < HEADER_BYTES:
             raise ProtocolError(f"header: version {version} with {length} bytes; this is version {VERSION}")
         if length != HEADER_BYTES:
@@ -369,8 +369,8 @@ class Capabilities:
         if total != len(data) or total != CAPABILITIES_BYTES + 24 * elements:
             raise ProtocolError(f"capabilities: {len(data)} bytes for {elements} elements, length field says {total}")
         places = data[CAPABILITIES_BYTES:]
-        if crc32c(places, crc32c(data[: CAPABILITIES_BYTES - 4])) != crc:
-            raise ProtocolError("capabilities: CRC is wrong")
+        if (right := crc32c(places, crc32c(data[: CAPABILITIES_BYTES - 4]))) != crc:
+            raise ProtocolError(f"capabilities: CRC must be {right:#010x}, is {crc:#010x}")
         if geometry not in Geometry._value2member_map_:
             raise ProtocolError(f"capabilities: no geometry {geometry}")
         rows = np.frombuffer(places, dtype="<f4").reshape(elements, 6)

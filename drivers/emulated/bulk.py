@@ -139,15 +139,19 @@ class BulkFrontEnd(EmulatedDevice):
         elif setup.request == Request.START:
             self._start()
         elif setup.request == Request.STOP:
+            self._incoming.clear()
             self._stop(Fault.NONE)
         elif setup.request == Request.SELF_TEST:
             self._self_test = bool(setup.value)
         elif setup.request == Request.SELECT_TABLE:
+            if self.state is not State.RUNNING:
+                self._refuse(Fault.NOT_ARMED)
             if setup.value not in self._tables:
                 self._refuse(Fault.NO_SUCH_TABLE)
             self._next_table = self._tables[setup.value]
         else:
-            raise Stall
+            self._refuse(Fault.MALFORMED)
+        self.fault = Fault.NONE
         return b""
 
     def _arm(self, number: int, data: bytes) -> None:
@@ -409,7 +413,7 @@ class BulkFrontEnd(EmulatedDevice):
             radius_m=probe.radius_m,
             least_gain_centi_db=-3000,
             most_gain_centi_db=3000,
-            name="emulated " + probe.name,
+            name="emulated " + probe.name.removeprefix("simulated "),
             firmware="1.0",
             elements_m=probe.element_positions_m.astype(np.float32),
             normals=probe.element_normals.astype(np.float32),

@@ -58,6 +58,9 @@ class CdcBoard(EmulatedDevice):
         self.line = LineCoding()
         self.dtr = False
         self._queue = bytearray()
+        # Lengths of the messages in the queue, and how much of the first one has been fetched.
+        self._lengths: deque[int] = deque()
+        self._fetched = 0
         self._later: deque[tuple[int, bytes]] = deque()
         self._wire_ns = 0
 
@@ -84,7 +87,7 @@ class CdcBoard(EmulatedDevice):
         if at_ns or self._later:
             self._later.append((at_ns, data))
         else:
-            self._queue += data
+            self._enqueue(data)
 
     @property
     def unsent(self) -> int:
@@ -95,6 +98,15 @@ class CdcBoard(EmulatedDevice):
         """Forget what the host has not fetched."""
         self._queue.clear()
         self._later.clear()
+        self._lengths.clear()
+        self._fetched = 0
+
+    def discard(self, count: int) -> None:
+        """Forget so many of the bytes that are next."""
+        del self._queue[:count]
+        self._fetched += count
+        while self._lengths and self._fetched >= self._lengths[0]:
+            self._fetched -= self._lengths.popleft()
 
     # -- for the front -------------------------------------------------------------------------------------------------
 
@@ -126,7 +138,7 @@ class CdcBoard(EmulatedDevice):
         now_ns = self.clock.now_ns()
         self.advance(now_ns)
         while self._later and self._later[0][0] <= now_ns:
-            self._queue += self._later.popleft()[1]
+            self._enqueue(self._later.popleft()[1])
         if not self._queue or (self.needs_dtr and not self.dtr):
             return None
         self._wire_ns = max(self._wire_ns, now_ns - LARGEST_CREDIT_NS)
@@ -138,9 +150,17 @@ class CdcBoard(EmulatedDevice):
             if count == 0:
                 return None
         data = bytes(self._queue[:count])
-        del self._queue[:count]
+        self.discard(count)
         self._wire_ns += count * 1_000_000_000 // FULL_SPEED_BYTES_S
         return data
+
+    def between_messages(self, endpoint: int) -> bool:
+        return self._fetched == 0
+
+    def _enqueue(self, data: bytes) -> None:
+        if data:
+            self._queue += data
+            self._lengths.append(len(data))
 
     def due_ns(self, endpoint: int) -> int | None:
         if self._queue:

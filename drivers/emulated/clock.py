@@ -1,8 +1,9 @@
-"""A clock that moves only when somebody waits on it: emulated boards and their tests take no real time."""
+"""Clocks for emulated boards: one that moves only when somebody waits on it, and one that runs fast."""
 
 from __future__ import annotations
 
 import threading
+import time
 
 
 class ManualClock:
@@ -23,3 +24,20 @@ class ManualClock:
         """Let time pass."""
         with self._lock:
             self._now_ns += round(seconds * 1e9)
+
+
+class ScaledClock:
+    """Implements `sonod.drivers.pacing.Clock`; a second of it is 1 / `speed` of a real one. For fronts that are threads
+    or processes and cannot be stepped."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._begun_ns = time.monotonic_ns()
+
+    def now_ns(self) -> int:
+        return self._begun_ns + round((time.monotonic_ns() - self._begun_ns) * self._speed)
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        remaining_s = (deadline_ns - self.now_ns()) / 1e9 / self._speed
+        if remaining_s > 0:
+            time.sleep(remaining_s)

@@ -108,6 +108,15 @@ class EmulatedDevice(ABC):
         """The same for an interrupt endpoint."""
         return None
 
+    def between_messages(self, endpoint: int) -> bool:
+        """Whether what comes next begins a message, where the board knows: the faults of transfers wait for it, so that
+        what they cost does not depend on when they were asked for."""
+        return True
+
+    def carries(self, endpoint: int, data: Data) -> bool:
+        """Whether this piece has something in it that a short or an oversize packet spoils."""
+        return True
+
     def due_ns(self, endpoint: int) -> int | None:
         """When an endpoint that has nothing now will have something; None = not known. Only to wait well."""
         return None
@@ -176,17 +185,19 @@ class EmulatedDevice(ABC):
                 raise BusError
             if faults.take("zero_packets"):
                 return b""
-            if faults.garbage_bytes > 0:
+            begins = self.between_messages(endpoint)
+            if faults.garbage_bytes > 0 and begins:
                 count = min(faults.garbage_bytes, length)
                 faults.garbage_bytes -= count
                 return self._limited(self._noise.randbytes(count))
             data = self._next(endpoint, length)
             if not data:
                 return data
-            if faults.take("short_packets"):
-                data = data[: max(len(data) - SHORT_BY_BYTES, 0)]
-            if faults.take("oversize"):
-                data = bytes(data) + bytes(length + 1 - len(data))
+            if begins and self.carries(endpoint, data):
+                if faults.take("short_packets"):
+                    data = data[: max(len(data) - SHORT_BY_BYTES, 0)]
+                if faults.take("oversize"):
+                    data = bytes(data) + bytes(length + 1 - len(data))
             return self._limited(data)
 
     def clear_halt(self, endpoint: int) -> None:

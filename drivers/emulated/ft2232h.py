@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from sonod.drivers.emulated.description import Description, Endpoint, Interface, Speed
-from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
+from sonod.drivers.emulated.device import Data, EmulatedDevice, Setup, Stall
 from sonod.drivers.pacing import Clock
 
 PACKET_BYTES = 512
@@ -201,6 +201,9 @@ class Ft2232h(EmulatedDevice):
                 channel.flush = channel.flush and bool(channel.answers)
                 break
         return b"".join(packets) or None
+
+    def carries(self, endpoint: int, data: Data) -> bool:
+        return len(data) > STATUS_BYTES
 
     def due_ns(self, endpoint: int) -> int | None:
         channel = self.channels[1 if endpoint == 0x81 else 2]

@@ -215,6 +215,7 @@ class MemoryBackend(usb.backend.IBackend):  # type: ignore[misc]
 
     def bulk_write(self, dev_handle: _Handle, ep: int, intf: int, data: array[int], timeout: int) -> int:
         self._require_claimed(dev_handle, intf)
+        _require_memory(dev_handle.port)
         payload = data.tobytes()
         with _told(dev_handle.port):
             dev_handle.port.device.host_bulk_out(ep, payload)
@@ -223,8 +224,7 @@ class MemoryBackend(usb.backend.IBackend):  # type: ignore[misc]
     def bulk_read(self, dev_handle: _Handle, ep: int, intf: int, buff: array[int], timeout: int) -> int:
         self._require_claimed(dev_handle, intf)
         device = dev_handle.port.device
-        if device.faults.open_fault is OpenFault.MEMORY:
-            raise usb.core.USBError("Insufficient memory", -11, errno.ENOMEM)
+        _require_memory(dev_handle.port)
         clock, packet = device.clock, device.description.endpoint(ep).packet_bytes
         view = memoryview(buff).cast("B")
         asked_ns = clock.now_ns()
@@ -283,6 +283,11 @@ class _told:
             raise usb.core.USBError("Input/Output Error", -1, errno.EIO) from error
         if isinstance(error, Gone):
             raise _no_device() from error
+
+
+def _require_memory(port: Port) -> None:
+    if port.device.faults.open_fault is OpenFault.MEMORY:
+        raise usb.core.USBError("Insufficient memory", -11, errno.ENOMEM)
 
 
 def _no_device() -> usb.core.USBError:

@@ -378,7 +378,7 @@ class P0rkBoard(CdcBoard):
         size = p0rk.HEADER_BYTES + self._payload.length
         rest = len(self._queue) % size
         if rest:
-            del self._queue[:rest]
+            self.discard(rest)
         self._drops += 1
         self._sticky |= Flag.USB_DROPS
 

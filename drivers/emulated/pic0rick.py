@@ -98,7 +98,7 @@ class Pic0rick(CdcBoard):
         if key == "start acq":
             self._acquire([_atoi(word) for word in rest[:3]])
         elif key == "read":
-            self._print_bytes(console.dump(self._buffer))
+            self._print_bytes(self._dump())
         elif key == "write dac":
             self._print("DAC writing started\n")
             # The command and two zero bits around ten; a larger value spoils the control bits, and the gain is lost.
@@ -111,6 +111,17 @@ class Pic0rick(CdcBoard):
             self._print("MAX14866 writing ended\n")
         elif key not in ("set mux", "clear mux"):
             self._print(f"Unknown command: {line.strip()}\n")
+
+    def _dump(self) -> bytes:
+        """The samples in text; `drop_frames` lets the console drop it all, `corrupt_frames` spoils a digit. Nothing
+        is ever sent twice: every reply answers a question."""
+        data = console.dump(self._buffer)
+        if self.faults.take("drop_frames"):
+            return b""
+        if self.faults.take("corrupt_frames"):
+            middle = data.index(b",", len(data) // 2) + 1
+            data = data[:middle] + b"?" + data[middle + 1 :]
+        return data
 
     def _acquire(self, asked_ns: list[int]) -> None:
         ticks = [value // console.TICK_NS for value in asked_ns]

@@ -13,6 +13,7 @@ import contextlib
 import os
 import select
 import threading
+import time
 import tty
 from pathlib import Path
 
@@ -33,9 +34,11 @@ class PtyFront:
         self.board = board
         self._link = link
         self._master = -1
+        self._listening: bool | None = None
         self._path = ""
         self._leaving = threading.Event()
-        self._plugged = threading.Event()
+        # The life of the board that the device file belongs to.
+        self._generation = -1
         self._thread = threading.Thread(target=self._run, name=f"pty-{board.description.product}", daemon=True)
         ends = [end for end in board.description.endpoints if end.transfer is Transfer.BULK]
         self._in = next(end.address for end in ends if end.is_in)
@@ -61,7 +64,12 @@ class PtyFront:
 
     def wait_for_path(self, timeout_s: float) -> str:
         """The device file, when a board that was unplugged has been plugged in again; '' when it was not in time."""
-        return self._path if self._plugged.wait(timeout_s) else ""
+        deadline_s = time.monotonic() + timeout_s
+        while self._generation != self.board.generation or not self._path:
+            if time.monotonic() > deadline_s:
+                return ""
+            time.sleep(IDLE_S)
+        return self._path
 
     def __enter__(self) -> PtyFront:
         return self.start()
@@ -81,6 +89,9 @@ class PtyFront:
                     self._leaving.wait(IDLE_S)
                 continue
             try:
+                if self._generation != self.board.generation:
+                    # Unplugged and plugged in again between two turns.
+                    raise Gone
                 waiting = self._serve(waiting)
             except Gone:
                 waiting = b""
@@ -92,7 +103,10 @@ class PtyFront:
         poll.register(self._master, select.POLLIN | (select.POLLOUT if waiting else 0))
         events = dict(poll.poll(IDLE_S * 1000)).get(self._master, 0)
         listening = not events & select.POLLHUP
-        self.board.set_dtr(listening)
+        if listening is not self._listening:
+            # Only then: a board that starts anew forgets DTR, and nobody raises it again.
+            self._listening = listening
+            self.board.set_dtr(listening)
         if not listening:
             if not self.board.plugged:
                 raise Gone
@@ -104,6 +118,9 @@ class PtyFront:
         if not waiting:
             try:
                 waiting = bytes(self.board.host_in(self._in, CHUNK_BYTES) or b"")
+                if len(waiting) > CHUNK_BYTES:
+                    # An overflow: the kernel's driver throws the transfer away.
+                    waiting = b""
             except Stall:
                 # The kernel's driver clears a halted endpoint by itself.
                 self.board.clear_halt(self._in)
@@ -123,15 +140,16 @@ class PtyFront:
         os.close(slave)
         os.set_blocking(master, False)
         self._master = master
+        self._listening = None
         if self._link is not None:
             self._link.unlink(missing_ok=True)
             self._link.symlink_to(self._path)
-        self._plugged.set()
+        # Last: whoever waits for the device file finds all of it.
+        self._generation = self.board.generation
 
     def _close(self) -> None:
         if self._master < 0:
             return
-        self._plugged.clear()
         self._path = ""
         os.close(self._master)
         self._master = -1

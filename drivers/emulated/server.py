@@ -3,7 +3,8 @@
     python -m sonod.drivers.emulated.server BOARD FOLDER [OPTIONS]
 
 OPTIONS is a JSON object for the board's model; with `"apart": true` among them the board has the first processor to
-itself as far as the system permits it, for a device does not wait for the host's. Every line on standard input is a
+itself as far as the system permits it, for a device does not wait for the host's; with `"speed": 10` it lives ten times
+as fast, for a driver with such a clock. Every line on standard input is a
 JSON object and gets one line back:
 `{"do": "unplug"}`, `{"do": "plug"}`, `{"do": "reset"}` (it starts anew by itself, on the bus all the time),
 `{"do": "set", "faults": {"silent": true, "halt": [129]}}`, `{"do": "clear"}`.
@@ -24,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sonod.drivers.emulated import board_class
+from sonod.drivers.emulated.clock import ScaledClock
 from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.emulated.faults import Faults, OpenFault
 from sonod.drivers.emulated.usbfs import UsbfsFront, sleep_exactly
@@ -73,15 +75,35 @@ def short_as(line: str) -> dict[str, Any]:
 def set_faults(device: EmulatedDevice, wanted: dict[str, Any]) -> None:
     """Switch faults by name; ValueError for a name that is none."""
     known = asdict(Faults())
-    for name, value in wanted.items():
+    for name in wanted:
         if name not in known:
             raise ValueError(f"faults.{name}: there is none; there are {', '.join(known)}")
-        if name == "halt":
-            value = set(value)
-        elif name == "open_fault":
-            value = None if value is None else OpenFault(value)
-        with device.lock:
+    checked = {name: _checked(device, name, value) for name, value in wanted.items()}
+    with device.lock:
+        for name, value in checked.items():
             setattr(device.faults, name, value)
+
+
+def _checked(device: EmulatedDevice, name: str, value: Any) -> Any:
+    """The value of a fault as the board wants it, else ValueError."""
+    if name == "halt":
+        own = sorted({end.address for end in device.description.endpoints})
+        ends = value if isinstance(value, list) else [value]
+        if not all(type(end) is int and end in own for end in ends):
+            raise ValueError(f"faults.halt: must be endpoints of the board, {own}, got {value!r}")
+        return set(ends)
+    if name == "open_fault":
+        if value is not None and value not in list(OpenFault):
+            raise ValueError(f"faults.open_fault: must be {', '.join(OpenFault)} or null, got {value!r}")
+        return None if value is None else OpenFault(value)
+    if name == "silent":
+        if type(value) is not bool:
+            raise ValueError(f"faults.silent: must be true or false, got {value!r}")
+        return value
+    least = -1 if name == "unplug_after_bytes" else 0
+    if type(value) is not int or value < least:
+        raise ValueError(f"faults.{name}: must be a whole number from {least} on, got {value!r}")
+    return value
 
 
 def serve(device: EmulatedDevice, folder: Path, lines: Iterable[str], answer: Callable[[str], None]) -> None:
@@ -171,6 +193,8 @@ def main(arguments: list[str]) -> None:
         os.sched_setaffinity(0, board_processors())
         with suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(URGENT))
+    if speed := options.pop("speed", None):
+        options["clock"] = ScaledClock(speed)
     sleep_exactly()
     # The thread that answers the program must not wait 5 ms for the one that makes the data.
     sys.setswitchinterval(1e-4)

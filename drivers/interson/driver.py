@@ -16,6 +16,7 @@ from sonod.drivers.errors import DriverError, DriverTimeout, ProtocolError
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, LineGeometry, SampleFormat, Slot
 from sonod.drivers.interson import protocol
 from sonod.drivers.interson.protocol import FRAME_BYTES, FRAME_NUMBERS, VECTOR_BYTES, VECTOR_SAMPLES, VECTORS, Register
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.options import choice_option, number_option
 from sonod.drivers.pacing import Clock, MonotonicClock
 from sonod.drivers.probe import Probe
@@ -24,7 +25,8 @@ from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
 from sonod.drivers.serial_board import EMULATED, device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.transports.bulk import open_stream
-from sonod.drivers.transports.stream import ByteStream
+from sonod.drivers.transports.resync import StreamCounters
+from sonod.drivers.transports.stream import ByteStream, TransferTotals
 from sonod.drivers.transports.usb import Selector, UsbDevice, open_device
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ class IntersonDriver(Driver):
         self._clock = clock or MonotonicClock()
         self._device: UsbDevice | None = None
         self._stream: ByteStream | None = None
+        self._transfers = TransferTotals()
+        self._seen = StreamCounters()
         self._probe: Probe | None = None
         self._version = 0
         # The frame being put together: how many of its bytes are there, whether they are known to begin with one, the
@@ -101,6 +105,10 @@ class IntersonDriver(Driver):
         return "" if self._device is None else f"FPGA {self._version}"
 
     @property
+    def link_counters(self) -> LinkCounters:
+        return self._seen.link(self._transfers.errors, self._transfers.halts)
+
+    @property
     def probe(self) -> Probe:
         if self._probe is None:
             raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
@@ -121,6 +129,7 @@ class IntersonDriver(Driver):
             device.close()
             raise
         self._device = device
+        self._transfers, self._seen = TransferTotals(), StreamCounters()
         given = {"sector_rad", "radius_m", "range_m"} <= set(self.uri.options)
         name = (EMULATED if self._emulated else "") + file.probe.name + ("" if given else ", geometry assumed")
         self._probe = replace(file.probe, name=name)
@@ -193,10 +202,13 @@ class IntersonDriver(Driver):
                 pass
         except DriverTimeout as error:
             raise DriverTimeout(f"{self.uri.text}: no frame within {timeout_s:g} s") from error
+        finally:
+            self._transfers.see(self._opened_stream.counters)
         number = int(self._raw[0, 0])
         np.copyto(slot.data[0], self._raw[:, 1:])
         if self._last_number >= 0:
             slot.lost = (number - self._last_number - 1) % FRAME_NUMBERS
+            self._seen.lost += slot.lost
         self._last_number = number
         self._held = self._searches = 0
         slot.first_byte_ns = self._first_ns
@@ -219,6 +231,7 @@ class IntersonDriver(Driver):
             return False
         number = protocol.frame_number(self._raw)
         if number < 0:
+            self._seen.crc_errors += 1
             return False
         if self._last_number < 0 or number == (self._last_number + 1) % FRAME_NUMBERS:
             return True
@@ -226,13 +239,23 @@ class IntersonDriver(Driver):
         # next frame.
         self._wait(1, deadline_ns)
         following = self._opened_stream.peek(1)[0]
-        return following < FRAME_NUMBERS and following != number
+        if following >= FRAME_NUMBERS or following == number:
+            self._seen.crc_errors += 1
+            return False
+        if number == self._last_number:
+            # Sixteen numbers: this could be fifteen frames lost, a second of silence, but is the same frame again.
+            self._seen.duplicates += 1
+            self._held = 0
+            return False
+        return True
 
     def _search(self) -> None:
         stream = self._opened_stream
         window = np.frombuffer(bytes(self._memory) + stream.peek(FRAME_BYTES), np.uint8)
         begin = protocol.find_frame(window)
         self._aligned = begin >= 0
+        if self._last_number >= 0:
+            self._seen.bytes_skipped += begin if begin >= 0 else FRAME_BYTES
         if begin < 0:
             self._searches += 1
             self._held = 0
@@ -261,6 +284,7 @@ class IntersonDriver(Driver):
     def _end_stream(self) -> None:
         if self._stream is not None:
             self._stream.close()
+            self._transfers.end(self._stream.counters)
         self._stream = None
 
     # -- helpers -------------------------------------------------------------------------------------------------------

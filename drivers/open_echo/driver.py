@@ -10,6 +10,7 @@ import numpy as np
 from sonod.drivers.base import Uri
 from sonod.drivers.errors import DeviceNotFound, DriverTimeout, ProtocolError
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, LineGeometry, SampleFormat, Slot
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.open_echo import protocol
 from sonod.drivers.open_echo.line_stream import LineStream
 from sonod.drivers.options import number_option, whole_option
@@ -49,6 +50,11 @@ class OpenEchoDriver(SerialBoard):
     @property
     def temperature_c(self) -> float | None:
         return self._temperature_c
+
+    @property
+    def link_counters(self) -> LinkCounters:
+        stream, port = self._stream, self._port
+        return stream.counters.link(port.failures, port.halts) if stream and port else LinkCounters()
 
     @property
     def stream(self) -> LineStream:

@@ -20,6 +20,7 @@ from sonod.drivers.probe_file import ProbeFile
 from sonod.drivers.serial_board import device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.transports.byte_port import BytePort
+from sonod.drivers.transports.resync import StreamCounters
 
 REPLY_S = 3.0
 # A frame that is on its way when the stream is stopped, and the line after it.
@@ -62,12 +63,9 @@ class BinaryFirmware:
         return self._stream
 
     @property
-    def skipped_bytes(self) -> int:
-        return self._stream.counters.bytes_skipped
-
-    @property
-    def corrupt(self) -> int:
-        return self._stream.counters.crc_errors
+    def counters(self) -> StreamCounters:
+        """What became of the stream."""
+        return self._stream.counters
 
     def knobs(self) -> Mapping[str, Knob]:
         file = self._file

@@ -25,6 +25,7 @@ LONGEST_DUMP = 4 * SAMPLES + 256
 LONGEST_COMMAND = 127
 ACQUISITION_TIMEOUT = b"ADC timeout occured"
 
+_SHOT_BEGUN, _SHOT_ENDED = b"Acquisition of %d samples started\r\n" % SAMPLES, b"Acquisition ended\r\n"
 _BEGIN = b"----------Start of ACQ----------"
 _END = b"-----------End of ACQ-----------"
 _COMMA = ord(",")
@@ -78,6 +79,12 @@ def reply_lines(reply: bytes, command: bytes) -> list[str]:
         if line.startswith("Unknown command"):
             raise ProtocolError(f"pic0rick: refused {echo.decode()!r}: {line}")
     return lines
+
+
+def confirms_shot(reply: bytes) -> bool:
+    """Whether all of the answer to `start acq` is there, time-out or not."""
+    begin = reply.find(_SHOT_BEGUN)
+    return begin >= 0 and reply.find(_SHOT_ENDED, begin) >= 0
 
 
 def dump(samples: Sequence[int] | NDArray[np.integer]) -> bytes:

@@ -20,9 +20,13 @@ from sonod.drivers.probe_file import ProbeFile
 from sonod.drivers.serial_board import device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
 from sonod.drivers.transports.byte_port import ByteBuffer, BytePort
+from sonod.drivers.transports.resync import StreamCounters
 
 # The firmware times out after 3 s by itself; a command that is not answered by then is lost.
 REPLY_S = 4.0
+# Silence this long within a reply: its end was perhaps lost, and an empty line brings the prompt again.
+SILENCE_S = 0.25
+LATE_PROMPT = b"\r\n" + console.PROMPT
 # 32 kB a shot through full-speed USB and a round trip.
 LARGEST_RATE_HZ = 25.0
 # In recorded data the pulse leaves this many samples after the first one.
@@ -65,15 +69,12 @@ class ConsoleFirmware:
         self._armed = False
         self._code = -1
         self._lost = 0
-        self._asked_ns = self._first_ns = self._fired_ns = 0
+        self._asked_ns = self._first_ns = self._last_ns = self._fired_ns = 0
+        self._echo = b""
+        self._prompted = False
         self._shot = _Shot(b"", 0, 1.0)
-        # Replies that were not whole, and shots that the converter did not finish.
-        self.corrupt = 0
-        self.converter_timeouts = 0
-
-    @property
-    def skipped_bytes(self) -> int:
-        return self._buffer.skipped
+        # `crc_errors` are replies that were not whole, `device_drops` shots that the converter did not finish.
+        self.counters = StreamCounters()
 
     def knobs(self) -> Mapping[str, Knob]:
         file = self._file
@@ -114,7 +115,7 @@ class ConsoleFirmware:
         self._settle()
         if shot.code != self._code:
             command = console.gain_command(shot.code)
-            self._port.write(command)
+            self._send(command)
             self._code = -1
             console.reply_lines(self._wait_reply(REPLY_S), command)
             self._code = shot.code
@@ -140,17 +141,15 @@ class ConsoleFirmware:
             if not self._reply_by(deadline_ns):
                 self._check_patience()
                 raise DriverTimeout(f"{self._uri.text}: no frame within {timeout_s:g} s")
+            whole = self._whole_reply()
             if self._stage is _Stage.FIRED:
-                if self._buffer.data.find(console.ACQUISITION_TIMEOUT, 0, self._buffer.length) >= 0:
-                    self.converter_timeouts += 1
-                    self._give_up()
-                else:
-                    self._ask(b"read\n", _Stage.READING)
+                self._fired(whole)
                 continue
             try:
                 self._parser.parse(self._buffer.data, self._buffer.length, slot.data[0, 0])
             except ProtocolError:
-                self.corrupt += 1
+                self.counters.crc_errors += whole
+                self.counters.lost += 1
                 self._give_up()
                 continue
             break
@@ -175,12 +174,28 @@ class ConsoleFirmware:
         self._fired_ns = clock.now_ns()
         self._ask(self._shot.command, _Stage.FIRED)
 
+    def _fired(self, whole: bool) -> None:
+        """The shot has been confirmed: ask for its samples, unless there are none."""
+        reply = bytes(self._buffer.data[: self._buffer.length])
+        if console.ACQUISITION_TIMEOUT in reply:
+            self.counters.device_drops += 1
+            self._give_up()
+            return
+        # What is missing here harms nothing: the samples have not been sent yet.
+        self.counters.crc_errors += whole and not console.confirms_shot(reply)
+        self._ask(b"read\n", _Stage.READING)
+
     def _ask(self, command: bytes, stage: _Stage) -> None:
+        self._send(command)
+        self._stage = stage
+
+    def _send(self, command: bytes) -> None:
         self._buffer.clear()
         self._first_ns = 0
-        self._asked_ns = self._port.clock.now_ns()
+        self._asked_ns = self._last_ns = self._port.clock.now_ns()
+        self._echo = command.rstrip(b"\n")
+        self._prompted = False
         self._port.write(command)
-        self._stage = stage
 
     def _give_up(self) -> None:
         self._lost += 1
@@ -188,20 +203,44 @@ class ConsoleFirmware:
 
     def _reply_by(self, deadline_ns: int) -> bool:
         """Whether the reply is there, with its prompt at the end."""
-        buffer = self._buffer
-        while not buffer.data.endswith(console.PROMPT, 0, buffer.length):
+        buffer, clock = self._buffer, self._port.clock
+        while not self._complete():
             if buffer.length == len(buffer.data):
                 # More than any reply: garbage came with it.
-                buffer.skip(buffer.length - len(console.PROMPT))
-                self.corrupt += 1
-            if buffer.more(deadline_ns) == 0:
+                self.counters.bytes_skipped += buffer.length - len(console.PROMPT)
+                buffer.take(buffer.length - len(console.PROMPT))
+            quiet_ns = self._last_ns + int(SILENCE_S * 1e9)
+            if buffer.more(deadline_ns if self._prompted else min(deadline_ns, quiet_ns)):
+                self._last_ns = clock.now_ns()
+                self._first_ns = self._first_ns or self._last_ns
+            elif clock.now_ns() >= deadline_ns:
                 return False
-            self._first_ns = self._first_ns or self._port.clock.now_ns()
+            else:
+                self._prompted = True
+                self._port.write(b"\n")
+        return True
+
+    def _complete(self) -> bool:
+        """A prompt without the command's echo before it belongs to an empty line, or the echo was lost."""
+        buffer = self._buffer
+        if not buffer.data.endswith(console.PROMPT, 0, buffer.length):
+            return False
+        return self._prompted or buffer.data.find(self._echo, 0, buffer.length) >= 0
+
+    def _whole_reply(self) -> bool:
+        """Whether the reply begins with the command's echo; what stands before it is counted."""
+        place = self._buffer.data.find(self._echo, 0, self._buffer.length)
+        if place < 0:
+            self.counters.crc_errors += 1
+            return False
+        if place and not self._buffer.data.startswith(LATE_PROMPT):
+            self.counters.bytes_skipped += place
         return True
 
     def _check_patience(self) -> None:
         """A command that was never answered was lost on the way: the frame is given up, and the next one fired."""
         if self._stage is not _Stage.IDLE and self._port.clock.now_ns() - self._asked_ns > REPLY_S * 1e9:
+            self.counters.lost += 1
             self._give_up()
 
     def _settle(self) -> None:
@@ -212,8 +251,6 @@ class ConsoleFirmware:
         self._give_up()
 
     def _wait_reply(self, timeout_s: float) -> bytes:
-        if self._stage is _Stage.IDLE:
-            self._buffer.clear()
         if not self._reply_by(self._port.clock.now_ns() + int(timeout_s * 1e9)):
             raise DriverTimeout(f"{self._port.identity.place}: no reply within {timeout_s:g} s")
         return bytes(self._buffer.data[: self._buffer.length])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonod.drivers.base import Uri
 from sonod.drivers.errors import DeviceNotFound, DriverError, ProtocolError
 from sonod.drivers.frame import Configuration, Slot
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.options import choice_option
 from sonod.drivers.pacing import Clock
 from sonod.drivers.pic0rick import console, p0rk
@@ -59,6 +60,11 @@ class Pic0rickDriver(SerialBoard):
     @property
     def firmware(self) -> str:
         return self._firmware.name if self._firmware is not None else ""
+
+    @property
+    def link_counters(self) -> LinkCounters:
+        firmware, port = self._firmware, self._port
+        return firmware.counters.link(port.failures, port.halts) if firmware and port else LinkCounters()
 
     @property
     def running_firmware(self) -> ConsoleFirmware | BinaryFirmware:

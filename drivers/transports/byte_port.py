@@ -27,6 +27,9 @@ class BytePort(ABC):
     """An open port. Every method may raise Disconnected when the device has gone; `close` never raises."""
 
     identity = Identity()
+    # Halts that were cleared, and transfers that failed on the wire or were longer than asked: all mean lost bytes.
+    halts = 0
+    failures = 0
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or MonotonicClock()
@@ -51,14 +54,12 @@ class BytePort(ABC):
 class ByteBuffer:
     """What has been read and not used yet, in memory that stays where it is.
 
-    `data[:length]` is there; `take` gives it up from the front. `skipped` counts bytes thrown away as no part of
-    anything.
+    `data[:length]` is there; `take` gives it up from the front.
     """
 
     def __init__(self, port: BytePort, capacity: int) -> None:
         self.data = bytearray(capacity)
         self.length = 0
-        self.skipped = 0
         self._port = port
         self._view = memoryview(self.data)
 
@@ -86,11 +87,6 @@ class ByteBuffer:
         left = self.length - count
         self._view[:left] = self._view[count : self.length]
         self.length = left
-
-    def skip(self, count: int) -> None:
-        """Give up the first `count` bytes as garbage."""
-        self.skipped += count
-        self.take(count)
 
     def clear(self) -> None:
         self.length = 0

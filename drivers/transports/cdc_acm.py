@@ -73,9 +73,6 @@ class CdcAcmPort(BytePort):
     ) -> None:
         super().__init__(clock)
         self.identity = identity
-        # Halts that were cleared, and transfers that failed on the wire or were longer than asked: all mean lost bytes.
-        self.halts = 0
-        self.failures = 0
         self._in_a_row = 0
         self._device = device
         self._buffers = tuple(array("B", bytes(size)) for size in READ_SIZES)

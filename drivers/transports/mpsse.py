@@ -47,6 +47,10 @@ SHORT_TIMEOUT_S = 0.25
 LONGEST_MESSAGE = 0x10000
 
 
+class Unexpected(TransferFailed):
+    """What came is not what was asked for: bytes too many, or bits that slipped."""
+
+
 class UsbLink(Protocol):
     """What is needed of an open USB device; all raise DriverError."""
 
@@ -94,7 +98,7 @@ class FtdiChannel:
         self._link.write(self._out, data)
 
     def read_into(self, target: NDArray[np.uint8], timeout_s: float) -> None:
-        """Fill `target` with payload; DriverTimeout when it does not come in time, TransferFailed when more comes."""
+        """Fill `target` with payload; DriverTimeout when it does not come in time, Unexpected when more comes."""
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1e9)
         filled = 0
         while filled < len(target):
@@ -112,7 +116,7 @@ class FtdiChannel:
         full, rest = divmod(got, PACKET_BYTES)
         payload = full * PAYLOAD_BYTES + max(rest - STATUS_BYTES, 0)
         if payload > len(target):
-            raise TransferFailed(f"FT2232H channel {self.number}: {payload} bytes came where {len(target)} were due")
+            raise Unexpected(f"FT2232H channel {self.number}: {payload} bytes came where {len(target)} were due")
         for start in range(0, got - 1, PACKET_BYTES):
             self.line_errors += bool(self._memory[start + 1] & LINE_ERRORS)
         if full:

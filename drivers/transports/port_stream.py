@@ -19,7 +19,7 @@ class PortStream(FedStream):
         self.first_byte_ns = 0
 
     def wait(self, count: int, timeout_s: float) -> None:
-        clock, counters = self._port.clock, self.counters
+        clock = self._port.clock
         deadline_ns = clock.now_ns() + int(timeout_s * 1e9)
         while self.available < count:
             missing = count - self.available
@@ -27,15 +27,21 @@ class PortStream(FedStream):
             remaining_s = (deadline_ns - clock.now_ns()) / 1e9
             room = self._view[self._end : self._end + missing]
             came = self._port.read_into(room, min(max(remaining_s, 0.0), LONGEST_READ_S))
-            if came:
-                self._byte_ns = clock.now_ns()
-                if self.available == 0:
-                    self.first_byte_ns = self._byte_ns
-                self._end += came
-                counters.transfers += 1
-                counters.bytes += came
-            elif remaining_s <= 0:
+            self._take(came)
+            if not came and remaining_s <= 0:
                 raise DriverTimeout(f"{self._port.identity.place}: {self.available} of {count} bytes came in time")
+
+    def look_ahead(self, count: int, timeout_s: float) -> None:
+        missing = count - self.available
+        if missing > 0:
+            self._make_room(missing)
+            room = self._view[self._end : min(self._end + missing, len(self._view))]
+            self._take(self._port.read_into(room, min(timeout_s, LONGEST_READ_S)))
+
+    def skip(self, count: int) -> None:
+        super().skip(count)
+        # What is left came with the last read.
+        self.first_byte_ns = self._byte_ns if self.available else 0
 
     def clear(self) -> None:
         """Forget what has come."""
@@ -51,3 +57,14 @@ class PortStream(FedStream):
             except DriverTimeout:
                 break
         self.clear()
+
+    def _take(self, came: int) -> None:
+        """So many bytes have been read to the end of what is there."""
+        if came == 0:
+            return
+        self._byte_ns = self._port.clock.now_ns()
+        if self.available == 0:
+            self.first_byte_ns = self._byte_ns
+        self._end += came
+        self.counters.transfers += 1
+        self.counters.bytes += came

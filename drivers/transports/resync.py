@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sonod.drivers.errors import DriverTimeout
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.transports.stream import ByteStream
 
 # A search looks at this many bytes at a time.
@@ -33,6 +34,12 @@ class StreamCounters:
     lost: int = 0
     device_drops: int = 0
     duplicates: int = 0
+
+    def link(self, errors: int, halts: int) -> LinkCounters:
+        """The same for whoever asks the driver, with what the transfers below have seen."""
+        return LinkCounters(
+            self.lost, self.device_drops, self.crc_errors, self.duplicates, self.bytes_skipped, errors, halts
+        )
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,9 @@ class Resynchroniser:
                 stream.skip(verdict.skip)
                 counters.bytes_skipped += verdict.skip
                 need = framing.least_bytes
+                if stream.available < need:
+                    # More than a few bytes at a time, or the device drops frames while the search lasts.
+                    stream.look_ahead(SEARCH_BYTES, max(0.0, (deadline - self._now_ns()) / 1e9))
             else:
                 need = verdict.need
 

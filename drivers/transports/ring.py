@@ -14,7 +14,7 @@ from typing import Any
 from sonod.drivers.errors import Disconnected, DriverError, DriverTimeout
 from sonod.drivers.transports import _ring
 from sonod.drivers.transports.stream import ByteStream, TransferCounters
-from sonod.drivers.transports.usb import NO_MEMORY, UsbDevice, usbfs_budget
+from sonod.drivers.transports.usb import NO_MEMORY, OutOfMemory, UsbDevice, usbfs_budget
 
 # Sixteen of 256 KiB hide 14 ms at 300 MB/s, in which a loaded machine may do something else.
 DEPTH = 16
@@ -72,7 +72,7 @@ class RingStream(ByteStream):
         if error:
             self.close()
             if error == NO_MEMORY:
-                raise DriverError(
+                raise OutOfMemory(
                     f"{device.name}: the system's memory for USB transfers does not hold {depth} of {transfer_bytes} "
                     f"bytes; {usbfs_budget()}"
                 )

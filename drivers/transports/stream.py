@@ -37,6 +37,23 @@ class TransferCounters:
     parks: int = 0
 
 
+class TransferTotals:
+    """Failed transfers of one stream after the other; the reader's thread writes, any may read."""
+
+    def __init__(self) -> None:
+        self.errors = self.halts = 0
+        self._ended = (0, 0)
+
+    def see(self, counters: TransferCounters) -> None:
+        """The present stream's counters."""
+        self.errors, self.halts = self._ended[0] + counters.errors, self._ended[1] + counters.halts
+
+    def end(self, counters: TransferCounters) -> None:
+        """The stream's last counters; the next one counts from zero."""
+        self.see(counters)
+        self._ended = (self.errors, self.halts)
+
+
 class ByteStream(ABC):
     """Bytes that have come and have not been read yet. One thread reads."""
 
@@ -51,6 +68,9 @@ class ByteStream(ABC):
     def wait(self, count: int, timeout_s: float) -> None:
         """Until `count` bytes are available. DriverTimeout when they are not in time; Disconnected when they never
         will be. What has come stays readable in both cases."""
+
+    def look_ahead(self, count: int, timeout_s: float) -> None:  # noqa: B027  most have it in memory already
+        """Bring in what comes within one transfer, up to `count` bytes, beyond what is needed: the reader is lost."""
 
     @abstractmethod
     def peek(self, count: int) -> bytes:

@@ -36,6 +36,10 @@ class Stalled(DriverError):
     """The device refused a request, or an endpoint is halted until `clear_halt`."""
 
 
+class OutOfMemory(DriverError):
+    """The system's memory for USB transfers is used up."""
+
+
 class TransferFailed(DriverError):
     """One transfer failed on the wire or brought more than was asked; the next may be well."""
 
@@ -163,6 +167,12 @@ class UsbDevice:
                         return int(one.wMaxPacketSize) & 0x7FF
         raise DriverError(f"{self.name}: has no endpoint {endpoint:#04x}")
 
+    def interface_class(self, number: int) -> tuple[int, int, int]:
+        """Class, subclass and protocol of an interface."""
+        with self._errors("descriptors"):
+            face = self._device.get_active_configuration()[(number, 0)]
+            return int(face.bInterfaceClass), int(face.bInterfaceSubClass), int(face.bInterfaceProtocol)
+
     # -- transfers ---------------------------------------------------------------------------------------------------
 
     def control_in(
@@ -275,7 +285,7 @@ def translate(error: usb.core.USBError, name: str, doing: str, identity: Identit
     if code == BUSY or number == errno.EBUSY:
         return AccessDenied(f"{name}: another program or a kernel driver is using it; end that one first")
     if code == NO_MEMORY or number == errno.ENOMEM:
-        return DriverError(f"{name}: {doing}: the system's memory for USB transfers is used up; {usbfs_budget()}")
+        return OutOfMemory(f"{name}: {doing}: the system's memory for USB transfers is used up; {usbfs_budget()}")
     if code == PIPE or number == errno.EPIPE:
         return Stalled(f"{name}: {doing}: the device refused it (stall)")
     if code == OVERFLOW or number == errno.EOVERFLOW:
@@ -290,7 +300,10 @@ def usbfs_budget() -> str:
             limit = f"the limit is {int(file.read())} MiB (0 = none)"
     except (OSError, ValueError):
         limit = "the usual limit is 16 MiB"
-    return f"{limit}; use fewer or smaller transfers, or raise {USBFS_LIMIT} (kernel option usbcore.usbfs_memory_mb)"
+    return (
+        f"{limit}; end another program that streams over USB, use fewer or smaller transfers, or raise it: "
+        f"echo 64 | sudo tee {USBFS_LIMIT} (for good: kernel option usbcore.usbfs_memory_mb=64)"
+    )
 
 
 def _found(backend: Any, accept: Callable[[int, int], bool] | None) -> list[Any]:

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from sonod.drivers.base import Driver, Uri
 from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProtocolError
 from sonod.drivers.frame import Configuration, Slot
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
 from sonod.drivers.probe import Probe
 from sonod.drivers.probe_file import ProbeFile, load_board
 from sonod.drivers.serial_board import EMULATED, device_knob
 from sonod.drivers.settings import KNOBS, Knob, Settings
+from sonod.drivers.transports.mpsse import Unexpected
+from sonod.drivers.transports.resync import StreamCounters
 from sonod.drivers.transports.usb import Selector, Stalled, TransferFailed, UsbDevice, open_device
 from sonod.drivers.un0rick import protocol
 from sonod.drivers.un0rick.board import POLL_S, Un0rickBoard
@@ -90,6 +93,8 @@ class Un0rickDriver(Driver):
         # Acquisitions that were fired and could not be read, since the last frame; and how many of them in a row.
         self._lost = 0
         self._spoilt_in_a_row = 0
+        self._seen = StreamCounters()
+        self._errors = self._halts = 0
 
     @property
     def serial(self) -> str:
@@ -100,6 +105,10 @@ class Un0rickDriver(Driver):
         if self._probe is None:
             raise DriverError(f"{self.uri.text}: must be open, is {self.state}")
         return self._probe
+
+    @property
+    def link_counters(self) -> LinkCounters:
+        return self._seen.link(self._errors, self._halts)
 
     @property
     def firmware(self) -> str:
@@ -119,6 +128,7 @@ class Un0rickDriver(Driver):
             device.close()
             raise
         self._device, self._un0rick = device, board
+        self._seen, self._errors, self._halts = StreamCounters(), 0, 0
         self._probe = replace(file.probe, name=EMULATED + file.probe.name) if self._emulated else file.probe
         self._declared = _knobs(self._options, file)
 
@@ -197,9 +207,7 @@ class Un0rickDriver(Driver):
                 self._spoilt(error)
             except (DriverTimeout, ProtocolError):
                 # What the chip still holds must not be taken for the answer to the next question.
-                self._lost += bool(self._fired_ns)
-                self._out_of_step = True
-                self._fired_ns = 0
+                self._lose()
                 raise
 
     def _acquire(self, slot: Slot, timeout_s: float, deadline_ns: int) -> None:
@@ -252,7 +260,7 @@ class Un0rickDriver(Driver):
                 self._clock.sleep_until(now_ns + int(POLL_S * 1e9))
 
     def _read_lines(self, deadline_ns: int) -> None:
-        """Read what is left of the acquisition; TransferFailed when a line is not what it should be."""
+        """Read what is left of the acquisition; Unexpected when a line is not what it should be."""
         plan = self._plan
         assert plan is not None
         options = plan.options
@@ -264,7 +272,7 @@ class Un0rickDriver(Driver):
                 self._first_byte_ns = self._clock.now_ns()
             self._opened.read_memory(words)
             if not self._decode(plan, line, self._frame):
-                raise TransferFailed(
+                raise Unexpected(
                     f"{self.uri.text}: line {line} carries another number: bits have slipped between the FPGA and the "
                     "FTDI chip, or the bitstream is another one"
                 )
@@ -291,12 +299,23 @@ class Un0rickDriver(Driver):
 
     def _spoilt(self, error: DriverError) -> None:
         """The acquisition under way is lost; try another, but not for ever."""
-        self._lost += bool(self._fired_ns)
-        self._out_of_step = True
-        self._fired_ns = 0
+        self._lose()
+        if isinstance(error, Stalled):
+            self._halts += 1
+        elif isinstance(error, Unexpected):
+            self._seen.crc_errors += 1
+        else:
+            self._errors += 1
         self._spoilt_in_a_row += 1
         if self._spoilt_in_a_row >= MOST_SPOILT:
             raise ProtocolError(f"{self._spoilt_in_a_row} acquisitions in a row were spoilt: {error}") from error
+
+    def _lose(self) -> None:
+        """The acquisition under way, if there is one, will not be read."""
+        self._lost += bool(self._fired_ns)
+        self._seen.lost += bool(self._fired_ns)
+        self._out_of_step = True
+        self._fired_ns = 0
 
     def _recover(self) -> None:
         """In step again, and armed with what is in force; DriverTimeout when the chip stays silent."""

@@ -13,6 +13,7 @@ from sonod.drivers.base import Uri
 from sonod.drivers.directivity import scanned_f_number
 from sonod.drivers.errors import DriverTimeout, SettingsRefused
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
+from sonod.drivers.link_counters import LinkCounters
 from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock
 from sonod.drivers.probe import Probe
@@ -92,6 +93,11 @@ class WulpusDriver(SerialBoard):
     @property
     def probe(self) -> Probe:
         return sequence_of(self._settings, self._opened.probe, 0.0)[0]
+
+    @property
+    def link_counters(self) -> LinkCounters:
+        stream, port = self._stream, self._port
+        return stream.counters.link(port.failures, port.halts) if stream and port else LinkCounters()
 
     @property
     def stream(self) -> ShotStream:

@@ -12,7 +12,10 @@ import pytest
 from sonod.daemon.bench import usb
 from sonod.daemon.bench.usb import measure_kernels, measure_stream
 from sonod.daemon.cli import main
+from sonod.drivers import driver_class, open_uri
+from sonod.drivers.emulated import BOARDS
 from sonod.drivers.emulated.usbfs import preload_library
+from sonod.drivers.serial_board import SerialBoard
 
 # The module, which the command of the same name hides.
 EMULATE = importlib.import_module("sonod.daemon.cli.emulate")
@@ -33,7 +36,7 @@ def test_a_serial_board_says_where_it_is_and_what_it_does_wrong(monkeypatch: pyt
     assert (code, errors) == (0, "")
     said = [line.strip() for line in output.splitlines()]
     assert said[0] == "emulating pic0rick as a serial port:"
-    assert said[1].startswith("sonod run --driver pic0rick:/dev/pts/")
+    assert said[1].startswith("sonod run --driver 'pic0rick:/dev/pts/")
     ports = [line for line in said if line.startswith("at /dev/pts/")]
     assert len(ports) >= 1
     states = [line for line in said[2:] if line not in ports]
@@ -46,6 +49,43 @@ def test_a_serial_board_says_where_it_is_and_what_it_does_wrong(monkeypatch: pyt
     ]
     assert "must be unplug, plug, reset, clear" in states[6]
     assert "faults.nosuch: there is none; there are silent," in states[7]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("halt=x", "faults.halt: must be endpoints of the board, [1, 129, 130], got 'x'"),
+        ("halt=[77]", "faults.halt: must be endpoints of the board, [1, 129, 130], got [77]"),
+        ("corrupt_frames=three", "faults.corrupt_frames: must be a whole number from 0 on, got 'three'"),
+        ("short_packets=-1", "faults.short_packets: must be a whole number from 0 on, got -1"),
+        ("drop_frames=true", "faults.drop_frames: must be a whole number from 0 on, got True"),
+        ("unplug_after_bytes=-5", "faults.unplug_after_bytes: must be a whole number from -1 on, got -5"),
+        ("silent=1", "faults.silent: must be true or false, got 1"),
+        ("open_fault=broken", "faults.open_fault: must be access, busy, memory or null, got 'broken'"),
+        ("unplug now", "must be unplug, plug, reset, clear, faults or NAME=VALUE, got 'unplug now'"),
+    ],
+)
+def test_a_wrong_line_changes_nothing_and_says_what_it_may_be(
+    line: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, output, errors = emulate(monkeypatch, f"{line}\nfaults\n", "wulpus", "--pty")
+    assert (code, errors) == (0, "")
+    said = [text.strip() for text in output.splitlines() if "at /dev/pts/" not in text]
+    assert said[2:] == [words, "plugged in"]
+
+
+def test_one_endpoint_may_be_written_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "plugged in, halt=[129]" in emulate(monkeypatch, "halt=129\n", "wulpus", "--pty")[1]
+
+
+@pytest.mark.parametrize("board", [name for name in BOARDS if name != "paced"])
+def test_the_driver_that_is_named_takes_the_board(board: str) -> None:
+    name = EMULATE._driver(board)
+    uris = [EMULATE._uri(board, EMULATE.OVER_USB), EMULATE._uri(board, EMULATE.IN_PROCESS)]
+    if issubclass(driver_class(name), SerialBoard):
+        uris.append(EMULATE._uri(board, EMULATE.OVER_TTY, "/dev/pts/0"))
+    for uri in uris:
+        assert open_uri(uri).uri.name == name
 
 
 @pytest.mark.parametrize(
@@ -78,7 +118,7 @@ def test_a_usb_board_says_how_a_program_sees_it(monkeypatch: pytest.MonkeyPatch)
     code, output, _ = emulate(monkeypatch, "open_fault=busy\n", "open-echo")
     assert code == 0
     assert "env LD_PRELOAD=" in output
-    assert "sonod run --driver open-echo:" in output
+    assert "sonod run --driver 'open-echo:?usb=2341:0069'" in output
     assert "plugged in, open_fault=busy" in output
 
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sonod.daemon import metrics
 from sonod.daemon.app import Daemon
 from sonod.daemon.errors import ConfigError, EndpointError
+from sonod.drivers.link_counters import LinkCounters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ON = {"enabled": True, "port": 0}
@@ -84,6 +85,22 @@ def test_temperature_is_told_where_the_board_reports_it(bench: Bench, monkeypatc
     monkeypatch.setattr(type(bench.driver), "temperature_c", 31.5)
     assert value(scrape(bench), "sonod_device_temperature_celsius") == 31.5
     assert bench.control.status().values["device"]["temperature_c"] == 31.5
+
+
+def test_what_goes_wrong_at_the_device_is_told_by_its_cause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(bench.driver), "link_counters", LinkCounters(missing=3, bytes_skipped=777))
+    samples = scrape(bench)
+    assert value(samples, "sonod_device_link", event="missing") == 3
+    assert value(samples, "sonod_device_link", event="bytes_skipped") == 777
+    assert bench.control.status().values["device"]["link"] == {
+        "missing": 3,
+        "device_drops": 0,
+        "damaged": 0,
+        "duplicates": 0,
+        "bytes_skipped": 777,
+        "errors": 0,
+        "halts": 0,
+    }
 
 
 def test_page_documents_every_metric(bench: Bench) -> None:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sonod.drivers import driver_class, driver_names
-from sonod.drivers.attached import BUSY, EMULATED_OPTION, NO_DRIVER, NO_PERMISSION, READY, emulated_boards, recognise
+from sonod.drivers.attached import (
+    BUSY,
+    EMULATED_OPTION,
+    NO_DRIVER,
+    NO_MEMORY,
+    NO_PERMISSION,
+    READY,
+    emulated_boards,
+    recognise,
+)
 from sonod.drivers.emulated.device import EmulatedDevice, Setup, Stall
 from sonod.drivers.emulated.faults import OpenFault
 from sonod.drivers.emulated.interson import EmulatedInterson
 from sonod.drivers.emulated.memory import Bus, MemoryBackend
 from sonod.drivers.emulated.un0rick import EmulatedUn0rick
+from sonod.drivers.emulated.wulpus import Wulpus
 from sonod.drivers.transports.udev import udev_rule
 from sonod.drivers.transports.usb_bus import UsbDevice, attached_devices
 
@@ -54,6 +64,14 @@ def test_a_board_that_another_program_has_is_in_use() -> None:
     probe.faults.open_fault = OpenFault.BUSY
     backend, (device,) = on_bus(probe)
     assert recognise(device, backend).state == BUSY
+
+
+def test_memory_for_transfers_that_is_used_up_is_not_taken_for_a_wrong_answer() -> None:
+    dongle = Wulpus()
+    dongle.faults.open_fault = OpenFault.MEMORY
+    backend, (device,) = on_bus(dongle)
+    assert recognise(device, backend).state == NO_MEMORY
+    assert backend.open_handles == 0
 
 
 def test_a_device_that_is_none_of_ours_is_listed_and_left_alone() -> None:

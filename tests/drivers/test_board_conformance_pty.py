@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from scaled_clock import ScaledClock
 
 from sonod.drivers import driver_class
 from sonod.drivers.base import Driver
 from sonod.drivers.conformance import DriverConformance
 from sonod.drivers.emulated import board_class
 from sonod.drivers.emulated.cdc import CdcBoard
+from sonod.drivers.emulated.clock import ScaledClock
 from sonod.drivers.emulated.pty import PtyFront
 from sonod.drivers.serial_board import SerialBoard
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +115,41 @@ def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: p
         driver_class("broken")
 
 
-def test_the_tutorial_followed_literally_gives_these_very_files() -> None:
-    """What the page shows of a file, one part below the other, is the whole file."""
+def blocks() -> dict[str, str]:
+    """What the page shows of each file, one part below the other."""
     text = (REPOSITORY / "docs" / "writing-a-driver.md").read_text()
-    shown = re.findall(r"`example_board/([\w.]+)`[^\n]*\n+```\w*\n(.*?)```", text, re.DOTALL)
-    assert {name for name, _ in shown} == {"protocol.py", "driver.py", "board.toml"}
-    for name in ("protocol.py", "driver.py", "board.toml"):
-        typed = "\n".join(block for shown_name, block in shown if shown_name == name)
-        assert lines_of(typed) == lines_of((FOLDER / "example_board" / name).read_text()), f"{name} differs"
+    shown: dict[str, str] = {}
+    for name, block in re.findall(r"^`([\w./]+)`\n+```\w*\n(.*?)```", text, re.DOTALL | re.MULTILINE):
+        shown[name] = shown.get(name, "") + block
+    return shown
+
+
+def test_the_page_shows_these_very_files() -> None:
+    shown = blocks()
+    own = {f"example_board/{path.name}" for path in (FOLDER / "example_board").iterdir() if path.is_file()}
+    assert set(shown) == {"pyproject.toml", "test_example_board.py", *own}
+    for name in own:
+        assert lines_of(shown[name]) == lines_of((FOLDER / name).read_text()), f"{name} differs"
     entry = (FOLDER / "example_board-1.0.dist-info" / "entry_points.txt").read_text()
-    assert 'example-board = "example_board.driver:ExampleBoard"' in text
-    assert "example-board = example_board.driver:ExampleBoard" in entry
+    points = tomllib.loads(shown["pyproject.toml"])["project"]["entry-points"]["sonod.drivers"]
+    assert entry.split() == ["[sonod.drivers]", *" = ".join(*points.items()).split()]
+
+
+def test_the_page_followed_literally_passes_the_suite(tmp_path: Path) -> None:
+    for name, text in blocks().items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_example_board.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
 
 
 def test_the_driver_has_fewer_than_150_lines() -> None:

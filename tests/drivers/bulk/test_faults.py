@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import fault_table
 import numpy as np
@@ -15,7 +17,7 @@ from sonod.drivers.bulk.driver import BulkDriver
 from sonod.drivers.bulk.protocol import Fault, Format, Layout, State
 from sonod.drivers.emulated.bulk import BulkFrontEnd
 from sonod.drivers.emulated.clock import ManualClock
-from sonod.drivers.emulated.device import Setup
+from sonod.drivers.emulated.device import Data, Setup
 from sonod.drivers.emulated.memory import Bus, MemoryBackend
 from sonod.drivers.emulated.server import change
 from sonod.drivers.errors import DeviceNotFound, Disconnected, DriverError, DriverTimeout, SettingsRefused
@@ -215,7 +217,76 @@ def test_the_checker_finds_what_a_careless_front_end_does_wrong() -> None:
     findings = {finding.check: finding.problem for finding in BulkConformance(driver.front_end, clock).run()}
     driver.close()
     wrong = {check for check, problem in findings.items() if problem}
-    assert wrong == {"unknown requests stall", "the watchdog disarms with fault 5"}
+    assert wrong == {"unknown requests stall (section 1)", "the watchdog disarms with fault 5 (section 1)"}
+
+
+class Endless(BulkFrontEnd):
+    """Ends no transfer whose last packet is full."""
+
+    def bulk_in(self, endpoint: int, length: int) -> Data | None:
+        part = super().bulk_in(endpoint, length)
+        self._empty_packet = False
+        return part
+
+
+class Forgetful(BulkFrontEnd):
+    """Begins to count anew with every STOP."""
+
+    def _stop(self, fault: Fault) -> None:
+        super()._stop(fault)
+        self._sequence = 0
+
+
+class Scrambled(BulkFrontEnd):
+    """A wrong CRC in every header."""
+
+    def _write_message(self, fired: Any) -> int:
+        length = super()._write_message(fired)
+        self._message[60] ^= 1
+        return length
+
+
+class Hasty(BulkFrontEnd):
+    """Keeps what it has of a table over STOP."""
+
+    def control(self, setup: Setup, data: bytes) -> bytes:
+        kept = bytes(self._incoming)
+        answer = super().control(setup, data)
+        self._incoming[:] = kept
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "answer"),
+    [
+        (Endless, "a transfer ends when nothing more is there (section 5)", "an empty packet after a full"),
+        (
+            Forgetful,
+            "sequence numbers and device time go on over STOP and START (section 5)",
+            "a number above",
+        ),
+        (
+            Scrambled,
+            "self-test in format I16, layout CHANNELS (sections 5, 6)",
+            "got 53 52 46 31 .* CRC of bytes 0..59 must be 0x",
+        ),
+        (Hasty, "STOP throws away a table that has arrived in part (section 4)", "expected table"),
+    ],
+)
+def test_the_checker_names_the_rule_its_section_and_what_came(kind: type[BulkFrontEnd], rule: str, answer: str) -> None:
+    clock = ManualClock()
+    bus = Bus()
+    bus.attach(kind(clock=clock, phantom="wires", probe="phased"))
+    driver = BulkDriver("bulk:1209:0001", MemoryBackend(bus), clock)
+    driver.open()
+    for finding in BulkConformance(driver.front_end, clock).run():
+        if finding.check == rule:
+            assert re.search(answer, finding.problem)
+            break
+        assert finding.problem == ""
+    else:
+        pytest.fail(f"no check {rule}")
+    driver.close()
 
 
 @pytest.mark.parametrize(

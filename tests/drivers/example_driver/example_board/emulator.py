@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from example_board import protocol
 
-# Boards that are plugged in, by serial number.
-BOARDS: dict[str, Board] = {}
+FRAME_PERIOD_S = 0.02
 
 
 class Board:
-    """Answers commands and sends a frame whenever one is asked for. Faults are attributes; set them at any time."""
+    """Answers commands, and sends frames at its own pace. Faults are attributes; set them at any time."""
 
     def __init__(self) -> None:
         self.silent = False
@@ -22,6 +23,7 @@ class Board:
         self.samples = 0
         self.gain_db = 0
         self._counter = 0
+        self._next_s = 0.0
         self._waiting = bytearray()
 
     def take(self, data: bytes) -> None:
@@ -36,8 +38,13 @@ class Board:
             # What was on its way was made with the old settings; this board forgets it.
             self._waiting.clear()
 
+    def wait_s(self, count: int) -> float:
+        """How long until so many bytes are there."""
+        return 0.0 if len(self._waiting) >= count else self._next_s - time.monotonic()
+
     def give(self, count: int) -> bytes:
         while len(self._waiting) < count:
+            self._next_s = time.monotonic() + FRAME_PERIOD_S
             self._counter += 1 + self.skip
             self.skip = 0
             magic = 0 if self.garbage else protocol.MAGIC
@@ -63,12 +70,19 @@ class Link:
     def read_into(self, memory: memoryview, timeout_s: float) -> None:
         if self._board.unplugged:
             raise ConnectionError("no such device")
-        if self._board.silent or not self._board.transmitting:
+        wait_s = self._board.wait_s(memory.nbytes)
+        if self._board.silent or not self._board.transmitting or wait_s > timeout_s:
+            time.sleep(timeout_s)
             raise TimeoutError(f"nothing within {timeout_s:g} s")
+        time.sleep(max(wait_s, 0.0))
         memory.cast("B")[:] = self._board.give(memory.nbytes)
 
     def close(self) -> None:
         self._board.transmitting = False
+
+
+# Boards that are plugged in, by serial number.
+BOARDS = {"17": Board()}
 
 
 def connect(serial: str) -> Link:
