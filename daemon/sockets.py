@@ -79,7 +79,8 @@ class Listener:
     def sender(self, message: zmq.Frame) -> tuple[Connection | None, str]:
         """The connection over which a message came, and its public key, '' when it needs none. A connection whose key
         is not admitted any more, or has too many, is cut."""
-        key = key_of(message)
+        # Without a gate nobody has a key, and looking for one costs as much as all the rest.
+        key = "" if self._gate is None else key_of(message)
         connection = self._connections.of(message, key)
         if connection is None:
             # It may have come after we last looked.
