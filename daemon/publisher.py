@@ -63,7 +63,7 @@ class Publisher:
     """Sends frames and notices to every subscriber; one that is slow loses its own frames and nobody else's.
 
     `standing` gives the notices that are repeated every second and to every new subscriber. `latest` is where single
-    newest frames are asked for, '' = nowhere. `alive` is called at every turn of the loop, at least once a second.
+    newest frames are asked for, () = nowhere. `alive` is called at every turn of the loop, at least once a second.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Publisher:
         limits: Limits,
         session: Session,
         standing: Callable[[], Sequence[Notice]],
-        latest: str = "",
+        latest: Sequence[str] = (),
         gate: Gate | None = None,
         keys_everywhere: bool = False,
         alive: Callable[[], None] = lambda: None,
@@ -111,7 +111,16 @@ class Publisher:
         try:
             self.endpoints = self._listener.bind(endpoints, "publish.endpoint")
             if latest:
-                self._latest = LatestServer(self._context, latest, session.id, limits.connections, stalled_ns)
+                self._latest = LatestServer(
+                    self._context,
+                    latest,
+                    session.id,
+                    limits.connections,
+                    stalled_ns,
+                    gate,
+                    keys_everywhere,
+                    self._listener,
+                )
         except EndpointError:
             self._listener.leave()
             self._guard.close()
@@ -123,9 +132,9 @@ class Publisher:
     # -- any thread ------------------------------------------------------------------------------------------------
 
     @property
-    def latest(self) -> str | None:
+    def latest(self) -> tuple[str, ...]:
         """Where single newest frames are asked for."""
-        return None if self._latest is None else self._latest.endpoint
+        return () if self._latest is None else self._latest.endpoints
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -218,11 +227,9 @@ class Publisher:
             self._listener.cut_revoked()
             self._guard.attend()
             if latest is not None:
-                latest.guard.attend()
-                latest.guard.look(now_ns)
+                latest.attend(now_ns)
                 if latest.socket in ready:
                     latest.hear(now_ns)
-                latest.expire(now_ns)
             if self._socket in ready and self._hear(now_ns):
                 next_repeat_ns = min(next_repeat_ns, max(last_standing_ns + WELCOME_PAUSE_NS, now_ns))
             self._guard.look(now_ns)
@@ -332,9 +339,9 @@ class Publisher:
         return True
 
     def _close(self) -> None:
-        self._listener.leave()
-        self._guard.close()
         if self._latest is not None:
             self._latest.close()
+        self._listener.leave()
+        self._guard.close()
         self._context.destroy(linger=LINGER_MS)
         self._waker.close()
