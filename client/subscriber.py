@@ -75,7 +75,12 @@ class Subscriber:
         last: bool = False,
     ) -> Iterator[Message]:
         """Frames and notices of the products (none = all) as they come; `latest` holds for each product. The variant is
-        that of the frames; notices have none."""
+        that of the frames; notices have none.
+
+        A message of which this client can make nothing, such as one of a later version's encoding, is passed over,
+        and the next frame counts it in `missing.unreadable`. When it is the first of its topic, or the eighth in a row,
+        the WireError that says why is raised: nothing better would follow.
+        """
         socket = self._context.socket(zmq.SUB)
         handshake = Handshake(socket, self.endpoint, self._keys)
         try:
@@ -91,7 +96,9 @@ class Subscriber:
                     batch.append(parts)
                 received_ns = time.monotonic_ns()
                 for parts, passed_over in _newest(batch):
-                    yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
+                    message = self._reader.take([part.buffer for part in parts], received_ns, passed_over)
+                    if message is not None:
+                        yield message
         finally:
             handshake.close()
 
@@ -161,7 +168,9 @@ class AsyncSubscriber:
                     batch.append(await socket.recv_multipart(copy=False))
                 received_ns = time.monotonic_ns()
                 for parts, passed_over in _newest(batch):
-                    yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
+                    message = self._reader.take([part.buffer for part in parts], received_ns, passed_over)
+                    if message is not None:
+                        yield message
         finally:
             handshake.close()
 
