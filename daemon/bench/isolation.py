@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +18,8 @@ from sonod.client.control import Control
 from sonod.client.frame import Frame
 from sonod.client.losses import MissedFrames
 from sonod.client.subscriber import Subscriber
-from sonod.daemon.bench.path import BenchFailed, free_ports, memory_mib
+from sonod.daemon.bench.path import memory_mib
+from sonod.daemon.bench.served import served_daemon
 
 START_TIMEOUT_S = 30.0
 FRAME_TIMEOUT_S = 10.0
@@ -112,21 +111,21 @@ def measure_isolation(
     seconds: float, endpoint: str = "ipc", stalled_s: float = 10.0, flood: int = FLOOD, uri: str = "sim:wires"
 ) -> IsolationResult:
     """`seconds` without the bad subscribers, and as long with them. BenchFailed when the daemon does not run."""
+    more = f"stalled_s = {float(stalled_s)}\n[settings]\n{SETTINGS}"
     with (
-        tempfile.TemporaryDirectory() as folder,
-        _daemon(Path(folder), endpoint, stalled_s, uri) as (pid, frames_at, control_at),
-        Subscriber(frames_at) as subscriber,
-        Control(control_at) as control,
+        served_daemon(uri, endpoint, more) as daemon,
+        Subscriber(daemon.frames) as subscriber,
+        Control(daemon.control) as control,
     ):
         frames = subscriber.frames(PRODUCT, timeout_s=START_TIMEOUT_S)
-        with bad_subscribers(frames_at, PRODUCT, flood) as bad:
+        with bad_subscribers(daemon.frames, PRODUCT, flood) as bad:
             for _ in range(SETTLE_FRAMES):
                 next(frames)
             before, _ = _listen(frames, seconds)
-            memory = memory_mib(pid)
+            memory = memory_mib(daemon.pid)
             bad.begin()
             during, missed = _listen(frames, seconds)
-            grown = memory_mib(pid) - memory
+            grown = memory_mib(daemon.pid) - memory
             counts = control.status().values["subscribers"]
     return IsolationResult(
         endpoint=endpoint,
@@ -210,45 +209,6 @@ def _start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
     assert process.stdout is not None
     process.stdout.readline()
     return process
-
-
-@contextlib.contextmanager
-def _daemon(folder: Path, endpoint: str, stalled_s: float, uri: str) -> Iterator[tuple[int, str, str]]:
-    """(process, frames, control) of a daemon in a process of its own."""
-    frames_port, control_port = free_ports(2)
-    frames_at = f"ipc://{folder}/frames" if endpoint == "ipc" else f"tcp://127.0.0.1:{frames_port}"
-    control_at = f"ipc://{folder}/control" if endpoint == "ipc" else f"tcp://127.0.0.1:{control_port}"
-    config = folder / "bench.toml"
-    config.write_text(
-        f"""
-[driver]
-uri = "{uri}"
-[publish]
-endpoint = "{frames_at}"
-stalled_s = {float(stalled_s)}
-[control]
-endpoint = "{control_at}"
-[viewer]
-enabled = false
-[settings]
-{SETTINGS}
-"""
-    )
-    log = folder / "log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "sonod", "run", "--config", str(config)]
-        daemon = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-    try:
-        yield daemon.pid, frames_at, control_at
-    except TimeoutError as error:
-        last = log.read_text(errors="replace").strip().splitlines()[-3:]
-        raise BenchFailed(f"{uri}: {error}; the daemon said: {' | '.join(last)}") from error
-    finally:
-        daemon.terminate()
-        try:
-            daemon.wait(10)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
 
 
 def _ms(durations_ns: list[int], share: float) -> float:
