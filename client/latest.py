@@ -8,6 +8,7 @@ from typing import Self
 
 import zmq
 
+from sonod.client.address import connect
 from sonod.client.errors import NoAnswer, RequestRefused
 from sonod.client.frame import Frame, MessageReader
 from sonod.client.handshake import Handshake
@@ -48,10 +49,11 @@ class LatestFrames:
         """A frame newer than the last one, made after the call unless frozen; NoAnswer when none comes in time,
         AccessRefused when the daemon wants another key."""
         if self._socket is None or self._handshake is None:
-            self._socket = self._context.socket(zmq.REQ)
-            self._socket.setsockopt(zmq.LINGER, 0)
-            self._handshake = Handshake(self._socket, self.endpoint, self._keys)
-            self._socket.connect(self.endpoint)
+            socket = self._context.socket(zmq.REQ)
+            socket.setsockopt(zmq.LINGER, 0)
+            handshake = Handshake(socket, self.endpoint, self._keys)
+            connect(socket, self.endpoint)
+            self._socket, self._handshake = socket, handshake
         request = {"product": self.product, "after": self._after}
         if self._session:
             request["session"] = self._session

@@ -10,6 +10,7 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
+from sonod.client.address import connect
 from sonod.client.errors import NoAnswer
 from sonod.client.frame import Frame, Message, MessageReader
 from sonod.client.handshake import Handshake
@@ -200,7 +201,7 @@ def _set_up(
     if variant.text and not products:
         for notice in NOTICES:
             socket.subscribe(subscription(notice, probe))
-    socket.connect(endpoint)
+    connect(socket, endpoint)
 
 
 def _received(socket: zmq.Socket[bytes], handshake: Handshake, timeout_s: float | None) -> list[zmq.Frame] | None:
