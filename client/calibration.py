@@ -179,7 +179,9 @@ def load(path: Path) -> Calibration:
             fields.text("made_utc", ""),
         )
     except OSError as error:
-        raise CalibrationError(f"{path}: {error.strerror}") from error
+        raise CalibrationError(
+            f"{path}: cannot be read ({error.strerror}); `sonod calibration bind` makes one"
+        ) from error
     except WireError as error:
         raise CalibrationError(str(error)) from error
     except (ValueError, TypeError, KeyError) as error:

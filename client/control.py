@@ -12,6 +12,7 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
+from sonod.client.address import connect
 from sonod.client.errors import AccessRefused, NoAnswer, RequestRefused
 from sonod.client.handshake import Handshake
 from sonod.client.keys import Keys, keys_from
@@ -55,10 +56,11 @@ class Control:
         """Any command by name, and its reply as it came; the methods below are this with types."""
         identity = next(self._ids)
         if self._socket is None or self._handshake is None:
-            self._socket = self._context.socket(zmq.DEALER)
-            self._socket.setsockopt(zmq.LINGER, 0)
-            self._handshake = Handshake(self._socket, self.endpoint, self._keys)
-            self._socket.connect(self.endpoint)
+            socket = self._context.socket(zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
+            handshake = Handshake(socket, self.endpoint, self._keys)
+            connect(socket, self.endpoint)
+            self._socket, self._handshake = socket, handshake
         data = encode_request(Request(identity, command, arguments or {}))
         deadline = time.monotonic() + self.timeout_s
         try:
@@ -193,12 +195,13 @@ class AsyncControl:
         """Any command by name, and its reply as it came."""
         identity = next(self._ids)
         if self._socket is None:
-            self._socket = self._context.socket(zmq.DEALER)
-            self._socket.setsockopt(zmq.LINGER, 0)
+            socket = self._context.socket(zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
             # Nothing waits for a daemon that comes back later: a request that was given up must not be carried out.
-            self._socket.setsockopt(zmq.IMMEDIATE, 1)
-            handshake = Handshake(self._socket, self.endpoint, self._keys)
-            self._socket.connect(self.endpoint)
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            handshake = Handshake(socket, self.endpoint, self._keys)
+            connect(socket, self.endpoint)
+            self._socket = socket
             self._receiver = asyncio.create_task(self._receive(self._socket))
             self._watcher = asyncio.create_task(self._watch(handshake))
         if self._refused is not None:

@@ -4,6 +4,7 @@ ClientError
 ├── NoAnswer         nothing came in time (also a TimeoutError); the daemon may not be running
 ├── AccessRefused    the daemon does not let us in: a key is missing, wrong or revoked
 ├── KeyFileError     a key file cannot be used (in `sonod.client.keys`)
+├── AddressError     no daemon can ever be at the address (in `sonod.client.address`)
 └── RequestRefused   the daemon refused a request and changed nothing
 
 A message that breaks the protocol is a `sonod.client.wire.errors.WireError`.

@@ -45,6 +45,13 @@ class Frame:
 
 Message = Frame | Notice
 
+# Messages of one topic, one after the other, of which nothing can be made before it is an error: none will follow that
+# can. One alone may be of a later version's kind.
+UNREADABLE_IN_A_ROW = 8
+# Topics that are remembered; a daemon has a dozen.
+MOST_TOPICS = 64
+NOTHING = (0, 0)
+
 
 class MessageReader:
     """Turns multipart messages of one subscription into frames and notices, and accounts for what is missing."""
@@ -53,24 +60,51 @@ class MessageReader:
         self.account = LossAccount()
         self._headers = HeaderReader()
         self._topics: dict[bytes, Topic] = {}
+        # Of each topic of which something was read: the messages since then that could not be, and those that were
+        # passed over before them.
+        self._unreadable: dict[bytes, tuple[int, int]] = {}
+
+    def take(self, parts: Sequence[bytes | memoryview], received_ns: int, passed_over: int = 0) -> Message | None:
+        """As `read`, but None for a message of which nothing can be made: the next frame of its topic counts it as
+        missing. WireError when it is the first of its topic, or one of many in a row."""
+        try:
+            return self.read(parts, received_ns, passed_over)
+        except WireError:
+            topic = bytes(parts[0])
+            count, passed = self._unreadable.get(topic, (UNREADABLE_IN_A_ROW, 0))
+            if count + 1 >= UNREADABLE_IN_A_ROW:
+                raise
+            self._unreadable[topic] = count + 1, passed + passed_over
+            return None
 
     def read(self, parts: Sequence[bytes | memoryview], received_ns: int, passed_over: int = 0) -> Message:
         """The frame or notice in a message; WireError when it is neither. `passed_over` messages of the same topic came
         before it and are left out on purpose."""
         if len(parts) != 3:
             raise WireError(f"message: must have topic, header and payload; got {len(parts)} parts")
-        topic = self._topic(bytes(parts[0]))
+        name = bytes(parts[0])
+        topic = self._topic(name)
         if topic.product in NOTICES:
-            return decode_notice(parts[1])
+            notice = decode_notice(parts[1])
+            self._good(name)
+            return notice
         header = self._headers.read(parts[1])
         data = payload_array(header, parts[2])
-        missing = self.account.take(header, topic.variant, passed_over)
+        unreadable, passed = self._good(name)
+        missing = self.account.take(header, topic.variant, passed_over + passed, unreadable)
         return Frame(header, data, received_ns, missing, topic.variant)
+
+    def _good(self, topic: bytes) -> tuple[int, int]:
+        """A message of this topic was read: how many before it were not, and how many were passed over before those."""
+        before = self._unreadable.get(topic, NOTHING)
+        if before is not NOTHING or len(self._unreadable) < MOST_TOPICS:
+            self._unreadable[topic] = NOTHING
+        return before
 
     def _topic(self, data: bytes) -> Topic:
         topic = self._topics.get(data)
         if topic is None:
             topic = Topic.decode(data)
-            if len(self._topics) < 64:
+            if len(self._topics) < MOST_TOPICS:
                 self._topics[data] = topic
         return topic

@@ -85,6 +85,7 @@ class Description:
     viewer: str | None
     probe: Mapping[str, Any] | None = None
     latest: str | None = None
+    latests: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, fields: Fields) -> Description:
@@ -114,6 +115,7 @@ class Description:
             viewer=fields.values.get("viewer"),
             probe=None if probe is None else probe.values,
             latest=fields.values.get("latest"),
+            latests=fields.texts("latests"),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
+from sonod.client.address import connect
 from sonod.client.errors import NoAnswer
 from sonod.client.frame import Frame, Message, MessageReader
 from sonod.client.handshake import Handshake
@@ -75,7 +76,12 @@ class Subscriber:
         last: bool = False,
     ) -> Iterator[Message]:
         """Frames and notices of the products (none = all) as they come; `latest` holds for each product. The variant is
-        that of the frames; notices have none."""
+        that of the frames; notices have none.
+
+        A message of which this client can make nothing, such as one of a later version's encoding, is passed over,
+        and the next frame counts it in `missing.unreadable`. When it is the first of its topic, or the eighth in a row,
+        the WireError that says why is raised: nothing better would follow.
+        """
         socket = self._context.socket(zmq.SUB)
         handshake = Handshake(socket, self.endpoint, self._keys)
         try:
@@ -91,7 +97,9 @@ class Subscriber:
                     batch.append(parts)
                 received_ns = time.monotonic_ns()
                 for parts, passed_over in _newest(batch):
-                    yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
+                    message = self._reader.take([part.buffer for part in parts], received_ns, passed_over)
+                    if message is not None:
+                        yield message
         finally:
             handshake.close()
 
@@ -161,7 +169,9 @@ class AsyncSubscriber:
                     batch.append(await socket.recv_multipart(copy=False))
                 received_ns = time.monotonic_ns()
                 for parts, passed_over in _newest(batch):
-                    yield self._reader.read([part.buffer for part in parts], received_ns, passed_over)
+                    message = self._reader.take([part.buffer for part in parts], received_ns, passed_over)
+                    if message is not None:
+                        yield message
         finally:
             handshake.close()
 
@@ -191,7 +201,7 @@ def _set_up(
     if variant.text and not products:
         for notice in NOTICES:
             socket.subscribe(subscription(notice, probe))
-    socket.connect(endpoint)
+    connect(socket, endpoint)
 
 
 def _received(socket: zmq.Socket[bytes], handshake: Handshake, timeout_s: float | None) -> list[zmq.Frame] | None:

@@ -96,7 +96,7 @@ class Daemon:
             Limits(config.publish.high_water_messages, config.publish.max_connections, config.publish.stalled_s),
             self.session,
             self._standing,
-            config.latest_endpoint,
+            config.latest_endpoints,
             gate,
             everywhere,
             alive=self._watchdog.watch("publisher").beat,
@@ -214,7 +214,9 @@ class Daemon:
             metrics=None if self._metrics is None else self._metrics.url,
             session=self.session.id,
         )
-        exposed = [place for place in (*self.addresses.frames, *self.addresses.controls) if is_exposed(place)]
+        addresses = self.addresses
+        every = (*addresses.frames, *addresses.controls, *addresses.latest)
+        exposed = [place for place in every if is_exposed(place)]
         if exposed:
             self._log.info("reachable_with_keys", addresses=exposed)
         self._notifier.ready(self._status_line())

@@ -59,7 +59,7 @@ class Addresses:
     frames: tuple[str, ...]
     controls: tuple[str, ...]
     viewer: str | None
-    latest: str | None = None
+    latest: tuple[str, ...] = ()
 
     @property
     def control(self) -> str:
@@ -159,7 +159,8 @@ class Commands:
             "control": addresses.control,
             "controls": addresses.controls,
             "viewer": addresses.viewer,
-            "latest": addresses.latest,
+            "latest": next(iter(addresses.latest), None),
+            "latests": addresses.latest,
         }
 
     def _get(self, arguments: GetArguments) -> Result:

@@ -181,15 +181,18 @@ class Config(Section):
     log: LogSection = LogSection()
 
     @property
-    def latest_endpoint(self) -> str:
-        """Where single newest frames are asked for; '' = nowhere. `auto` is beside the first address of frames that
-        needs no key: this socket has none."""
+    def latest_endpoints(self) -> tuple[str, ...]:
+        """Where single newest frames are asked for; () = nowhere. `auto` is beside the first address of frames that
+        needs no key, and beside the first that does."""
         if self.publish.latest != "auto":
-            return "" if self.publish.latest == "off" else self.publish.latest
-        for endpoint in self.frame_endpoints:
-            if not self.needs_keys(endpoint):
-                return f"{endpoint}.latest" if is_ipc(endpoint) else f"{endpoint.rpartition(':')[0]}:*"
-        return ""
+            return () if self.publish.latest == "off" else (self.publish.latest,)
+        beside: dict[bool, str] = {}
+        for endpoint in sorted(self.frame_endpoints, key=self.needs_keys):
+            beside.setdefault(self.needs_keys(endpoint), endpoint)
+        return tuple(
+            f"{endpoint}.latest" if is_ipc(endpoint) else f"{endpoint.rpartition(':')[0]}:*"
+            for endpoint in beside.values()
+        )
 
     @property
     def frame_endpoints(self) -> tuple[str, ...]:
@@ -297,26 +300,21 @@ def _good(values: Mapping[str, Any], name: str) -> Any:
 def _access_problems(config: Config) -> list[str]:
     """Addresses that other machines can reach need keys, and so may the viewer."""
     groups = {"publish": config.frame_endpoints, "control": config.control_endpoints}
-    problems = []
-    if config.latest_endpoint and config.needs_keys(config.latest_endpoint):
-        problems.append(
-            f"publish.latest: {config.latest_endpoint} would need keys, which this socket has not; use one of this "
-            'machine, "auto" or "off"'
-        )
+    addresses = [(f"{name}.endpoint", endpoint) for name, endpoints in groups.items() for endpoint in endpoints]
+    addresses += [("publish.latest", place) for place in config.latest_endpoints if config.publish.latest != "auto"]
     if config.access.keys:
         if not config.viewer.enabled or config.viewer.keys:
-            return problems
-        return problems + [
+            return []
+        return [
             f"viewer.keys: the viewer page needs a key, for {name} has no address without; add one of this machine to "
             f"{name}.also, name a key file of role control here, or set viewer.enabled = false"
             for name, endpoints in groups.items()
             if all(map(config.needs_keys, endpoints))
         ]
-    problems += [
-        f"{name}.endpoint: {endpoint} can be reached from other machines, which needs keys: make them with "
+    problems = [
+        f"{key}: {endpoint} can be reached from other machines, which needs keys: make them with "
         "`sonod keys new NAME --role view`, and name their folder in access.keys"
-        for name, endpoints in groups.items()
-        for endpoint in endpoints
+        for key, endpoint in addresses
         if is_exposed(endpoint)
     ]
     if config.access.everywhere:

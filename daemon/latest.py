@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ import zmq
 from sonod.client.wire.control import Problem, Reply, encode_reply
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields
-from sonod.daemon.sockets import bind
+from sonod.daemon.errors import EndpointError
+from sonod.daemon.keyring import Gate
+from sonod.daemon.sockets import Listener
 from sonod.daemon.subscriber_guard import SubscriberGuard
 from sonod.daemon.subscriptions import PRODUCTS
 
@@ -20,6 +23,8 @@ REQUEST_LIMIT_BYTES = 1024
 PATIENCE_NS = 10_000_000_000
 # Somebody who has asked will ask again: the product is made for so long after a request.
 INTEREST_NS = 2_000_000_000
+# Requests are read for so long, and then frames come first again.
+HEARING_NS = 500_000
 # Replies under way to one peer: it asks for one at a time.
 HIGH_WATER_MESSAGES = 2
 
@@ -36,10 +41,19 @@ class _Request:
 
 
 class LatestServer:
-    """On the publisher's thread. A peer has one request; a second one replaces it."""
+    """On the publisher's thread. A peer has one request; a second one replaces it. `sharing`: the listener of frames in
+    the same context."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, session: str, limit: int, stalled_ns: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoints: Sequence[str],
+        session: str,
+        limit: int,
+        stalled_ns: int,
+        gate: Gate | None,
+        keys_everywhere: bool,
+        sharing: Listener,
     ) -> None:
         self._session = session
         self._requests: dict[bytes, _Request] = {}
@@ -53,7 +67,12 @@ class LatestServer:
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.guard = SubscriberGuard(self.socket, "latest", limit, stalled_ns)
-        self.endpoint = bind(self.socket, endpoint, "publish.latest")
+        self._listener = Listener(self.socket, "latest", self.guard.connections, gate, keys_everywhere, sharing)
+        try:
+            self.endpoints = self._listener.bind(endpoints, "publish.latest")
+        except EndpointError:
+            self.close()
+            raise
 
     def wanted(self, now_ns: int) -> frozenset[str]:
         """The products that somebody has asked for lately."""
@@ -65,9 +84,12 @@ class LatestServer:
 
     def hear(self, now_ns: int) -> None:
         """Read requests; each is answered by the next frame newer than it names."""
+        until_ns = time.monotonic_ns() + HEARING_NS
         try:
-            while True:
-                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+            while time.monotonic_ns() < until_ns:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                self._listener.sender(frames[-1])
+                parts = [frame.bytes for frame in frames]
                 lead, body = parts[:1], parts[1:]
                 if len(body) > 1 and body[0] == b"":
                     lead, body = parts[:2], body[1:]
@@ -75,8 +97,12 @@ class LatestServer:
         except zmq.Again:
             return
 
-    def expire(self, now_ns: int) -> None:
-        """Answer those that have waited too long."""
+    def attend(self, now_ns: int) -> None:
+        """Take note of connections that came and went, cut those that take nothing or whose key is worth nothing any
+        more, and answer those that have waited too long."""
+        self._listener.cut_revoked()
+        self.guard.attend()
+        self.guard.look(now_ns)
         for address, request in list(self._requests.items()):
             if now_ns - request.since_ns > PATIENCE_NS:
                 del self._requests[address]
@@ -127,4 +153,5 @@ class LatestServer:
 
     def close(self) -> None:
         """The socket itself ends with its context."""
+        self._listener.leave()
         self.guard.close()

@@ -39,13 +39,16 @@ class Listener:
         connections: Connections,
         gate: Gate | None = None,
         keys_everywhere: bool = False,
+        sharing: Listener | None = None,
     ) -> None:
+        """`sharing`: another one of the same context, which asks the gate for both; it must outlive this one."""
         self._socket = socket
         self._name = name
         self._gate = gate
         self._keys_everywhere = keys_everywhere
         self._seen_version = 0 if gate is None else gate.version
         self._zap: ZapHandler | None = None
+        self._sharing = sharing
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
         self._connections = connections
 
@@ -58,7 +61,8 @@ class Listener:
         if guarded:
             # The configuration has seen to it that there is one.
             assert self._gate is not None
-            self._zap = ZapHandler(self._socket.context, self._gate, self._name)
+            if self._sharing is None or self._sharing._zap is None:
+                self._zap = ZapHandler(self._socket.context, self._gate, self._name)
             # From here on: what is bound already keeps the options that it was bound with.
             self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
             self._socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
@@ -79,7 +83,8 @@ class Listener:
     def sender(self, message: zmq.Frame) -> tuple[Connection | None, str]:
         """The connection over which a message came, and its public key, '' when it needs none. A connection whose key
         is not admitted any more, or has too many, is cut."""
-        key = key_of(message)
+        # Without a gate nobody has a key, and looking for one costs as much as all the rest.
+        key = "" if self._gate is None else key_of(message)
         connection = self._connections.of(message, key)
         if connection is None:
             # It may have come after we last looked.

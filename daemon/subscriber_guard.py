@@ -16,6 +16,8 @@ SUBSCRIPTION_LIMIT = 128
 # Subscriptions and cancellations: so many at once, and so many a second after that.
 UPSTREAM_BURST = 512
 UPSTREAM_PER_S = 50
+# First byte of what comes from upstream.
+SUBSCRIBE, CANCEL = b"\x01", b"\x00"
 # How often the connections' queues are looked at; a stall is many looks in which nothing was taken.
 LOOK_NS = 100_000_000
 # So many cuts are told one by one, and then each hundredth: a client that is cut comes back, and does it again.
@@ -58,19 +60,23 @@ class SubscriberGuard:
         for number in self.connections.attend():
             self._conduct.pop(number, None)
 
-    def upstream(self, message: zmq.Frame, now_ns: int) -> None:
-        """A message came from a connection; cut it when it sends too many."""
-        connection = self.connections.of(message)
+    def heeds(self, message: bytes, connection: Connection | None, now_ns: int) -> bool:
+        """A message came from a connection (None = it has ended); cut it when it sends too many. Whether to do what
+        the message says: what one that was cut had still asked for shall cost nobody anything."""
+        kind = message[:1]
         if connection is None:
-            return
+            return True
         conduct = self._conduct_of(connection, now_ns)
-        conduct.subscriptions += {b"\x01": 1, b"\x00": -1}.get(message.bytes[:1], 0)
+        if conduct.cut:
+            return kind != SUBSCRIBE
+        conduct.subscriptions += {SUBSCRIBE: 1, CANCEL: -1}.get(kind, 0)
         regained = (now_ns - conduct.budget_ns) / 1e9 * UPSTREAM_PER_S
         conduct.budget = min(UPSTREAM_BURST, conduct.budget + regained) - 1
         conduct.budget_ns = now_ns
-        if (conduct.subscriptions > SUBSCRIPTION_LIMIT or conduct.budget < 0) and not conduct.cut:
+        if conduct.subscriptions > SUBSCRIPTION_LIMIT or conduct.budget < 0:
             self.flooding += 1
             self._cut(connection, conduct, "it subscribes to too much or too often")
+        return True
 
     def look(self, now_ns: int) -> None:
         """Cut the connections whose queue has not moved for too long."""

@@ -58,7 +58,8 @@ class ClockFit:
         self.line: ClockLine | None = None
         self._tick_ns = tick_ns
         self._epoch = 0
-        # (ticks, earliest offset, latest offset, bucket) against the nominal clock, from the origins below.
+        # (ticks, earliest offset, latest offset, bucket) against the nominal clock, all from the origins below: a clock
+        # may show more ticks than a float64 tells apart.
         self._observations: deque[tuple[int, float, float, int]] = deque()
         self._origin_ticks = 0
         self._origin_ns = 0
@@ -89,7 +90,7 @@ class ClockFit:
         nominal_ns = (ticks - self._origin_ticks) * self._tick_ns
         latest = latest_ns - self._origin_ns - nominal_ns
         earliest = -math.inf if earliest_ns is None else earliest_ns - self._origin_ns - nominal_ns
-        if not self._add(ticks, earliest, latest, int(nominal_ns // BUCKET_NS)):
+        if not self._add(ticks - self._origin_ticks, earliest, latest, int(nominal_ns // BUCKET_NS)):
             return
         if not self._draw():
             self.forget()
@@ -117,7 +118,7 @@ class ClockFit:
     def _draw(self) -> bool:
         """The line through what is kept; False when nothing satisfies it all."""
         table = np.array(self._observations, dtype=np.float64)
-        x = (table[:, 0] - self._origin_ticks) * self._tick_ns
+        x = table[:, 0] * self._tick_ns
         earliest, latest = table[:, 1], table[:, 2]
         low, high = _rate_bounds(x, earliest, latest)
         if low > high:
@@ -130,7 +131,7 @@ class ClockFit:
         if floor > ceiling:
             return False
         offset = (floor + ceiling) / 2
-        ticks = int(table[-1, 0])
+        ticks = self._origin_ticks + self._observations[-1][0]
         bounded = np.isfinite(earliest)
         middles = (earliest[bounded] + latest[bounded]) / 2 - (offset + rate * (x[bounded] - now))
         residual = float(np.median(np.abs(middles))) if bounded.any() else 0.0

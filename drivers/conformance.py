@@ -218,7 +218,7 @@ class DriverConformance:
 
     def test_frames_are_numbered_timed_and_counted(self) -> None:
         with self._running() as (driver, slot):
-            number, lost = slot.number, 0
+            number, lost, then = slot.number, 0, (0, -1)
             for _ in range(self.frame_count):
                 driver.read_into(slot, self.frame_timeout_s)
                 assert slot.lost >= 0
@@ -226,7 +226,12 @@ class DriverConformance:
                 assert 0 < slot.first_byte_ns <= slot.last_byte_ns, "byte times: first must not be after last"
                 if slot.transmit_ns:
                     assert slot.transmit_ns <= slot.first_byte_ns, "the sound must leave before the echo arrives"
-                number, lost = slot.number, lost + slot.lost
+                if slot.device_clock is not None:
+                    at, uncertainty_ns = slot.device_clock.at(slot.device_ticks)
+                    assert abs(slot.transmit_ns - at) <= uncertainty_ns, "the times must agree with the device's clock"
+                now = (slot.device_clock.epoch if slot.device_clock else 0, slot.device_ticks)
+                assert slot.device_ticks < 0 or now > then, "the device's own time must go on"
+                number, then, lost = slot.number, now, lost + slot.lost
             counters, acquisition = driver.counters, slot.configuration
             assert acquisition is not None
             assert counters.frames == self.frame_count

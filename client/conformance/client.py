@@ -76,7 +76,10 @@ class _Reports:
 def check_client(command: Sequence[str], start_s: float = START_S, report_s: float = REPORT_S) -> Iterator[Finding]:
     """A finding for each rule; CannotRun when there is no such program."""
     if not any(FRAMES in argument for argument in command):
-        raise CannotRun(f"conformance client: the command must have {FRAMES} where the address of the frames goes")
+        raise CannotRun(
+            f"conformance client: the command must have {FRAMES} where the address of the frames goes, for example: "
+            f"sonod conformance client -- python client.py {FRAMES} {CONTROL}"
+        )
     with Stage() as stage:
         given = [argument.replace(FRAMES, stage.frames).replace(CONTROL, stage.control) for argument in command]
         try:

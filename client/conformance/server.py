@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zmq
 
+from sonod.client.address import connect
 from sonod.client.conformance.finding import Finding
 from sonod.client.control import Control
 from sonod.client.errors import ClientError, RequestRefused
@@ -261,7 +262,7 @@ class _Server:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             socket = context.socket(kind)
-            socket.connect(self._endpoint)
+            connect(socket, self._endpoint)
             socket.send(request)
             if not socket.poll(round(self._timeout_s * 1000)):
                 raise Broken(f"no answer within {self._timeout_s:g} s to {request[:60]!r}")

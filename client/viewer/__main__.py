@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 
+from sonod.client.address import AddressError
 from sonod.client.keys import KeyFileError
 from sonod.client.viewer.gateway import Gateway, PortInUse
 from sonod.client.viewer.options import Options, UsageError, parse_options
@@ -24,7 +25,7 @@ def main() -> int:
     logging.basicConfig(format="viewer: %(message)s", level=logging.WARNING)
     try:
         asyncio.run(_serve(parse_options(sys.argv[1:])))
-    except (UsageError, KeyFileError) as error:
+    except (UsageError, KeyFileError, AddressError) as error:
         sys.stderr.write(f"viewer: {error}\n")
         return EXIT_USAGE
     except PortInUse as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import zmq
 import zmq.asyncio
 
+from sonod.client.address import connect
 from sonod.client.keys import ClientKeys
 from sonod.client.viewer.mailbox import Mailbox
 from sonod.client.wire.errors import WireError
@@ -57,7 +58,7 @@ class Feed:
             keys.apply(self._socket)
         for notice in NOTICES:
             self._socket.subscribe(subscription(notice))
-        self._socket.connect(endpoint)
+        connect(self._socket, endpoint)
         self._looking: dict[Mailbox, frozenset[str]] = {}
         self._demand: Counter[str] = Counter()
         self._standing: dict[str, _Heard] = {}

@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
+from sonod.client.address import connect
 from sonod.client.control import DEFAULT_TIMEOUT_S
 from sonod.client.keys import ClientKeys
 from sonod.client.wire.control import Problem, Reply, Request, decode_reply, encode_request
@@ -98,7 +99,7 @@ class Relay:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, LARGEST_RECONNECT_MS)
         if self._keys is not None:
             self._keys.apply(socket)
-        socket.connect(self._endpoint)
+        connect(socket, self._endpoint)
         return socket
 
     async def _reconnect(self) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +18,8 @@ from sonod.client.control import Control
 from sonod.client.frame import Frame
 from sonod.client.losses import MissedFrames
 from sonod.client.subscriber import Subscriber
-from sonod.daemon.bench.path import BenchFailed, free_ports, memory_mib
+from sonod.daemon.bench.path import memory_mib
+from sonod.daemon.bench.served import served_daemon
 
 START_TIMEOUT_S = 30.0
 FRAME_TIMEOUT_S = 10.0
@@ -32,28 +30,52 @@ PRODUCT = "rf"
 SETTINGS = "angle_count = 1\nframe_rate_hz = 20.0"
 FLOOD = 100_000
 
+# Each waits for a line before it begins, so that starting a program is no part of what is measured.
 STOPPED = """
-import sys, time, zmq
+import sys, zmq
+print("ready", flush=True)
+sys.stdin.readline()
 socket = zmq.Context().socket(zmq.SUB)
 for product in sys.argv[2:]:
     socket.subscribe(b"sonod.1." + product.encode() + b".")
 socket.connect(sys.argv[1])
 socket.recv_multipart()
-print("ready", flush=True)
+print("receives", flush=True)
 while True:
     socket.recv_multipart()
 """
+# When it is cut, libzmq connects it again and sends everything anew, as long as the program goes on using its socket.
 FLOODING = """
 import sys, time, zmq
+print("ready", flush=True)
+sys.stdin.readline()
 socket = zmq.Context().socket(zmq.SUB)
 socket.setsockopt(zmq.SNDHWM, 0)
 socket.connect(sys.argv[1])
-print("ready", flush=True)
 for index in range(int(sys.argv[2])):
     socket.subscribe(b"sonod.1.rf." + b"%06d" % index + b"x" * 100)
     if index % 1000 == 0:
         time.sleep(0.01)
-time.sleep(3600)
+while True:
+    socket.poll(1000)
+"""
+# Ten times a second, something that is no ZeroMQ, or stops being it.
+NOISY = """
+import contextlib, random, socket, sys, time
+print("ready", flush=True)
+sys.stdin.readline()
+kind, _, address = sys.argv[1].partition("://")
+greeting = b"\\xff" + bytes(8) + b"\\x7f\\x03\\x00NULL" + bytes(16 + 32)
+ready = greeting + b"\\x04\\x19\\x05READY\\x0bSocket-Type\\0\\0\\0\\3SUB"
+openings = (b"", b"GET / HTTP/1.1\\r\\n\\r\\n", greeting, ready)
+index = 0
+while True:
+    time.sleep(0.1)
+    index += 1
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX) as connection:
+        host, _, port = address.rpartition(":")
+        connection.connect((host, int(port)) if kind == "tcp" else address)
+        connection.sendall(openings[index % len(openings)] + random.Random(index).randbytes(4096))
 """
 
 
@@ -89,25 +111,22 @@ def measure_isolation(
     seconds: float, endpoint: str = "ipc", stalled_s: float = 10.0, flood: int = FLOOD, uri: str = "sim:wires"
 ) -> IsolationResult:
     """`seconds` without the bad subscribers, and as long with them. BenchFailed when the daemon does not run."""
+    more = f"stalled_s = {float(stalled_s)}\n[settings]\n{SETTINGS}"
     with (
-        tempfile.TemporaryDirectory() as folder,
-        _daemon(Path(folder), endpoint, stalled_s, uri) as (pid, frames_at, control_at),
-        Subscriber(frames_at) as subscriber,
-        Control(control_at) as control,
+        served_daemon(uri, endpoint, more) as daemon,
+        Subscriber(daemon.frames) as subscriber,
+        Control(daemon.control) as control,
     ):
         frames = subscriber.frames(PRODUCT, timeout_s=START_TIMEOUT_S)
-        for _ in range(SETTLE_FRAMES):
-            next(frames)
-        before, _ = _listen(frames, seconds)
-        memory = memory_mib(pid)
-        with bad_subscribers(frames_at, PRODUCT, flood) as stopped:
-            # It receives for a moment, so that it is one like all others, and then never again.
-            next(frames)
-            os.kill(stopped.pid, signal.SIGSTOP)
+        with bad_subscribers(daemon.frames, PRODUCT, flood) as bad:
+            for _ in range(SETTLE_FRAMES):
+                next(frames)
+            before, _ = _listen(frames, seconds)
+            memory = memory_mib(daemon.pid)
+            bad.begin()
             during, missed = _listen(frames, seconds)
-            grown = memory_mib(pid) - memory
+            grown = memory_mib(daemon.pid) - memory
             counts = control.status().values["subscribers"]
-            os.kill(stopped.pid, signal.SIGCONT)
     return IsolationResult(
         endpoint=endpoint,
         seconds=seconds,
@@ -138,93 +157,58 @@ def _listen(frames: Iterator[Frame], seconds: float) -> tuple[list[int], MissedF
     return durations, missed
 
 
-@contextlib.contextmanager
-def bad_subscribers(frames_at: str, product: str, flood: int, stop: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """The one that is to be stopped (with `stop` it is already), the one that floods, and the one that sends noise."""
-    leaving = threading.Event()
-    stopped = _start(STOPPED, frames_at, product, "state")
-    flooding = _start(FLOODING, frames_at, str(flood))
-    noise = threading.Thread(target=_send_noise, args=(frames_at, leaving))
-    noise.start()
-    try:
-        if stop:
+class BadSubscribers:
+    """The one that is to be stopped, the one that floods, and the one that sends noise; programs that wait."""
+
+    def __init__(self, frames_at: str, product: str, flood: int) -> None:
+        self._programs = [
+            _start(STOPPED, frames_at, product, "state"),
+            _start(FLOODING, frames_at, str(flood)),
+            _start(NOISY, frames_at),
+        ]
+        self._stopping: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Let them loose."""
+        # It receives for a moment, so that it is one like all others, and then never again.
+        self._stopping = threading.Thread(target=self._stop_first)
+        self._stopping.start()
+        for program in self._programs:
+            assert program.stdin is not None
+            program.stdin.write(b"go\n")
+            program.stdin.flush()
+
+    def end(self) -> None:
+        """Kill them."""
+        for program in self._programs:
+            program.kill()
+            program.communicate()
+        if self._stopping is not None:
+            self._stopping.join()
+
+    def _stop_first(self) -> None:
+        stopped = self._programs[0]
+        assert stopped.stdout is not None
+        if stopped.stdout.readline():
             os.kill(stopped.pid, signal.SIGSTOP)
-        yield stopped
+
+
+@contextlib.contextmanager
+def bad_subscribers(frames_at: str, product: str, flood: int) -> Iterator[BadSubscribers]:
+    """They wait until `begin`, and are gone afterwards."""
+    bad = BadSubscribers(frames_at, product, flood)
+    try:
+        yield bad
     finally:
-        leaving.set()
-        noise.join()
-        for process in (stopped, flooding):
-            process.kill()
-            process.wait()
+        bad.end()
 
 
 def _start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", program, *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    process.stdout.close()
     return process
-
-
-def _send_noise(frames_at: str, leaving: threading.Event) -> None:
-    """Ten times a second, something that is no ZeroMQ, or stops being it."""
-    rng = np.random.default_rng(1)
-    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)
-    openings = (b"", b"GET / HTTP/1.1\r\n\r\n", greeting, greeting + b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\3SUB")
-    for index in range(1 << 30):
-        if leaving.wait(0.1):
-            return
-        with contextlib.suppress(OSError), _connect(frames_at) as connection:
-            connection.sendall(openings[index % len(openings)] + rng.bytes(4096))
-
-
-def _connect(endpoint: str) -> socket.socket:
-    kind, _, address = endpoint.partition("://")
-    if kind == "tcp":
-        host, port = address.rsplit(":", 1)
-        return socket.create_connection((host, int(port)), 5)
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(address)
-    return connection
-
-
-@contextlib.contextmanager
-def _daemon(folder: Path, endpoint: str, stalled_s: float, uri: str) -> Iterator[tuple[int, str, str]]:
-    """(process, frames, control) of a daemon in a process of its own."""
-    frames_port, control_port = free_ports(2)
-    frames_at = f"ipc://{folder}/frames" if endpoint == "ipc" else f"tcp://127.0.0.1:{frames_port}"
-    control_at = f"ipc://{folder}/control" if endpoint == "ipc" else f"tcp://127.0.0.1:{control_port}"
-    config = folder / "bench.toml"
-    config.write_text(
-        f"""
-[driver]
-uri = "{uri}"
-[publish]
-endpoint = "{frames_at}"
-stalled_s = {float(stalled_s)}
-[control]
-endpoint = "{control_at}"
-[viewer]
-enabled = false
-[settings]
-{SETTINGS}
-"""
-    )
-    log = folder / "log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "sonod", "run", "--config", str(config)]
-        daemon = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-    try:
-        yield daemon.pid, frames_at, control_at
-    except TimeoutError as error:
-        last = log.read_text(errors="replace").strip().splitlines()[-3:]
-        raise BenchFailed(f"{uri}: {error}; the daemon said: {' | '.join(last)}") from error
-    finally:
-        daemon.terminate()
-        try:
-            daemon.wait(10)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
 
 
 def _ms(durations_ns: list[int], share: float) -> float:

@@ -13,6 +13,8 @@ from sonod.daemon.bench.beamform import BeamformResult, PicturesDiffer, check_pe
 from sonod.daemon.bench.core import CoreResult, measure_core
 from sonod.daemon.bench.delivery import DeliveryResult, measure_delivery
 from sonod.daemon.bench.isolation import IsolationResult, measure_isolation
+from sonod.daemon.bench.lease import DRIVERS as LEASE_DRIVERS
+from sonod.daemon.bench.lease import LeaseResult, measure_lease
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
 from sonod.daemon.bench.peers import PEERS, PeerUnfit
@@ -50,7 +52,7 @@ USB_RUNS = (
     ("polled", 300.0, 1, ONE_TRANSFER),
     ("ring", 350.0, 0, SHOT),
 )
-DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE = "delivery", "isolation", "shared-memory"
+DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE, LEASE_CASE = "delivery", "isolation", "shared-memory", "lease"
 ENDPOINTS = ("ipc", "tcp")
 CASES = (
     *CORE_CASES,
@@ -62,6 +64,7 @@ CASES = (
     DELIVERY_CASE,
     ISOLATION_CASE,
     SHARED_CASE,
+    LEASE_CASE,
     USB_CASE,
 )
 
@@ -128,6 +131,7 @@ def bench(
     delivery = [measure_delivery(seconds, endpoint) for endpoint in ENDPOINTS] if case == DELIVERY_CASE else []
     isolation = [measure_isolation(seconds, endpoint) for endpoint in ENDPOINTS] if case == ISOLATION_CASE else []
     shared = [measure_shared(rate, seconds) for rate in RATES_MB_S] if case == SHARED_CASE else []
+    leases = [measure_lease(*run) for run in LEASE_DRIVERS] if case == LEASE_CASE else []
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
@@ -149,6 +153,7 @@ def bench(
             {**asdict(result), "p99_change": round(result.p99_change, 3)} for result in isolation
         ]
         everything["shared_memory"] = [asdict(result) for result in shared]
+        everything["lease"] = [asdict(result) for result in leases]
         everything["usb"] = [asdict(result) for result in streams]
         everything["kernels"] = [asdict(result) for result in kernels]
         put_json(everything)
@@ -174,6 +179,8 @@ def bench(
         _isolation_lines(one)
     if shared:
         _shared_table(shared)
+    if leases:
+        _lease_table(leases)
     if streams:
         _usb_tables(streams, kernels)
 
@@ -344,6 +351,17 @@ def _shared_table(results: list[SharedResult]) -> None:
                 f"{result.age_p50_ms:.3f}",
                 f"{result.age_p99_ms:.3f}",
             )
+            for result in results
+        ),
+    )
+
+
+def _lease_table(results: list[LeaseResult]) -> None:
+    put("from kill -9 of the lease's holder until the probe has stopped transmitting")
+    put_table(
+        ("driver", "settings", "kills", "median ms", "longest ms"),
+        (
+            (result.driver, result.settings, str(result.kills), f"{result.p50_ms:.1f}", f"{result.longest_ms:.1f}")
             for result in results
         ),
     )

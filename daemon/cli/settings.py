@@ -142,7 +142,15 @@ def load(
     if len(text) > LONGEST_FILE_BYTES:
         raise Failure(USAGE, f"{file}: must be at most {LONGEST_FILE_BYTES} bytes; got {len(text)}")
     with connect_alive(endpoint, keys) as control:
-        _put_applied(control.load(text, lease=lease_of(lease)), as_json)
+        try:
+            applied = control.load(text, lease=lease_of(lease))
+        except RequestRefused as error:
+            # The daemon has seen a text; which file it is from is ours to say.
+            if error.code in ("invalid", "refused"):
+                problems = error.problems or (str(error),)
+                raise Failure(USAGE, *(f"{file}: {line.removeprefix('file: ')}" for line in problems)) from error
+            raise
+    _put_applied(applied, as_json)
 
 
 def lease_of(given: str | None) -> str | None:

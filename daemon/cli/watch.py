@@ -13,8 +13,10 @@ from sonod.client.subscriber import DEFAULT_ENDPOINT, Subscriber
 from sonod.client.wire.fields import compact
 from sonod.client.wire.notices import EVENT, SETTINGS, STATE, EventNotice, SettingsNotice, StateNotice
 from sonod.daemon.cli.connection import JsonOption, KeysOption, key_file
+from sonod.daemon.cli.failure import USAGE, Failure
 from sonod.daemon.cli.output import put, shown
 from sonod.daemon.environment import Environment
+from sonod.daemon.subscriptions import PRODUCTS
 
 # The daemon repeats its state every second.
 SILENCE_S = 5.0
@@ -34,6 +36,8 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Print changes of state and settings, and events, as they happen. Ctrl+C ends it."""
+    if product is not None and product not in PRODUCTS:
+        raise Failure(USAGE, f"--frames: must be one of {', '.join(PRODUCTS)}; got {product!r}")
     products = [STATE, SETTINGS, EVENT] if product is None else [STATE, SETTINGS, EVENT, product]
     live = sys.stdout.isatty() and not as_json and product is None
     before: dict[type, object] = {}

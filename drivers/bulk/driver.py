@@ -14,6 +14,7 @@ from sonod.drivers.bulk.frontend import FrontEnd
 from sonod.drivers.bulk.plan import Plan, fits, make_plan, same_table
 from sonod.drivers.bulk.protocol import (
     BULK_IN,
+    DEVICE_TICK_NS,
     HEADER_BYTES,
     Capabilities,
     Format,
@@ -23,6 +24,7 @@ from sonod.drivers.bulk.protocol import (
     message_bytes,
 )
 from sonod.drivers.bulk.ranges import knobs_of, probe_of
+from sonod.drivers.device_time import DeviceTime
 from sonod.drivers.emulated.local import local_backend
 from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProtocolError
 from sonod.drivers.frame import Configuration, Slot
@@ -68,6 +70,7 @@ class BulkDriver(Driver):
         self._selector = _selector(self.uri)
         self._backend = backend
         self._clock = clock or MonotonicClock()
+        self._time = DeviceTime(DEVICE_TICK_NS)
         self._device: FrontEnd | None = None
         self._declared: Mapping[str, Knob] = {}
         self._probe: Probe | None = None
@@ -81,6 +84,8 @@ class BulkDriver(Driver):
         # The frame being put together: which shot comes next, and the first shot's number in the sequence.
         self._next_shot = 0
         self._first: int | None = None
+        # When that shot's message came, and when the device says that it fired.
+        self._first_came_ns = self._first_device_ns = 0
         self._last_first: int | None = None
         self._parked: NDArray[Any] | None = None
         self._scratch = np.zeros(0, np.uint8)
@@ -121,7 +126,7 @@ class BulkDriver(Driver):
         backend = self._backend
         if self._emulated and backend is None:
             backend = local_backend("bulk", probe=self._probe_name)
-        device = FrontEnd.open(self._selector, backend, self._clock)
+        device = FrontEnd.open(self._selector, backend, self._clock, self._time)
         try:
             self._probe = probe_of(device.capabilities)
             if self._format not in device.capabilities.formats:
@@ -269,8 +274,7 @@ class BulkDriver(Driver):
             return False
         if begins:
             self._first, self._next_shot = first, 0
-            slot.first_byte_ns = came_ns
-            slot.device_ticks = header.device_ns
+            self._first_came_ns, self._first_device_ns = came_ns, header.device_ns
         if header.shot != self._next_shot or first != self._first:
             # A shot before it is missing, and the frame with it.
             self._next_shot = 0
@@ -285,9 +289,8 @@ class BulkDriver(Driver):
         if self._last_first is not None:
             slot.lost = max(0, ((first - self._last_first) & 0xFFFFFFFF) // len(table.shots) - 1)
         self._last_first = first
-        transmit_ns, slot.transmit_uncertainty_ns = self._opened.host_ns(slot.device_ticks)
-        slot.transmit_ns = min(transmit_ns, slot.first_byte_ns or transmit_ns)
-        slot.last_byte_ns = came_ns
+        slot.first_byte_ns, slot.last_byte_ns = self._first_came_ns, came_ns
+        self._time.stamp(slot, self._first_device_ns, self._first_came_ns)
         return True
 
     def _check(self, stream: ByteStream, header: Header, place: NDArray[Any] | None) -> bool:

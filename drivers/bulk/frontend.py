@@ -22,6 +22,7 @@ from sonod.drivers.bulk.protocol import (
     Status,
 )
 from sonod.drivers.bulk.table import Table
+from sonod.drivers.device_time import DeviceTime
 from sonod.drivers.errors import DriverError, ProtocolError
 from sonod.drivers.pacing import Clock
 from sonod.drivers.transports.usb import Identity, Selector, Stalled, UsbDevice, open_device
@@ -33,30 +34,28 @@ MOST_CAPABILITIES_BYTES = CAPABILITIES_BYTES + 24 * 0xFFFF
 # The watchdog is fed this many times in its period, and asked for no longer than this.
 FEEDINGS = 4
 WATCHDOG_MS = 1000
-# Quartz clocks agree to better than this; it is what the time since the last comparison adds to the uncertainty.
-DRIFT = 100e-6
 
 
 class FrontEnd:
     """One open front-end, idle after `open` and after `stop`."""
 
-    def __init__(self, usb: UsbDevice, capabilities: Capabilities, clock: Clock) -> None:
+    def __init__(self, usb: UsbDevice, capabilities: Capabilities, clock: Clock, time: DeviceTime) -> None:
         self.usb = usb
+        self.time = time
         self.capabilities = capabilities
         self._clock = clock
         self._watchdog_ms = min(WATCHDOG_MS, capabilities.watchdog_ms)
         self._fed_ns = 0
-        # Host time less device time, at half the round trip, and half that round trip.
-        self._offset_ns = 0
-        self._half_ns = 0
 
     @classmethod
-    def open(cls, selector: Selector, backend: Any, clock: Clock) -> FrontEnd:
-        """Open, and confirm by its capabilities that it is one; ProtocolError when it is not."""
+    def open(cls, selector: Selector, backend: Any, clock: Clock, time: DeviceTime) -> FrontEnd:
+        """Open, and confirm by its capabilities that it is one; ProtocolError when it is not. `time` is begun anew and
+        follows the front-end's clock."""
         usb = open_device(selector, backend)
         try:
             usb.claim(0)
-            front = cls(usb, _capabilities(usb), clock)
+            front = cls(usb, _capabilities(usb), clock, time)
+            time.begin_anew()
             # It may have been left running by a program that died.
             front.stop()
             front.status()
@@ -89,10 +88,8 @@ class FrontEnd:
         """Ask how it is; this feeds its watchdog and compares the clocks."""
         before = self._clock.now_ns()
         status = Status.from_bytes(self.usb.control_in(REQUEST_IN, Request.GET_STATUS, 0, 0, STATUS_BYTES))
-        after = self._clock.now_ns()
-        self._fed_ns = after
-        self._half_ns = (after - before) // 2
-        self._offset_ns = before + self._half_ns - status.device_ns
+        self._fed_ns = self._clock.now_ns()
+        self.time.compare(status.device_ns, before, self._fed_ns)
         return status
 
     def load(self, table: Table, number: int) -> None:
@@ -146,11 +143,6 @@ class FrontEnd:
                 f"{self.usb.name}: stopped by itself ({status.state.name.lower()}, "
                 f"{status.fault.name.lower().replace('_', ' ')})"
             )
-
-    def host_ns(self, device_ns: int) -> tuple[int, int]:
-        """(host monotonic time, uncertainty) of a time of the device."""
-        host = device_ns + self._offset_ns
-        return host, self._half_ns + round(abs(self._fed_ns - host) * DRIFT)
 
     def _ask(self, request: Request, value: int, data: bytes = b"") -> None:
         try:

@@ -18,6 +18,8 @@ from sonod.drivers.errors import ProtocolError
 
 VERSION = 1
 TICK_S = 1e-10
+# Device times are in whole nanoseconds of the device's clock.
+DEVICE_TICK_NS = 1.0
 # Vendor requests to the device (bmRequestType 0xC0 IN, 0x40 OUT).
 REQUEST_IN, REQUEST_OUT = 0xC0, 0x40
 ARM_KEY = b"ARM!"

@@ -43,6 +43,10 @@ KEPT_TABLES = 2
 WATCHDOG_MS = 2000
 CONVERTER_BITS = 14
 LONGEST_SAMPLES = 8192
+# A usual crystal is a little off its name.
+DRIFT = 31e-6
+# Shots whose true times are kept.
+KEPT_TIMES = 4096
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class _Fired:
 
 
 class BulkFrontEnd(EmulatedDevice):
-    """See docs/bulk-rf-protocol.md. `fifo_bytes` is how much waits for a host that does not read."""
+    """See docs/bulk-rf-protocol.md. `fifo_bytes` is how much waits for a host that does not read; its clock runs faster
+    than the host's by the share `drift`, shows `first_ns` at power-on, and begins again at 0 after 64 bits."""
 
     def __init__(
         self,
@@ -68,6 +73,8 @@ class BulkFrontEnd(EmulatedDevice):
         phantom: str = "needle",
         probe: str = "linear",
         fifo_bytes: int = FIFO_BYTES,
+        drift: float = DRIFT,
+        first_ns: int = 0,
     ) -> None:
         data = (Endpoint(BULK_OUT, PACKET_BYTES), Endpoint(BULK_IN, PACKET_BYTES))
         super().__init__(
@@ -85,6 +92,10 @@ class BulkFrontEnd(EmulatedDevice):
         )
         self._scene = SimulatedScene(phantom, probe)
         self._fifo_bytes = fifo_bytes
+        self._drift = drift
+        self._first_ns = first_ns
+        # What no device tells: (device time, host time) of its latest shots.
+        self.true_times: deque[tuple[int, int]] = deque(maxlen=KEPT_TIMES)
         self.capabilities = self._capabilities()
         self._blob = self.capabilities.to_bytes()
         self.reset()
@@ -116,6 +127,15 @@ class BulkFrontEnd(EmulatedDevice):
     def fired(self) -> int:
         """Shots since power-on."""
         return self._sequence
+
+    def reset_clock(self) -> None:
+        """Its clock begins anew, and nothing says so."""
+        self._started_ns = self.clock.now_ns()
+
+    def device_ns(self, host_ns: int) -> int:
+        """What the front-end's clock shows at a host time."""
+        since = host_ns - self._started_ns
+        return (self._first_ns + since + round(since * self._drift)) % (1 << 64)
 
     def shrink_memory(self, shots: int) -> None:
         """Hold only so many shots for a host that does not read."""
@@ -266,8 +286,9 @@ class BulkFrontEnd(EmulatedDevice):
         if (len(self._fifo) + 1) * shot_bytes > max(self._fifo_bytes, 2 * len(table.shots) * shot_bytes):
             self._drops += 1
         else:
-            since = fired_ns - self._started_ns
-            self._fifo.append(_Fired(self._sequence, self._shot, self._frame, since, self._drops, table))
+            device_ns = self.device_ns(fired_ns)
+            self.true_times.append((device_ns, fired_ns))
+            self._fifo.append(_Fired(self._sequence, self._shot, self._frame, device_ns, self._drops, table))
         self._sequence += 1
         self._shot += 1
         if self._shot == len(table.shots):
@@ -384,7 +405,7 @@ class BulkFrontEnd(EmulatedDevice):
             self._watchdog_ms,
             self._sequence & 0xFFFFFFFF,
             self._drops,
-            self.clock.now_ns() - self._started_ns,
+            self.device_ns(self.clock.now_ns()),
         )
 
     def _capabilities(self) -> Capabilities:

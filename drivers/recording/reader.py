@@ -24,7 +24,8 @@ DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError
 class Recording:
     """An open `sonod-rf` file, completely checked; RecordingError names file, object and remedy.
 
-    `acquisition` says what the samples mean; `attributes` holds the root attributes as they are in the file.
+    `acquisition` says what the samples mean; `attributes` holds the root attributes as they are in the file;
+    `device_ticks (frames,)` when the device fired by its own clock, -1 = not known, or None.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -105,6 +106,7 @@ class Recording:
         self.title = self._source.text("title", default=self.path.stem)
         self.frame_rate_hz = self._frame_rate()
         self._truth = {name: self._column(name) for name in ("scene_time_s", "needle_diameter_m")}
+        self.device_ticks = self._source.whole_numbers("frames/device_ticks")
         self._needle = {name: self._column(name, 3) for name in ("needle_tip_m", "needle_shaft_m")}
 
     def _check_format(self) -> None:

@@ -133,6 +133,20 @@ class RecordingSource:
             raise self.fail(name, f"must be finite{' or NaN' if nan else ''}, entry {at} is {values[at]}")
         return values
 
+    def whole_numbers(self, name: str) -> NDArray[np.int64] | None:
+        """A row of whole numbers, or None when it is not there."""
+        dataset = self.dataset(name)
+        if dataset is None:
+            return None
+        if dataset.dtype.kind not in "iu":
+            raise self.fail(name, f"must hold whole numbers, is of type {dataset.dtype}")
+        if dataset.ndim != 1 or dataset.size > MAX_TABLE_ENTRIES:
+            raise self.fail(name, f"must be a row of at most {MAX_TABLE_ENTRIES}, has shape {dataset.shape}")
+        try:
+            return np.asarray(dataset[...], dtype=np.int64)
+        except (OSError, RuntimeError) as error:
+            raise self.fail(name, f"cannot be read ({error}); the file is damaged") from error
+
 
 def _attribute(where: str, name: str) -> str:
     return f"attribute {name}" if where == "/" else f"attribute {where}@{name}"

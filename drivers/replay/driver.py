@@ -17,6 +17,7 @@ from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
 from sonod.drivers.probe import Probe
 from sonod.drivers.recording import Recording
+from sonod.drivers.replay.clock import ReplayedClock
 from sonod.drivers.replay.depth import deepest_m
 from sonod.drivers.settings import KNOBS, Knob, Settings
 
@@ -45,6 +46,7 @@ class ReplayDriver(Driver):
         self._pacer = Pacer(clock or MonotonicClock())
         self._recording: Recording | None = None
         self._frames: NDArray[Any] | None = None
+        self._device_clock: ReplayedClock | None = None
         self._declared: Mapping[str, Knob] = {}
         self._index = 0
         self._duration_ns = 0
@@ -81,6 +83,8 @@ class ReplayDriver(Driver):
             recording.close()
             raise
         self._recording = recording
+        ticks = recording.device_ticks
+        self._device_clock = None if ticks is None else ReplayedClock(ticks)
         self._declared = _knobs(acquisition, self._rate(recording))
         times = acquisition.sequence.t0_s + acquisition.shape[-1 - (acquisition.sample_format is SampleFormat.IQ)] / (
             acquisition.sampling_hz
@@ -132,6 +136,8 @@ class ReplayDriver(Driver):
         slot.truth = recording.truth(self._index)
         slot.transmit_ns = fired_ns
         slot.transmit_uncertainty_ns = 0
+        if self._device_clock is not None:
+            self._device_clock.stamp(slot, self._index, fired_ns, pacer.period_ns)
         slot.first_byte_ns = arrival_ns
         slot.last_byte_ns = pacer.clock.now_ns()
         self._index += 1

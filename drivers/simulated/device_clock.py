@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sonod.drivers.clock import ClockFit, ClockLine
+from sonod.drivers.clock import ClockLine
+from sonod.drivers.device_time import DeviceTime
+from sonod.drivers.frame import Slot
 
 TICK_NS = 100
 # A usual crystal, a little off its name.
@@ -20,7 +22,7 @@ class SimulatedDeviceClock:
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng((seed, 77))
-        self._fit = ClockFit(TICK_NS)
+        self._time = DeviceTime(TICK_NS)
         self._origin_ns: int | None = None
         self._start_ticks = int(self._random.integers(1 << 36))
         self._asked_ns = 0
@@ -39,17 +41,12 @@ class SimulatedDeviceClock:
         late = self._random.random() < LATE_SHARE
         trip_ns = LEAST_TRIP_NS + int(self._random.exponential(LATE_TRIP_NS if late else USUAL_TRIP_NS))
         read_ns = now_ns - int(trip_ns * self._random.random())
-        self._fit.observe(self.ticks(read_ns), now_ns - trip_ns, now_ns)
+        self._time.compare(self.ticks(read_ns), now_ns - trip_ns, now_ns)
 
-    def fired(self, ticks: int, first_byte_ns: int) -> tuple[int, int]:
-        """(host time, uncertainty) of a transmission that the device stamped with `ticks`; (0, -1) = not known yet."""
-        self._fit.observe(ticks, None, first_byte_ns)
-        if self._fit.line is None:
-            return 0, -1
-        host_ns, uncertainty_ns = self._fit.line.at(ticks)
-        # Whatever the line says, sound leaves before its echoes come.
-        return min(host_ns, first_byte_ns), uncertainty_ns
+    def stamp(self, slot: Slot, fired_ns: int) -> None:
+        """What the host makes of a frame that the device fired then and stamped with its own time."""
+        self._time.stamp(slot, self.ticks(fired_ns), slot.first_byte_ns)
 
     @property
     def line(self) -> ClockLine | None:
-        return self._fit.line
+        return self._time.line

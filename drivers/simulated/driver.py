@@ -245,9 +245,7 @@ class SimulatedDriver(Driver):
         slot.last_byte_ns = pacer.clock.now_ns()
         # The host is told what a device would tell: its own time of firing.
         self._device_clock.ask(slot.last_byte_ns)
-        slot.device_ticks = self._device_clock.ticks(fired_ns)
-        slot.transmit_ns, slot.transmit_uncertainty_ns = self._device_clock.fired(slot.device_ticks, slot.first_byte_ns)
-        slot.device_clock = self._device_clock.line
+        self._device_clock.stamp(slot, fired_ns)
         self._index += 1
         self._scene_time_s += self._period_s
         pacer.advance()

@@ -102,7 +102,8 @@ class ByteStream(ABC):
 class FedStream(ByteStream):
     """Holds at most `capacity` bytes that `feed` is given; more are an overrun and counted."""
 
-    def __init__(self, capacity: int = 1 << 20) -> None:
+    def __init__(self, capacity: int = 1 << 20, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._now_ns = now_ns
         self._memory = bytearray(capacity)
         self._begin = 0
         self._end = 0
@@ -120,7 +121,7 @@ class FedStream(ByteStream):
     def feed(self, data: bytes | bytearray | memoryview | array[int]) -> None:
         """Append bytes that have come."""
         view = memoryview(data).cast("B")
-        self._byte_ns = time.monotonic_ns()
+        self._byte_ns = self._now_ns()
         self.counters.transfers += 1
         self.counters.bytes += len(view)
         self._make_room(len(view))
@@ -184,14 +185,13 @@ class PolledStream(FedStream):
         capacity: int = 1 << 20,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        super().__init__(max(capacity, 2 * transfer_bytes))
+        super().__init__(max(capacity, 2 * transfer_bytes), now_ns)
         packet = device.packet_bytes(endpoint)
         if transfer_bytes % packet:
             raise DriverError(f"{device.name}: transfers of {transfer_bytes} bytes are not whole packets of {packet}")
         self._device = device
         self._endpoint = endpoint
         self._buffer = array("B", bytes(transfer_bytes))
-        self._now_ns = now_ns
         self._failures = 0
 
     def wait(self, count: int, timeout_s: float) -> None:

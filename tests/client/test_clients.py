@@ -15,7 +15,9 @@ import zmq
 import zmq.asyncio
 
 from sonod.client import AsyncControl, AsyncSubscriber, Control, NoAnswer, RequestRefused, Subscriber
-from sonod.client.wire.header import encode_header
+from sonod.client.losses import MissedFrames
+from sonod.client.wire.errors import WireError
+from sonod.client.wire.header import Losses, encode_header
 from sonod.client.wire.topic import Topic
 
 PATIENCE_S = 10.0
@@ -71,6 +73,52 @@ def test_frames_come_typed_with_a_view_of_the_pixels(publisher: Publisher) -> No
     assert [frame.header.frame for frame in frames] == [1, 2, 3]
     assert frames[1].data.tolist() == [[2, 2], [2, 2], [2, 2]]
     assert frames[1].received_ns > 0
+
+
+def publish_in_encodings(publisher: Publisher, encodings: dict[int, str]) -> threading.Thread:
+    """Once subscribed to, frames in the encodings that their headers say."""
+
+    def run() -> None:
+        publisher.await_subscriber()
+        for frame, encoding in encodings.items():
+            header = encode_header(
+                replace(messages.HEADER, frame=frame, message=frame, losses=Losses(), encoding=encoding)
+            )
+            publisher.socket.send_multipart([TOPIC, header, bytes(6)])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_frame_in_a_later_encoding_is_passed_over_and_counted(publisher: Publisher) -> None:
+    thread = publish_in_encodings(publisher, {1: "raw", 2: "zstd", 3: "zstd", 5: "raw", 6: "raw"})
+    with Subscriber(publisher.endpoint) as subscriber:
+        frames = list(islice(subscriber.frames("bmode", timeout_s=PATIENCE_S), 3))
+        assert subscriber.losses["bmode"] == MissedFrames(queue=1, unreadable=2)
+    thread.join()
+    assert [(frame.header.frame, frame.missing.unreadable) for frame in frames] == [(1, 0), (5, 2), (6, 0)]
+    assert frames[1].missed == 1, "that one was sent, and did not come"
+
+
+def test_stream_that_is_never_readable_says_why(publisher: Publisher) -> None:
+    thread = publish_in_encodings(publisher, {1: "zstd", 2: "zstd"})
+    with (
+        Subscriber(publisher.endpoint) as subscriber,
+        pytest.raises(WireError, match=r"encoding 'zstd' is not known to this client; it reads raw and lz4"),
+    ):
+        next(subscriber.frames("bmode", timeout_s=PATIENCE_S))
+    thread.join()
+
+
+def test_stream_that_is_readable_no_longer_says_why(publisher: Publisher) -> None:
+    thread = publish_in_encodings(publisher, {1: "raw", **dict.fromkeys(range(2, 40), "zstd")})
+    with Subscriber(publisher.endpoint) as subscriber:
+        frames = subscriber.frames("bmode", timeout_s=PATIENCE_S)
+        assert next(frames).header.frame == 1
+        with pytest.raises(WireError, match="encoding 'zstd' is not known"):
+            next(frames)
+    thread.join()
 
 
 def test_latest_passes_over_what_came_while_busy(publisher: Publisher) -> None:

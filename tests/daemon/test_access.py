@@ -20,6 +20,7 @@ from sonod.client.control import AsyncControl, Control
 from sonod.client.errors import AccessRefused, NoAnswer, RequestRefused
 from sonod.client.frame import Frame
 from sonod.client.keys import ClientKeys, KeyFileError, Pair
+from sonod.client.latest import LatestFrames
 from sonod.client.lease import HeldLease
 from sonod.client.subscriber import AsyncSubscriber, Subscriber
 from sonod.daemon.config import parse_config
@@ -314,7 +315,7 @@ def test_keys_everywhere_but_for_ipc(start: Start, tmp_path: Path) -> None:
             {"access": {"keys": "/k"}, "publish": {"endpoint": "tcp://10.0.0.1:5555"}},
             r"viewer.keys: the viewer page needs a key, for publish has no address without",
         ),
-        ({"publish": {"latest": "tcp://0.0.0.0:5557"}}, r"publish.latest: tcp://0.0.0.0:5557 would need keys"),
+        ({"publish": {"latest": "tcp://0.0.0.0:5557"}}, r"publish.latest: tcp://0.0.0.0:5557 can be reached"),
         ({"publish": {"endpoint": "ipc://frames"}}, r"publish.endpoint: must be ipc:// and an absolute path"),
         ({"publish": {"endpoint": "ipc:///" + 120 * "x"}}, r"the path may have 107 bytes at most"),
         ({"publish": {"endpoint": "udp://127.0.0.1:5555"}}, r"must be tcp://HOST:PORT or ipc:///PATH"),
@@ -431,13 +432,37 @@ def test_zap_is_asked_about_nothing_else(tmp_path: Path) -> None:
         context.destroy(linger=0)
 
 
-def test_the_newest_frame_is_never_to_be_had_where_keys_are_needed() -> None:
+def test_newest_frames_are_asked_for_beside_the_frames() -> None:
     keys = {"access": {"keys": "/k"}, "viewer": {"enabled": False}}
     exposed, local = "tcp://10.0.0.1:5555", "tcp://127.0.0.1:5555"
-    assert parse_config({**keys, "publish": {"endpoint": exposed}}).latest_endpoint == ""
-    assert (
-        parse_config({**keys, "publish": {"endpoint": exposed, "also": [local]}}).latest_endpoint == "tcp://127.0.0.1:*"
-    )
-    everywhere = {"access": {"keys": "/k", "everywhere": True}, "viewer": {"enabled": False}}
-    assert parse_config({**everywhere, "publish": {"endpoint": local}}).latest_endpoint == ""
-    assert parse_config({"publish": {"endpoint": "ipc:///run/s/f"}}).latest_endpoint == "ipc:///run/s/f.latest"
+    for sections, latest in (
+        ({**keys, "publish": {"endpoint": exposed}}, ("tcp://10.0.0.1:*",)),
+        ({**keys, "publish": {"endpoint": exposed, "also": [local]}}, ("tcp://127.0.0.1:*", "tcp://10.0.0.1:*")),
+        ({"publish": {"endpoint": "ipc:///run/s/f", "also": [local]}}, ("ipc:///run/s/f.latest",)),
+        ({"publish": {"latest": "off"}}, ()),
+        ({**keys, "publish": {"latest": "tcp://10.0.0.1:5557"}}, ("tcp://10.0.0.1:5557",)),
+    ):
+        assert parse_config(sections).latest_endpoints == latest
+
+
+def test_newest_frame_needs_a_key_where_frames_do(keyed: Keyed) -> None:
+    keys = keyed.new("tablet", "view")
+    with keyed.admitted(keys) as control:
+        here, there = control.describe().latests
+        assert control.describe().latest == here
+    assert here.startswith("tcp://127.0.0.1:")
+    there = address(there)
+    own = Pair.make()
+    unknown = ClientKeys("nobody", own.public, own.secret, keys.server)
+    for stranger, says in ((None, "wants a key here"), (unknown, "does not admit the key of 'nobody'")):
+        with LatestFrames(there, timeout_s=PATIENCE_S, keys=stranger) as frames:
+            for _ in range(2):
+                with pytest.raises(AccessRefused, match=says):
+                    frames.next()
+    with LatestFrames(there, timeout_s=PATIENCE_S, keys=keys) as frames:
+        keyed.bench.driver.deliver()
+        assert frames.next().header.frame == 1
+        # Revoked: what is connected is cut, and not let in again.
+        keyed.revoke("tablet")
+        with pytest.raises(AccessRefused, match="does not admit the key"):
+            frames.next()

@@ -99,7 +99,7 @@ def test_matrix_of_plus_is_for_turned_pictures(sonod: Sonod, tmp_path: Path) -> 
         (["bind", "x.json", "--matrix", MATRIX, "--orientation", "XY"], "--orientation: must be one of UF, UN, MF, MN"),
         (["bind", "x.json", "--plus", "/no/such.xml"], "/no/such.xml: No such file"),
         (["bind", "/no/such/x.json", "--matrix", MATRIX], "/no/such/x.json: No such file"),
-        (["check", "/no/such.json"], "/no/such.json: No such file"),
+        (["check", "/no/such.json"], "/no/such.json: cannot be read (No such file or directory); `sonod calibration"),
         (["show", __file__], "not JSON"),
     ],
 )
@@ -123,6 +123,40 @@ def test_wrong_plus_configuration_is_one_line(sonod: Sonod, tmp_path: Path, text
     xml.write_text(text)
     done = sonod("calibration", "bind", str(tmp_path / "x.json"), "--plus", str(xml))
     assert (done.returncode, line in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "--control", "foo"),
+        ("set", "gain_db=1", "--control", "tcp://127.0.0.1"),
+        ("watch", "--from", "foo"),
+        ("bridge", "igtl", "--port", "0", "--frames", "tcp://nowhere"),
+        ("conformance", "server", "--control", "udp://127.0.0.1:1"),
+    ],
+)
+def test_what_is_no_address_is_said_in_one_line(sonod: Sonod, arguments: tuple[str, ...]) -> None:
+    done = sonod(*arguments)
+    assert done.returncode == 2
+    assert "is no address; it must be tcp://HOST:PORT or ipc:///PATH" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_product_that_there_is_not_is_not_waited_for(sonod: Sonod) -> None:
+    done = sonod("watch", "--frames", "bmod")
+    assert (done.returncode, "--frames: must be one of bmode, preview" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[[[", "not TOML"), ("x = 1", "unknown key x"), ("[settings]\ngain_db = 999", "settings.gain_db: must be in")],
+)
+def test_file_of_settings_that_is_wrong_is_named(sonod: Sonod, tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    done = sonod("load", str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"sonod: {file}: {line}")
 
 
 def test_bridge_says_what_it_cannot_do(sonod: Sonod) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonod.drivers.clock import ClockFit
+from sonod.drivers.device_time import DeviceTime
 from sonod.drivers.frame import Slot
 from sonod.drivers.settings import change_settings, default_settings
 from sonod.drivers.simulated.driver import SimulatedDriver
@@ -118,3 +119,39 @@ def test_simulated_ledger_keeps_its_word_through_freezes_and_settings() -> None:
         assert abs((two - one) - (true_two - true_one)) <= 2 * max(uncertainty, 1) + 300_000, "never a jump"
     # An hour of exchanges with a trip of about 0.2 ms: the clock is known to a small part of it.
     assert sorted(uncertainty for _, _, uncertainty in stamps)[len(stamps) // 2] < 50_000
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(8, 40), st.integers(0, 1 << 62), st.floats(-150e-6, 150e-6), st.integers(0, 1 << 30))
+def test_ticks_go_on_over_the_end_of_their_counter(bits: int, first: int, drift: float, seed: int) -> None:
+    """Microseconds on a counter of any width, through pauses in which it goes round many times."""
+    r = random.Random(seed)
+    time = DeviceTime(1000.0, bits)
+    range_ns = 1000 << bits
+    now, at = 1 << 50, 0
+    met: int | None = None
+    for _ in range(100):
+        # Through a pause, the host's clock must know the counter's turn in spite of the drift.
+        pause = r.choice([0.01, 0.1, 1, 20]) * range_ns * r.random()
+        now, at = now + int(pause), at + int(pause * (1 + drift))
+        true = first + at // 1000
+        found = time.unwrapped(true % (1 << bits), now + int(range_ns * 0.1 * r.random()))
+        met = true - found if met is None else met
+        assert found == true - met
+
+
+def test_a_frame_has_ticks_and_no_time_of_transmission_until_clocks_were_compared() -> None:
+    time, slot = DeviceTime(1000.0, 32), Slot(0)
+    time.begin_anew()
+    time.stamp(slot, 77, 10**9)
+    assert (slot.device_ticks, slot.device_clock, slot.transmit_uncertainty_ns) == (77, None, -1)
+    time.compare(1_000_077, 2 * 10**9 - 60_000, 2 * 10**9)
+    time.stamp(slot, 1_010_077, 2 * 10**9 + 11_000_000)
+    assert slot.device_clock is not None
+    assert abs(slot.transmit_ns - (2 * 10**9 + 10_000_000 - 30_000)) <= slot.transmit_uncertainty_ns < 50_000
+
+
+def test_counter_of_no_or_too_many_bits_is_refused() -> None:
+    for bits in (0, 63):
+        with pytest.raises(ValueError, match=r"bits: must be in 1\.\.62"):
+            DeviceTime(1.0, bits)

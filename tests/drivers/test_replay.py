@@ -160,6 +160,71 @@ def test_a_simulated_session_replays_with_its_truth_bit_for_bit(tmp_path: Path) 
     driver.close()
 
 
+def with_ticks(path: Path, ticks: list[int]) -> Path:
+    """A recording of one frame for each of the ticks at which its device said to have fired."""
+    acquisition = plane_acquisition()
+    with RecordingWriter(path, acquisition) as writer:
+        for number, (data, at) in enumerate(zip(frames_of(acquisition, len(ticks)), ticks, strict=True)):
+            writer.append_frame(data, number=number + 1, device_ticks=at)
+    return path
+
+
+def test_recorded_ticks_come_back_with_the_clock_on_which_they_are_played(tmp_path: Path) -> None:
+    # As a device's clock of 8 ns at 50 frames a second, with jitter, one lost frame, and more digits than a float has.
+    steps = [2_500_000, 2_500_400, 2_499_700, 5_000_000, 2_500_100]
+    ticks = [(1 << 61) + sum(steps[:count]) for count in range(len(steps) + 1)]
+    path = with_ticks(tmp_path / "a.h5", ticks)
+    clock = FakeClock()
+    driver, slot = started(f"replay:{path}?rate=20", clock)
+    lines, times = [], []
+    for index in range(2 * len(ticks)):
+        driver.read_into(slot, 1.0)
+        assert slot.device_ticks == ticks[index % len(ticks)]
+        assert slot.device_clock is not None
+        assert slot.device_clock.at(slot.device_ticks) == (slot.transmit_ns, 0)
+        assert slot.device_clock.epoch == index // len(ticks), "played from the beginning: the clock begins anew"
+        assert slot.device_clock.ns_per_tick == pytest.approx(50e6 / 2_500_100)
+        lines.append(slot.device_clock)
+        times.append(slot.transmit_ns)
+    for line in lines[: len(ticks)]:
+        for at, played_ns in zip(ticks, times, strict=False):
+            said_ns, uncertainty_ns = line.at(at)
+            assert abs(said_ns - played_ns) <= uncertainty_ns, "other frames are where each line says"
+    # After a freeze, and at another rate, it is another stretch.
+    driver.stop()
+    clock.pass_time(3.0)
+    driver.start()
+    driver.read_into(slot, 1.0)
+    assert slot.device_clock is not None
+    assert slot.device_clock.epoch == 2
+    configuration = driver.configuration
+    assert configuration is not None
+    quicker = change_settings(configuration.settings, {"frame_rate_hz": 40.0}, driver.knobs())
+    driver.apply(driver.prepare(quicker))
+    driver.read_into(slot, 1.0)
+    assert slot.device_clock.epoch == 3
+    driver.close()
+
+
+def test_ticks_without_a_pace_have_no_clock(tmp_path: Path) -> None:
+    path = with_ticks(tmp_path / "a.h5", [5, -1, 25])
+    driver, slot = started(f"replay:{path}?rate=0")
+    for at in (5, -1, 25):
+        driver.read_into(slot, 1.0)
+        assert slot.device_ticks == at
+        assert slot.device_clock is None
+    driver.close()
+
+
+def test_damaged_ticks_are_refused_by_name(tmp_path: Path) -> None:
+    path = with_ticks(tmp_path / "a.h5", [5, 15])
+    with h5py.File(path, "r+") as file:
+        del file["frames/device_ticks"]
+        file["frames/device_ticks"] = np.array([0.5, 1.5])
+    with pytest.raises(RecordingError, match="frames/device_ticks: must hold whole numbers, is of type float64"):
+        ReplayDriver(f"replay:{path}", FakeClock()).open()
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -126,7 +126,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sonod-fuzz-") as name:
         target = Target(Path(name))
         context: zmq.Context[Any] = zmq.Context()
-        first_mib = target.resident_mib()
+        # Before its first image, after it, and after each round.
+        resident_mib = [target.resident_mib()]
+        target.restore()
+        target.check()
+        resident_mib.append(target.resident_mib())
         deadline = time.monotonic() + options.minutes * 60
         limits: Any = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
@@ -165,11 +169,12 @@ def main() -> int:
                 target.restore()
                 target.check()
                 counts["rounds"] += 1
+                resident_mib.append(target.resident_mib())
                 if sys.stderr.isatty():
-                    sys.stderr.write(f"\r{counts} {target.resident_mib():.0f} MiB ")
+                    sys.stderr.write(f"\r{counts} {resident_mib[-1]:.0f} MiB ")
             failures = target.logged("command_failed")
             facts = {**counts, "minutes": options.minutes, "seed": options.seed, "internal_errors": len(failures)}
-            facts |= {"resident_mib": [round(first_mib), round(target.resident_mib())]}
+            facts["resident_mib"] = [round(mib) for mib in resident_mib]
             sys.stdout.write(json.dumps(facts) + "\n")
             for failure in failures[:5]:
                 sys.stdout.write(json.dumps(failure)[:2000] + "\n")

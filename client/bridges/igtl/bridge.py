@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from sonod.client.address import AddressError
 from sonod.client.bridges.igtl.content import (
     CAPABILITY,
     COMMAND,
@@ -118,6 +119,8 @@ class Bridge:
                         self._set(message)
             except NoAnswer:
                 self._tell(STATUS_NOT_READY, "no daemon", f"nothing comes from {self._options.frames}")
+            except AddressError:
+                raise
             except (WireError, ValueError) as error:
                 log.warning("a message of the daemon cannot be passed on: %s", error)
 

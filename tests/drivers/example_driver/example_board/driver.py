@@ -10,6 +10,7 @@ import numpy as np
 
 from example_board import emulator, protocol
 from sonod.drivers.base import Driver, Uri
+from sonod.drivers.device_time import DeviceTime
 from sonod.drivers.errors import DeviceNotFound, Disconnected, DriverError, DriverTimeout
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
 from sonod.drivers.probe import Probe
@@ -33,6 +34,8 @@ class ExampleBoard(Driver):
         self._link: emulator.Link | None = None
         with as_file(files("example_board") / "board.toml") as path:
             self._file = load_probe(str(path))
+        # Microseconds on 32 bits, which begin again at 0 every 71 minutes.
+        self._time = DeviceTime(1000.0, bits=32)
         self._header = bytearray(protocol.HEADER.size)
         self._last_counter = -1
 
@@ -58,6 +61,7 @@ class ExampleBoard(Driver):
         except ConnectionError as error:
             raise DeviceNotFound(f"driver URI {self.uri.text!r}: {error}; is the board plugged in?") from error
         self._link = link
+        self._time.begin_anew()
         self._send(protocol.command(protocol.IDENTIFY))
 
     def _close(self) -> None:
@@ -103,7 +107,7 @@ class ExampleBoard(Driver):
         header = protocol.parse_header(self._header, samples)
         self._receive(memoryview(slot.memory)[: slot.data.nbytes], timeout_s)
         slot.last_byte_ns = time.monotonic_ns()
-        slot.device_ticks = header.ticks
+        slot.device_ticks = self._time.unwrapped(header.ticks, slot.first_byte_ns)
         if self._last_counter >= 0:
             slot.lost = (header.counter - self._last_counter - 1) % (1 << 32)
         self._last_counter = header.counter
