@@ -138,8 +138,7 @@ def test_moving_reflectors_echo_like_fixed_ones(name: str, instruction_set: str)
     case = Case(name, mirrors=True, shadow=True)
     expected = case.expected()
     scale = 30000 / np.abs(expected).max()
-    # The place between two samples is rounded to a sixteenth.
-    assert relative_error(case.frame(scale), scale * expected) < 0.02
+    assert relative_error(case.frame(scale), scale * expected) < 0.01
 
 
 def test_every_instruction_set_and_thread_count_gives_the_same_bits() -> None:
