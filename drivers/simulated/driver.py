@@ -80,12 +80,14 @@ class SimulatedDriver(Driver):
     """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
 
     summary = f"a simulated probe: channel RF of a scene ({', '.join(scene_names())}, or a file)"
-    uri_form = "sim:SCENE|FILE?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
+    uri_form = (
+        "sim:SCENE|FILE?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S&paced=0|1"
+    )
     needs = "nothing"
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
         super().__init__(uri)
-        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle"))
+        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle", "paced"))
         try:
             self._scene_file = load_scene(self.uri.rest or DEFAULT_SCENE)
         except DeviceNotFound as error:
@@ -99,6 +101,8 @@ class SimulatedDriver(Driver):
         self._attenuation = number_option(self.uri, "attenuation", 0.5, 0.0, 5.0)
         # How long the front-end of this probe would take to come to rest after a change of what it transmits.
         self._settle_s = number_option(self.uri, "settle", 0.0, 0.0, 5.0)
+        # Unpaced, a frame is there as soon as it is asked for, and none is lost; the scene's time goes on all the same.
+        self._paced = whole_option(self.uri, "paced", 1, 0, 1) == 1
         self._pacer = Pacer(clock or MonotonicClock())
         self._device_clock = SimulatedDeviceClock(self._seed)
         self._file: ProbeFile | None = None
@@ -205,10 +209,10 @@ class SimulatedDriver(Driver):
         assert isinstance(configuration.detail, Renderer)
         self._renderer = configuration.detail
         self._period_s = 1 / configuration.settings.frame_rate_hz
-        self._pacer.change(configuration.settings.frame_rate_hz)
+        self._pacer.change(configuration.settings.frame_rate_hz if self._paced else 0.0)
         acquisition = configuration.acquisition
         own = acquisition.shape[0] * acquisition.shape[2] / acquisition.sampling_hz
-        self._duration_ns = round(min(own, self._period_s) * 1e9)
+        self._duration_ns = round(min(own, self._period_s) * 1e9) if self._paced else 0
 
     def _settling_frames(self, before: Configuration | None, after: Configuration) -> int:
         if before is None:
@@ -222,7 +226,7 @@ class SimulatedDriver(Driver):
         assert self._configuration is not None
         self._index = 0
         self._scene_time_s = 0.0
-        self._pacer.start(self._configuration.settings.frame_rate_hz)
+        self._pacer.start(self._configuration.settings.frame_rate_hz if self._paced else 0.0)
 
     def _stop(self) -> None:
         pass

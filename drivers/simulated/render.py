@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.cext.simulate import EchoModel, EchoSimulator, Meeting, Reflectors, elevation
+from sonod.cext.simulate import EchoModel, EchoSimulator, Meeting, Reflectors
 from sonod.drivers.frame import GroundTruth, Injectate
-from sonod.drivers.probe import AnyFloatArray, FloatArray, Probe
+from sonod.drivers.probe import FloatArray, Probe
 from sonod.drivers.sequence import Sequence, TransmitEvent
+from sonod.drivers.simulated.beside import Beside
 from sonod.drivers.simulated.needle import Needle, Placed, Steering
 from sonod.drivers.simulated.scene import Scene, Standing
 from sonod.drivers.simulated.shade import Shade
@@ -301,6 +303,10 @@ class Renderer:
             probe_x_m=view.probe_x_m,
         )
 
+    @cached_property
+    def _beside(self) -> Beside:
+        return Beside(self._probe, self._background.model.wavelength_m, self._scene.field.deepest_m)
+
     # -- what moves ----------------------------------------------------------------------------------------------------
 
     def _placed(self, scene_time_s: float) -> Placed | None:
@@ -341,7 +347,7 @@ class Renderer:
         return parts
 
     def _needle_parts(self, needle: Needle, placed: Placed) -> tuple[Reflectors, FloatArray]:
-        field, model, view = self._scene.field, self._background.model, self._view
+        field, view = self._scene.field, self._view
         x, y, z = needle.places(placed)
         x = x - view.probe_x_m
         depth = np.asarray(field.depth(x, z))
@@ -349,9 +355,7 @@ class Renderer:
         x, y, z, depth = x[seen], y[seen], z[seen], depth[seen]
         rough, mirror, lag = needle.rough[seen], needle.mirror[seen], needle.lag_m[seen]
         if np.any(y != 0):
-            height = self._probe.element_height_m or 3 * model.wavelength_m
-            focus = self._probe.elevation_focus_m
-            beside = _beside(depth, y, height, focus, model.wavelength_m)
+            beside = self._beside.share(depth, y)
             near = beside > 1e-3
             x, y, z, depth, seen = x[near], y[near], z[near], depth[near], seen[near]
             rough, mirror, lag = rough[near] * beside[near], mirror[near] * beside[near], lag[near] + y**2 / depth
@@ -397,21 +401,6 @@ class Renderer:
     def _shaded(self, own: Reflectors) -> Reflectors:
         background = self._background
         return replace(own, loss=background.shade.factors(own.x_m, own.z_m, background.model.pulse.frequency_hz))
-
-
-def _beside(depth: AnyFloatArray, y: FloatArray, height: float, focus: float, wavelength: float) -> FloatArray:
-    """Two-way share of the elevation beam that meets places `y` beside the plane."""
-    nodes = np.linspace(0, max(float(np.abs(y).max()), 1e-6), 48)
-    depths = np.geomspace(max(float(depth.min()), 1e-3), max(float(depth.max()), 2e-3), 24)
-    beam = elevation(depths, nodes, height, focus, wavelength)
-    share = (beam / beam[0]) ** 2
-    at_y = np.clip(np.abs(y) / nodes[1], 0, len(nodes) - 1.001)
-    at_depth = np.clip(np.interp(depth, depths, np.arange(len(depths))), 0, len(depths) - 1.001)
-    row, column = at_y.astype(np.intp), at_depth.astype(np.intp)
-    down, right = at_y - row, at_depth - column
-    upper = share[row, column] * (1 - right) + share[row, column + 1] * right
-    lower = share[row + 1, column] * (1 - right) + share[row + 1, column + 1] * right
-    return np.asarray(upper * (1 - down) + lower * down)
 
 
 def _together(parts: list[tuple[Reflectors, FloatArray]]) -> tuple[Reflectors, FloatArray]:
