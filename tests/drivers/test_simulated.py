@@ -342,6 +342,20 @@ def test_a_short_wait_is_a_timeout_and_costs_no_frame() -> None:
     assert running.slot.number == number + 1
 
 
+def test_unpaced_frames_come_as_they_are_asked_for() -> None:
+    running = Running("sim:wires?probe=phased&paced=0", frame_rate_hz=10)
+    begun = running.clock.time_ns
+    times = []
+    for _ in range(5):
+        running.read()
+        running.clock.pass_time(2.0)
+        assert running.slot.truth is not None
+        times.append(running.slot.truth.scene_time_s)
+    assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert running.driver.counters.lost == 0
+    assert running.clock.time_ns == begun + 10_000_000_000
+
+
 def test_a_new_frame_rate_acts_from_the_next_frame() -> None:
     running = Running("sim:wires?probe=phased", frame_rate_hz=10)
     running.read()
@@ -365,6 +379,7 @@ def test_a_new_frame_rate_acts_from_the_next_frame() -> None:
         ("sim:?sequence=spiral", "sequence must be one of .*plane, diverging, focused, synthetic, got 'spiral'"),
         ("sim:?seed=one", "seed must be a whole number in 0..2147483647, got 'one'"),
         ("sim:?seed=-1", "seed must be a whole number"),
+        ("sim:?paced=2", r"paced must be a whole number in 0\.\.1, got '2'"),
         ("sim:?noise_db=loud", "noise_db must be a number in -200..0, got 'loud'"),
         ("sim:?c=nan", "c must be a number in 300..8000, got 'nan'"),
         ("sim:?attenuation=9", "attenuation must be a number in 0..5, got '9'"),
