@@ -14,7 +14,7 @@ from sonod.drivers.simulated.driver import SimulatedDriver
 
 FOLDER = Path(__file__).parent / "pictures"
 # Scene -> seconds in it: when the needle is well in. Frames come once a second.
-SCENES = {"needle": 4, "wires": 1, "contrast": 1, "carpal-tunnel": 6, "knee": 4, "hip": 7, "vessel": 4}
+SCENES = {"needle": 4, "wires": 1, "cyst": 4, "contrast": 1, "carpal-tunnel": 6, "knee": 4, "hip": 7, "vessel": 4}
 
 
 class JumpingClock:

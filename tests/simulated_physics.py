@@ -171,3 +171,33 @@ def half_width(profile: FloatArray) -> float:
     """Full width at half of the highest value, in steps."""
     fine = np.interp(np.linspace(0, len(profile) - 1, 20 * len(profile)), np.arange(len(profile)), profile)
     return float((fine > fine.max() / 2).sum()) / 20
+
+
+def steered(tip_m: tuple[float, float, float], degrees: float, *, through: bool = False) -> dict[str, object]:
+    """Settings that put a needle's tip there, pointing down to the right, or through the plane."""
+    return {
+        "scene.needle": "steered",
+        "scene.needle_x_m": tip_m[0],
+        "scene.needle_y_m": tip_m[1],
+        "scene.needle_z_m": tip_m[2],
+        "scene.needle_angle_rad": math.radians(degrees),
+        "scene.needle_yaw_rad": math.pi / 2 if through else 0.0,
+    }
+
+
+def brightest_m(shown: Picture, x_m: float, z_m: float, reach_m: float) -> tuple[float, float]:
+    """Where the picture is brightest within `reach_m` of a place."""
+    near = np.hypot(shown.x_m - x_m, shown.z_m - z_m) <= reach_m
+    at = np.unravel_index(np.where(near, shown.size, 0.0).argmax(), shown.size.shape)
+    return float(shown.x_m[at]), float(shown.z_m[at])
+
+
+def shaft_over_tissue_db(uri: str, tip_m: tuple[float, float], degrees: float) -> float:
+    """Median level along 8 mm of a needle's shaft against that of the same places without it."""
+    angle = math.radians(degrees)
+    shown = picture(uri, **steered((tip_m[0], 0.0, tip_m[1]), degrees))
+    without = picture(uri, **{"scene.needle": "none"})
+    x, z = shown.x_m - tip_m[0], shown.z_m - tip_m[1]
+    up, off = -x * math.cos(angle) - z * math.sin(angle), x * math.sin(angle) - z * math.cos(angle)
+    on = (up > 2e-3) & (up < 10e-3) & (np.abs(off) < 0.12e-3)
+    return 20 * math.log10(float(np.median(shown.size[on]) / np.median(without.size[on])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +76,7 @@ class Field:
         equal compartments, one in each, so that every resolution cell has nearly as many as every other."""
         rows = max(1, round((bottom - top) * math.sqrt(density)))
         edges = np.linspace(top, bottom, rows + 1)
-        parts = [
-            self._scatter_row(density, above, below, random)
-            for above, below in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        parts = [self._scatter_row(density, above, below, random) for above, below in pairwise(edges.tolist())]
         return np.concatenate(parts, axis=1)
 
     def _scatter_row(self, density: float, top: float, bottom: float, random: np.random.Generator) -> FloatArray:

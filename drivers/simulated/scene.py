@@ -20,10 +20,10 @@ from sonod.drivers.simulated.field import Field
 from sonod.drivers.simulated.outline import inside, outline, packed, pieces
 from sonod.drivers.simulated.scene_file import FibresFile, FlowFile, LayerFile, SceneFile, TissueFile
 
-# Tissue reflectors in a square of 1.5 wavelengths of the probe's centre frequency, which makes a handful in a resolution
-# cell. They make full speckle all the same: there are equally many everywhere, which alone would make the echoes of so
-# few too even (mean over standard deviation 1.96), and their strengths spread by this share to either side of 1, which
-# makes up for it (a spread from 0 on would give 1.86; a Gaussian field has 1.91).
+# Tissue reflectors in a square of 1.5 wavelengths of the probe's centre frequency: a handful in a resolution cell. They
+# make full speckle all the same: there are equally many everywhere, which alone would make the echoes of so few too
+# even (mean over standard deviation 1.96), and their strengths spread by this share to either side of 1, which makes up
+# for it (a spread from 0 on would give 1.86; a Gaussian field has 1.91).
 REFLECTORS_PER_CELL = 3.2
 CELL_WAVELENGTHS = 1.5
 STRENGTH_SPREAD = 0.6

@@ -472,9 +472,10 @@ def test_a_needle_fades_with_its_angle_and_beside_the_plane() -> None:
         x, z = 2e-3 - up * math.cos(angle), 20e-3 - up * math.sin(angle)
         moved[:, np.abs(elements - x.mean()) > 4.5e-3] = 0
         size[degrees, beside] = float(focused_sum(running.acquisition, moved, x, z).mean())
-    # A mirror within the aperture's angle; what scatters everywhere is left beyond it.
+    # A mirror within the aperture's angle; beyond it the facets of the shaft, which mirror over wider angles.
     assert size[0, 0.0] > 2 * size[10, 0.0]
-    assert size[10, 0.0] > 2 * size[20, 0.0]
+    assert size[10, 0.0] > 1.4 * size[20, 0.0]
+    assert size[20, 0.0] > 2 * size[50, 0.0]
     assert size[50, 0.0] < 0.2 * size[0, 0.0]
     assert size[20, 4e-3] < 0.2 * size[20, 0.0]
 
