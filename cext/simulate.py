@@ -223,6 +223,7 @@ class EchoSimulator:
         self._window_scale = _WINDOW_STEPS / (2 * half_s * model.pulse.frequency_hz)
         self._half = math.ceil(half_s * model.sampling_hz) + 1
         self._taps = -(-(2 * self._half + 2) // 8) * 8
+        self._known_pulses: dict[tuple[bytes, bytes], Float32Array] = {}
         self._turns_per_m = 1 / model.wavelength_m
         self._samples_per_m = model.sampling_hz / model.sound_speed_m_s
 
@@ -310,16 +311,22 @@ class EchoSimulator:
         return np.asarray(model.attenuation_np_m_hz * way)
 
     def _pulses(self, samples: int, t0_s: FloatArray, start_s: FloatArray) -> Float32Array:
-        """(transmits, blocks, taps, 2): tap m is the envelope at half - m samples.
+        """(transmits, blocks, taps, 2): tap m is the envelope at half - m samples; kept, also for shorter records.
 
         Impulses are shared between two samples, which takes sinc(f / rate)^2 from the edges of the band; given back.
         """
-        model = self.model
-        times = (self._half - np.arange(self._taps)) / model.sampling_hz
-        share = np.sinc((model.pulse.spectrum_hz - model.pulse.frequency_hz) / model.sampling_hz) ** 2
-        sharper = Pulse(model.pulse.frequency_hz, model.pulse.spectrum_hz, model.pulse.spectrum / share)
-        envelope = sharper.envelope(times, self._loss_of_block(samples, t0_s, start_s))
-        return np.stack([envelope.real, envelope.imag], axis=-1).astype(np.float32)
+        key = np.asarray(t0_s).tobytes(), np.asarray(start_s).tobytes()
+        blocks = -(-samples // BLOCK)
+        known = self._known_pulses.get(key)
+        if known is None or known.shape[1] < blocks:
+            model = self.model
+            times = (self._half - np.arange(self._taps)) / model.sampling_hz
+            share = np.sinc((model.pulse.spectrum_hz - model.pulse.frequency_hz) / model.sampling_hz) ** 2
+            sharper = Pulse(model.pulse.frequency_hz, model.pulse.spectrum_hz, model.pulse.spectrum / share)
+            envelope = sharper.envelope(times, self._loss_of_block(samples, t0_s, start_s))
+            known = np.stack([envelope.real, envelope.imag], axis=-1).astype(np.float32)
+            self._known_pulses[key] = known
+        return np.ascontiguousarray(known[:, :blocks])
 
     def _table(self, reflectors: Reflectors) -> Float32Array:
         lobe = reflectors.piece_m * np.float32(_LOBE_STEPS / _LOBE_END / self.model.wavelength_m)

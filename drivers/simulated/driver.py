@@ -56,7 +56,10 @@ LONGEST_WAY_BACK = 1.06
 # Sequences with one transmission for each line or element: many, so fewer images a second.
 MANY_TRANSMISSIONS = 32
 MANY_FRAME_RATE_HZ = 8.0
-KEPT_BACKGROUNDS = 3
+# Backgrounds of former settings are kept up to this many bytes, the newest in any case.
+KEPT_BYTES = 128_000_000
+# Echoes are computed down to a multiple of this share of the usual depth: most changes of depth need nothing new.
+DEPTH_STEP_SHARE = 1 / 4
 DEFAULT_SCENE = "needle"
 # Time to prepare grows with transmissions times reflectors: long sequences look at thinner tissue, down to a share.
 FULL_SPECKLE_TRANSMITS = 8
@@ -172,7 +175,7 @@ class SimulatedDriver(Driver):
         sequence = transmissions(scan, probe, settings, c, sampling_hz)
         field, view = self._field, view_of(settings, self._declared)
         samples = _sample_count(sequence, probe, field, settings.depth_m, c, pulse, sampling_hz)
-        background = self._background(settings, scan, sequence, pulse, view, samples)
+        background = self._background(settings, scan, sequence, pulse, view).shortened(samples)
         acquisition = Acquisition(
             probe=probe,
             sequence=background.sequence,
@@ -303,12 +306,14 @@ class SimulatedDriver(Driver):
     def _transmits(slot: Slot) -> int:
         return int(slot.data.shape[0])
 
-    def _background(
-        self, settings: Settings, scan: Scan, sequence: Sequence, pulse: Pulse, view: View, samples: int
-    ) -> Background:
-        """From the few kept ones when only gains or the needle have changed; else computed."""
+    def _background(self, settings: Settings, scan: Scan, sequence: Sequence, pulse: Pulse, view: View) -> Background:
+        """At least as deep as the settings; from the few kept ones when only gains, the depth within its step or the
+        needle have changed; else computed."""
+        file, field = self._opened, self._field
+        step = DEPTH_STEP_SHARE * field.depth_m
+        depth = min(math.ceil(settings.depth_m / step - 1e-9) * step, self._declared["depth_m"].maximum)
         key = (
-            settings.depth_m,
+            depth,
             settings.transmit_frequency_hz,
             settings.focus_depth_m if scan is Scan.FOCUSED else 0.0,
             settings.angle_count,
@@ -321,7 +326,7 @@ class SimulatedDriver(Driver):
             found = self._backgrounds.get(key)
         if found is not None:
             return found
-        probe = self._opened.probe
+        probe = file.probe
         made = render_background(
             self._model(pulse),
             sequence,
@@ -330,13 +335,15 @@ class SimulatedDriver(Driver):
             self._laid_out,
             view,
             _share(view, len(sequence.events)),
-            settings.depth_m * LONGEST_WAY_BACK,
+            depth * LONGEST_WAY_BACK,
             self._attenuation,
-            samples,
+            _sample_count(sequence, probe, field, depth, self._sound_speed_m_s, pulse, file.sampling_hz),
         )
         with self._lock:
             self._backgrounds[key] = made
-            while len(self._backgrounds) > KEPT_BACKGROUNDS:
+            while (
+                len(self._backgrounds) > 1 and sum(own.echoes.nbytes for own in self._backgrounds.values()) > KEPT_BYTES
+            ):
                 del self._backgrounds[next(iter(self._backgrounds))]
         return made
 

@@ -14,8 +14,10 @@ from sonod.drivers.simulated.scene_file import NeedleFile
 # A shaft is so many pieces, each as long as its surface is straight.
 PIECE_M = 0.11e-3
 MOST_PIECES = 400
-# Strengths in units of one tissue reflector. A polished shaft mirrors as a whole; its pieces mirror by themselves too,
-# each more or less and over wider angles, and scatter a little; the bevel of the tip sends echoes everywhere.
+# Strengths in units of one tissue reflector, for a shaft of the usual number of pieces; more of them have less each. A
+# polished shaft mirrors as a whole; its pieces mirror by themselves too, some more than others and over wider angles,
+# and scatter a little; the bevel of the tip sends echoes everywhere.
+USUAL_PIECES = 256
 SHAFT_MIRROR = 22.0
 SHAFT_FACETS = 9.0
 SHAFT_ROUGH = 1.2
@@ -68,7 +70,8 @@ class Needle:
         rough = SHAFT_ROUGH * random.standard_normal(count)
         rough[0] = TIP_STRENGTH
         # The bevel takes the first piece of the mirror away.
-        mirror = SHAFT_MIRROR + SHAFT_FACETS * random.standard_normal(count)
+        part = USUAL_PIECES / count
+        mirror = part * SHAFT_MIRROR + math.sqrt(part) * SHAFT_FACETS * random.standard_normal(count)
         mirror[0] = 0.0
         ringing = np.arange(2, count, 2)
         rings = [2 * RING_SHARE ** (turn + 1) * mirror[ringing] for turn in range(RINGS)]

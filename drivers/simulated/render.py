@@ -57,14 +57,23 @@ class Background:
     `movable` are the tissue reflectors around the place where fluid may come, which are not in it.
     """
 
-    model: EchoModel
+    simulator: EchoSimulator
     sequence: Sequence
-    weights: FloatArray
     start_s: FloatArray
     echoes: NDArray[np.float32]
     shade: Shade
     waves: WaveMap
     movable: Reflectors
+
+    @property
+    def model(self) -> EchoModel:
+        return self.simulator.model
+
+    def shortened(self, samples: int) -> Background:
+        """The same with only the first so many samples."""
+        if samples == self.echoes.shape[2]:
+            return self
+        return replace(self, echoes=np.ascontiguousarray(self.echoes[..., :samples]))
 
 
 def render_background(
@@ -113,7 +122,7 @@ def render_background(
         chosen = own if len(met) == len(own) else own.take(met)
         meeting = _meeting(sequence.events[part], probe, chosen, lag[met], amplitude[:, met], model.sound_speed_m_s)
         echoes[part] = simulator.echoes(chosen, meeting, sequence.t0_s[part], samples, start[part])
-    return Background(model, sequence, weights, start, echoes, shade, waves, movable)
+    return Background(simulator, sequence, start, echoes, shade, waves, movable)
 
 
 def _seen_by_the_probe(standing: Standing, scene: Scene, view: View) -> tuple[Reflectors, FloatArray]:
@@ -244,13 +253,12 @@ class Renderer:
         self._background, self._probe, self._scene = background, probe, scene
         self._needle, self._view, self._front = needle if view.needle else None, view, front_end
         self._streams = scene.streams(share)
-        self._simulator = EchoSimulator(background.model)
         transmits, channels, samples = background.echoes.shape
         sequence = background.sequence
         parts = range(transmits) if self._streams else (0,)
         self._shots = [slice(part, part + 1) if self._streams else slice(None) for part in parts]
         self._moving = [
-            self._simulator.moving(samples, sequence.t0_s[shot], background.start_s[shot]) for shot in self._shots
+            background.simulator.moving(samples, sequence.t0_s[shot], background.start_s[shot]) for shot in self._shots
         ]
         # One shot after the other, each as long as its record.
         self._shot_s = samples / background.model.sampling_hz

@@ -31,7 +31,7 @@ def test_single_firing_elements_are_those_of_simus(name: str, attenuation: float
         # One factor for the whole probe: the programs count amplitudes in units of their own.
         unit = unit or 10 ** (amplitude_ratio_db(ours, theirs, 1.0) / 20)
         worst.append(amplitude_ratio_db(ours, theirs, unit))
-    assert np.ptp(worst) < 0.3, f"amplitude ratios in dB: {np.round(worst, 2)}"
+    assert np.ptp(worst) < 0.2, f"amplitude ratios in dB: {np.round(worst, 2)}"
 
 
 @pytest.mark.parametrize("kind", KINDS)

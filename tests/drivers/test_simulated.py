@@ -269,10 +269,35 @@ def test_only_changed_acoustics_make_a_new_background() -> None:
     steered = {"scene.needle": "steered", "scene.needle_x_m": 1e-3}
     running.change(gain_db=3.0, tgc_db=[1] * 8, output_level=0.4, frame_rate_hz=20, sound_speed_m_s=1500, **steered)
     assert len(made) == 1
+    running.change(depth_m=0.035)
+    assert len(made) == 1
     running.change(depth_m=0.05)
     assert len(made) == 2
     running.change(**{"scene.probe_x_m": 2e-3})
     assert len(made) == 3
+
+
+def test_depths_within_a_step_are_the_same_echoes_cut_off() -> None:
+    """However a depth was reached, its bytes are the same."""
+    usual = Running("sim:needle?noise_db=-60", depth_m=0.04)
+    usual.change(depth_m=0.033)
+    fresh = Running("sim:needle?noise_db=-60", depth_m=0.033)
+    usual_data, fresh_data = usual.read(), fresh.read()
+    assert usual_data.shape == fresh_data.shape
+    assert usual_data.tobytes() == fresh_data.tobytes()
+    usual.change(depth_m=0.06)
+    usual.change(depth_m=0.04)
+    usual.change(depth_m=0.033)
+    assert usual.acquisition.shape == fresh.acquisition.shape
+
+
+def test_old_backgrounds_are_given_up() -> None:
+    running = Running("sim:cyst", angle_count=24, **{"scene.quality": 0.1})
+    for place in range(6):
+        running.change(**{"scene.probe_x_m": 1e-3 * place})
+    kept = running.driver._backgrounds
+    assert 1 <= len(kept) < 6
+    assert sum(own.echoes.nbytes for own in kept.values()) < 150e6
 
 
 # -- the same bits ----------------------------------------------------------------------------------------------------
