@@ -37,7 +37,7 @@ class Picture:
     z_m: FloatArray
     raw: NDArray[np.int16]
     acquisition: Acquisition
-    truth: GroundTruth
+    truth: GroundTruth | None
 
     def level_db(self, inside: NDArray[np.bool_]) -> float:
         return 10 * math.log10(float((self.size[inside] ** 2).mean()))
@@ -58,7 +58,6 @@ def picture(uri: str, options: ImageOptions | None = None, **changes: object) ->
     own = lines.geometry
     along = own.first_m + own.spacing_m * np.arange(own.shape[1])
     origins, directions = np.array(own.origins_m), np.array(own.directions)
-    assert slot.truth is not None
     shown = Picture(
         lines.data.astype(np.float64),
         origins[:, :1] + directions[:, :1] * along,

@@ -58,7 +58,8 @@ class _Fired:
 
 
 class BulkFrontEnd(EmulatedDevice):
-    """See docs/bulk-rf-protocol.md. `fifo_bytes` is how much waits for a host that does not read."""
+    """See docs/bulk-rf-protocol.md. `phantom` is a scene of the simulated probe, a name or a file, and `probe` one of
+    its probes ("" = the scene's); `fifo_bytes` is how much waits for a host that does not read."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class BulkFrontEnd(EmulatedDevice):
         clock: Clock | None = None,
         *,
         phantom: str = "needle",
-        probe: str = "linear",
+        probe: str = "",
         fifo_bytes: int = FIFO_BYTES,
     ) -> None:
         data = (Endpoint(BULK_OUT, PACKET_BYTES), Endpoint(BULK_IN, PACKET_BYTES))

@@ -38,7 +38,7 @@ from sonod.drivers.simulated.render import (
 )
 from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
 from sonod.drivers.simulated.scene import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, Scene
-from sonod.drivers.simulated.scene_file import NeedleFile, load_scene, scene_names
+from sonod.drivers.simulated.scene_file import NeedleFile, SceneFile, load_scene, scene_names
 from sonod.drivers.simulated.wave import arrival_s
 
 # Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
@@ -91,10 +91,7 @@ class SimulatedDriver(Driver):
     def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
         super().__init__(uri)
         self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle", "paced"))
-        try:
-            self._scene_file = load_scene(self.uri.rest or DEFAULT_SCENE)
-        except DeviceNotFound as error:
-            raise DeviceNotFound(f"driver URI {self.uri.text!r}: {error}") from error
+        self._scene_file = known_scene(self.uri, self.uri.rest or DEFAULT_SCENE)
         self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
         self._seed = whole_option(self.uri, "seed", 1, 0, (1 << 31) - 1)
         # Thermal noise before the time gain, relative to the converter's full scale.
@@ -410,6 +407,14 @@ class SimulatedDriver(Driver):
         curve = np.interp(depths, np.linspace(0, settings.depth_m, len(settings.tgc_db)), settings.tgc_db)
         decibels = np.minimum(own, MOST_TIME_GAIN_DB) + curve + settings.gain_db
         return np.asarray(10 ** (decibels / 20), dtype=np.float32)
+
+
+def known_scene(uri: Uri, name_or_path: str) -> SceneFile:
+    """The scene that a URI names; DeviceNotFound with the URI for one that is not there, SceneFileError for faults."""
+    try:
+        return load_scene(name_or_path)
+    except DeviceNotFound as error:
+        raise DeviceNotFound(f"driver URI {uri.text!r}: {error}") from error
 
 
 def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:

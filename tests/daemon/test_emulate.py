@@ -53,6 +53,8 @@ def test_a_serial_board_says_where_it_is_and_what_it_does_wrong(monkeypatch: pyt
     [
         (("nosuch",), "emulated board 'nosuch': there is none; there are pic0rick"),
         (("bulk", "--pty"), "is no serial board"),
+        (("bulk", "--scene", "foot"), "no scene 'foot'; there are carpal-tunnel"),
+        (("un0rick", "--scene", "hip"), "only bulk looks at a scene"),
     ],
 )
 def test_what_cannot_be_emulated_is_said(

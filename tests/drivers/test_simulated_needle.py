@@ -20,6 +20,7 @@ FINE = ImageOptions(columns=512, rows=1024)
 def test_the_true_tip_lies_on_the_bright_tip_in_tissue(degrees: float, seed: int, tmp_path: Path) -> None:
     tip = (2e-3, 0.0, 20e-3)
     shown = picture(f"{even_scene(tmp_path, 'linear', 0.03)}&seed={seed}", FINE, **steered(tip, degrees))
+    assert shown.truth is not None
     assert shown.truth.needle is not None
     assert shown.truth.needle.tip_m == tip
     assert math.dist(brightest_m(shown, tip[0], tip[2], 2e-3), (tip[0], tip[2])) < 0.3e-3
