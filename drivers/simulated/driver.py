@@ -14,7 +14,7 @@ from sonod.cext.pulse import HALF_WIDTH_DEVIATIONS, Pulse
 from sonod.cext.simulate import EchoModel, EchoSimulator
 from sonod.drivers.base import Driver, Uri
 from sonod.drivers.directivity import natural_f_number
-from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout
+from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProbeFileError
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
 from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
@@ -92,6 +92,11 @@ class SimulatedDriver(Driver):
         super().__init__(uri)
         self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle", "paced"))
         self._scene_file = known_scene(self.uri, self.uri.rest or DEFAULT_SCENE)
+        self._probe_name = self.uri.options.get("probe", self._scene_file.scene.probe)
+        try:
+            load_probe(self._probe_name)
+        except ProbeFileError as error:
+            raise DeviceNotFound(f"driver URI {self.uri.text!r}: {error}") from error
         self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
         self._seed = whole_option(self.uri, "seed", 1, 0, (1 << 31) - 1)
         # Thermal noise before the time gain, relative to the converter's full scale.
@@ -132,7 +137,7 @@ class SimulatedDriver(Driver):
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        file = load_probe(self.uri.options.get("probe", self._scene_file.scene.probe))
+        file = load_probe(self._probe_name)
         scan = Scan(self._scan or file.sequence)
         said = self._scene_file
         if not said.scene.fits_any_probe:

@@ -11,8 +11,7 @@ from fake_clock import FakeClock
 from numpy.typing import NDArray
 
 from sonod.drivers import open_uri
-from sonod.drivers.base import Driver
-from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProbeFileError, SettingsRefused
+from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, SettingsRefused
 from sonod.drivers.frame import Acquisition, Slot
 from sonod.drivers.sequence import TransmitKind
 from sonod.drivers.settings import Settings, change_settings, default_settings
@@ -418,11 +417,11 @@ def test_a_wrong_uri_is_refused_in_one_line(uri: str, says: str) -> None:
 
 
 def test_an_unknown_probe_names_those_that_exist() -> None:
-    driver: Driver = SimulatedDriver("sim:?probe=endocavity")
-    with pytest.raises(ProbeFileError, match="'endocavity': not known; there are curvilinear, linear, phased"):
-        driver.open()
+    """At once, before anything runs and is tried again."""
+    with pytest.raises(DeviceNotFound, match="'endocavity': not known; there are curvilinear, linear, phased"):
+        SimulatedDriver("sim:?probe=endocavity")
     with pytest.raises(DriverError):
-        driver.knobs()
+        SimulatedDriver("sim:").knobs()
 
 
 def test_settings_outside_the_probe_are_refused_together() -> None:
@@ -609,18 +608,21 @@ def test_every_fault_of_a_scene_file_is_told_at_once(tmp_path: Path) -> None:
 title = "bad"
 tissue = "jelly"
 depth_m = -1
+probe = "foot"
 [tissues.tissue]
 echo_db = "loud"
 [[layers]]
 tissue = "skin"
 to_m = 1e-3
+[[layers]]
+tissue = "tissue"
+to_m = 0.5e-3
 [[shapes]]
 name = "half"
 tissue = "tissue"
 center_m = [0, 0]
-[needle]
-end_m = [0]
-colour = "red"
+[injectate]
+radius_m = [1e-3]
 """
     )
     with pytest.raises(SceneFileError) as caught:
@@ -632,8 +634,10 @@ colour = "red"
         "scene.tissue: no tissue 'jelly'; there are tissue",
         "layers.0.tissue: no tissue 'skin'",
         "shapes.0: needs center_m and radii_m",
-        "needle.end_m",
-        "needle.colour",
+        "scene.probe: probe 'foot': not known; there are curvilinear, linear, phased",
+        "layers.1.to_m: must lie below the layer before, got 0.0005",
+        "injectate.radius_m",
+        "injectate: needs a [needle] to come from",
     ):
         assert part in text, f"{part} is missing in {text}"
     assert all(line.startswith(str(path)) for line in text.splitlines())
