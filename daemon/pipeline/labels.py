@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonod.client.wire.geometry import Geometry
+from sonod.daemon.pipeline.converters import pixel_map
 from sonod.daemon.pipeline.product import Product
-from sonod.drivers.frame import GroundTruth, LabelMap, PixelGrid
+from sonod.drivers.frame import GroundTruth, LabelMap, LineGeometry, PixelGrid
 
 # After the tissues of the scene.
 NEEDLE, INJECTATE = "needle", "injectate"
@@ -19,10 +20,14 @@ def label_names(tissues: LabelMap) -> tuple[str, ...]:
 
 
 class LabelMask:
-    """Masks (rows, columns) uint8 in the pixels of a picture; tissues are looked up once for each place of a probe."""
+    """Masks (rows, columns) uint8 in the pixels of a picture; tissues are looked up once for each place of a probe.
 
-    def __init__(self, grid: PixelGrid, geometry: Geometry) -> None:
+    Pixels that show none of `lines` are outside; None = every pixel shows something.
+    """
+
+    def __init__(self, grid: PixelGrid, geometry: Geometry, lines: LineGeometry | None = None) -> None:
         self._x, self._z = np.meshgrid(grid.x_m, grid.z_m)
+        self._outside = np.zeros(self._x.shape, bool) if lines is None else _outside(lines, grid)
         self._geometry = geometry
         self._mask = np.zeros(self._x.shape, np.uint8)
         self._still = np.zeros(self._x.shape, np.uint8)
@@ -38,6 +43,7 @@ class LabelMask:
         """The mask, valid until the next call; fluid lies over tissue, the needle over both."""
         if self._seen is None or self._seen[0] is not tissues or self._seen[1] != truth.probe_x_m:
             self._still[...] = tissues.at(self._x + truth.probe_x_m, self._z)
+            self._still[self._outside] = 0
             self._seen = tissues, truth.probe_x_m
         np.copyto(self._mask, self._still)
         names = label_names(tissues)
@@ -47,7 +53,7 @@ class LabelMask:
             down = (self._z - fluid.center_m[1]) / fluid.radii_m[1]
             self._mask[(across**2 + down**2 < 1) & (self._still > 0)] = names.index(INJECTATE)
         if truth.needle is not None:
-            self._mask[self._in_needle(truth)] = names.index(NEEDLE)
+            self._mask[self._in_needle(truth) & ~self._outside] = names.index(NEEDLE)
         return self._mask
 
     def _in_needle(self, truth: GroundTruth) -> NDArray[np.bool_]:
@@ -60,3 +66,9 @@ class LabelMask:
         along = np.clip(dx * axis[0] + dy * axis[1] + dz * axis[2], 0, length)
         beside = (dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2 + (dz - along * axis[2]) ** 2
         return np.asarray(beside < (truth.needle.diameter_m / 2) ** 2)
+
+
+def _outside(lines: LineGeometry, grid: PixelGrid) -> NDArray[np.bool_]:
+    """Pixels beyond the first and last line, or above or below all samples."""
+    line, sample = pixel_map(lines, grid)
+    return np.asarray(np.isnan(line) | (sample < -0.5) | (sample > lines.count - 0.5))
