@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +29,7 @@ class LabelMask:
 
     def __init__(self, grid: PixelGrid, geometry: Geometry, lines: LineGeometry | None = None) -> None:
         self._x, self._z = np.meshgrid(grid.x_m, grid.z_m)
-        self._outside = np.zeros(self._x.shape, bool) if lines is None else _outside(lines, grid)
+        self._grid, self._lines = grid, lines
         self._geometry = geometry
         self._mask = np.zeros(self._x.shape, np.uint8)
         self._still = np.zeros(self._x.shape, np.uint8)
@@ -56,6 +58,14 @@ class LabelMask:
             self._mask[self._in_needle(truth) & ~self._outside] = names.index(NEEDLE)
         return self._mask
 
+    @cached_property
+    def _outside(self) -> NDArray[np.bool_]:
+        """Pixels beyond the first and last line, or above or below all samples; takes a while, and few want masks."""
+        if self._lines is None:
+            return np.zeros(self._x.shape, bool)
+        line, sample = pixel_map(self._lines, self._grid)
+        return np.asarray(np.isnan(line) | (sample < -0.5) | (sample > self._lines.count - 0.5))
+
     def _in_needle(self, truth: GroundTruth) -> NDArray[np.bool_]:
         """Pixels inside the shaft, where the image plane cuts it."""
         assert truth.needle is not None
@@ -66,9 +76,3 @@ class LabelMask:
         along = np.clip(dx * axis[0] + dy * axis[1] + dz * axis[2], 0, length)
         beside = (dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2 + (dz - along * axis[2]) ** 2
         return np.asarray(beside < (truth.needle.diameter_m / 2) ** 2)
-
-
-def _outside(lines: LineGeometry, grid: PixelGrid) -> NDArray[np.bool_]:
-    """Pixels beyond the first and last line, or above or below all samples."""
-    line, sample = pixel_map(lines, grid)
-    return np.asarray(np.isnan(line) | (sample < -0.5) | (sample > lines.count - 0.5))
