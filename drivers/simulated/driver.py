@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.cext.pulse import HALF_WIDTH_DEVIATIONS, Pulse
+from sonod.cext.pulse import Pulse
 from sonod.cext.simulate import EchoModel, EchoSimulator
 from sonod.drivers.base import Driver, Uri
-from sonod.drivers.directivity import natural_f_number
 from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProbeFileError
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
 from sonod.drivers.options import choice_option, number_option, whole_option
@@ -21,30 +20,20 @@ from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
 from sonod.drivers.probe import Probe
 from sonod.drivers.probe_file import ProbeFile, load_probe
 from sonod.drivers.sequence import Sequence
-from sonod.drivers.settings import KNOBS, Knob, Settings, default_settings
+from sonod.drivers.settings import Knob, Settings, default_settings
+from sonod.drivers.simulated.background import Background, View, render_background
 from sonod.drivers.simulated.device_clock import SimulatedDeviceClock
+from sonod.drivers.simulated.drive import driven_pulse, neper_per_m_hz
 from sonod.drivers.simulated.field import Field
 from sonod.drivers.simulated.knobs import scene_knobs, view_of
 from sonod.drivers.simulated.needle import Needle
-from sonod.drivers.simulated.render import (
-    FULL_SCALE,
-    Background,
-    FrontEnd,
-    Renderer,
-    View,
-    neper_per_m_hz,
-    noise_tile,
-    render_background,
-)
+from sonod.drivers.simulated.probe_knobs import probe_knobs, with_depth
+from sonod.drivers.simulated.render import FULL_SCALE, FrontEnd, Renderer, noise_tile
 from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
 from sonod.drivers.simulated.scene import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, Scene
 from sonod.drivers.simulated.scene_file import NeedleFile, SceneFile, load_scene, scene_names
 from sonod.drivers.simulated.wave import arrival_s
 
-# Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
-DRIVE_BANDWIDTH = 0.7
-# The pulse peaks this many standard deviations after the sound arrives, where it has risen from -40 dB.
-PULSE_DELAY_DEVIATIONS = 3.0
 # Strength of tissue echoes on one channel at 0 dB gain, in counts (root mean square): 14 bits with room for a needle.
 TISSUE_COUNTS = 400.0
 # Beamformed level shown white, above the tissue's: it comes out mid-grey in a picture of 60 dB.
@@ -53,9 +42,6 @@ WHITE_OVER_TISSUE = 10.0
 MOST_TIME_GAIN_DB = 60.0
 # Receive paths are up to this much longer than straight up, at an f-number of 1.5.
 LONGEST_WAY_BACK = 1.06
-# Sequences with one transmission for each line or element: many, so fewer images a second.
-MANY_TRANSMISSIONS = 32
-MANY_FRAME_RATE_HZ = 8.0
 # Backgrounds of former settings are kept up to this many bytes, the newest in any case.
 KEPT_BYTES = 128_000_000
 # Echoes are computed down to a multiple of this share of the usual depth: most changes of depth need nothing new.
@@ -64,19 +50,6 @@ DEFAULT_SCENE = "needle"
 # Time to prepare grows with transmissions times reflectors: long sequences look at thinner tissue, down to a share.
 FULL_SPECKLE_TRANSMITS = 8
 LEAST_SPECKLE = 0.15
-
-ON_DEVICE = (
-    "depth_m",
-    "transmit_frequency_hz",
-    "focus_depth_m",
-    "angle_count",
-    "angle_span_rad",
-    "gain_db",
-    "tgc_db",
-    "frame_rate_hz",
-    "output_level",
-)
-IN_PROCESSING = ("dynamic_range_db", "f_number", "apodization", "sound_speed_m_s", "persistence", "grey_map")
 
 
 class SimulatedDriver(Driver):
@@ -141,8 +114,8 @@ class SimulatedDriver(Driver):
         scan = Scan(self._scan or file.sequence)
         said = self._scene_file
         if not said.scene.fits_any_probe:
-            file = _with_depth(file, said.scene.depth_m)
-        declared = _knobs(file, scan)
+            file = with_depth(file, said.scene.depth_m)
+        declared = probe_knobs(file, scan)
         self._file = file
         usual = declared["depth_m"]
         assert isinstance(usual.default, float)
@@ -173,7 +146,7 @@ class SimulatedDriver(Driver):
         file = self._opened
         scan = Scan(self._scan or file.sequence)
         probe, c, sampling_hz = file.probe, self._sound_speed_m_s, file.sampling_hz
-        pulse = _pulse(probe, settings.transmit_frequency_hz)
+        pulse = driven_pulse(probe, settings.transmit_frequency_hz)
         sequence = transmissions(scan, probe, settings, c, sampling_hz)
         field, view = self._field, view_of(settings, self._declared)
         samples = _sample_count(sequence, probe, field, settings.depth_m, c, pulse, sampling_hz)
@@ -275,7 +248,7 @@ class SimulatedDriver(Driver):
         """Frames of the scene for somebody else's sequence (an emulated front-end's); `gain (samples,)` is a factor.
         Only after `open`."""
         file = self._opened
-        pulse = _pulse(file.probe, frequency_hz)
+        pulse = driven_pulse(file.probe, frequency_hz)
         model = replace(self._model(pulse), sampling_hz=sampling_hz)
         view = view_of(default_settings(self._declared), self._declared)
         depth = min(samples / sampling_hz * self._sound_speed_m_s / 2, self._field.deepest_m)
@@ -369,7 +342,7 @@ class SimulatedDriver(Driver):
         """Counts for one unit of echo, such that tissue in the middle of the usual picture has its due strength."""
         file, field = self._opened, self._field
         usual = default_settings(self._declared)
-        pulse = _pulse(file.probe, usual.transmit_frequency_hz)
+        pulse = driven_pulse(file.probe, usual.transmit_frequency_hz)
         scan = Scan(self._scan or file.sequence)
         sequence = transmissions(
             scan, file.probe, replace(usual, angle_count=1), self._sound_speed_m_s, file.sampling_hz
@@ -427,56 +400,9 @@ def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:
     return 2 * TRANSMIT_F_NUMBER * field.wavelength_m if scan is Scan.FOCUSED else depth_m
 
 
-def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
-    """The usual knobs in the ranges of the probe's file; the front-end acts on those of the transmission and gain."""
-    center, half_band = file.probe.center_frequency_hz, file.probe.fractional_bandwidth / 2
-    usual: dict[str, dict[str, float]] = {
-        "transmit_frequency_hz": {
-            "default": center,
-            "minimum": center * (1 - half_band),
-            "maximum": center * (1 + half_band),
-        },
-        "f_number": {"default": natural_f_number(file.probe, 1540.0)},
-    }
-    knobs = {}
-    for name in (*ON_DEVICE, *IN_PROCESSING):
-        knob = file.ranges.get(name) or KNOBS[name].narrowed(**usual.get(name, {}))
-        knobs[name] = knob.on_device() if name in ON_DEVICE else knob
-    count = knobs["angle_count"]
-    most = min(count.maximum, file.probe.element_count)
-    default = count.default if isinstance(count.default, int) else 1
-    knobs["angle_count"] = count.narrowed(maximum=most, default=int(min(default, most)))
-    if scan in (Scan.FOCUSED, Scan.SYNTHETIC):
-        count, rate, span = knobs["angle_count"], knobs["frame_rate_hz"], knobs["angle_span_rad"]
-        knobs["angle_count"] = count.narrowed(default=int(min(MANY_TRANSMISSIONS, count.maximum)))
-        knobs["frame_rate_hz"] = rate.narrowed(default=min(max(MANY_FRAME_RATE_HZ, rate.minimum), rate.maximum))
-        knobs["angle_span_rad"] = span.narrowed(default=span.maximum)
-    return knobs
-
-
-def _pulse(probe: Probe, transmit_hz: float) -> Pulse:
-    """Two Gaussian bands multiplied, the drive's and the probe's: again a Gaussian, between them, and weaker the
-    further they are apart. The sum of line sources with 1 / sqrt(d) is to be taken times sqrt(frequency)."""
-    probe_hz = probe.center_frequency_hz
-    drive = DRIVE_BANDWIDTH * transmit_hz / 2 / HALF_WIDTH_DEVIATIONS
-    own = probe.fractional_bandwidth * probe_hz / 2 / HALF_WIDTH_DEVIATIONS
-    total = drive**2 + own**2
-    frequency = (transmit_hz * own**2 + probe_hz * drive**2) / total
-    amplitude = math.exp(-((transmit_hz - probe_hz) ** 2) / (2 * total)) * math.sqrt(frequency / probe_hz)
-    deviation = drive * own / math.sqrt(total)
-    return Pulse.gaussian(frequency, deviation, PULSE_DELAY_DEVIATIONS / (2 * math.pi * deviation), amplitude)
-
-
 def _share(view: View, transmits: int) -> float:
     """Share of the tissue's reflectors: of the quality asked for, less in long sequences."""
     return view.quality * min(1.0, max(FULL_SPECKLE_TRANSMITS / transmits, LEAST_SPECKLE))
-
-
-def _with_depth(file: ProbeFile, depth_m: float) -> ProbeFile:
-    """The probe with the scene's usual depth, as far as the probe can see."""
-    knob = file.ranges.get("depth_m") or KNOBS["depth_m"]
-    usual = min(max(depth_m, knob.minimum), knob.maximum)
-    return replace(file, ranges={**file.ranges, "depth_m": knob.narrowed(default=usual)})
 
 
 def _sample_count(
