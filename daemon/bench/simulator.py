@@ -80,7 +80,7 @@ def measure_scene(uri: str, changes: Mapping[str, object], seconds: float) -> Sc
     driver.open()
     try:
         settings, _ = starting_settings(driver, changes)
-        other, _ = starting_settings(driver, {**changes, "depth_m": 0.7 * settings.depth_m})
+        other, _ = starting_settings(driver, {**changes, "depth_m": 0.5 * settings.depth_m})
         driver.prepare(settings)
         begun = time.perf_counter()
         driver.prepare(other)

@@ -27,6 +27,8 @@ from sonod.drivers.simulated.scene_file import FibresFile, FlowFile, LayerFile, 
 REFLECTORS_PER_CELL = 3.2
 CELL_WAVELENGTHS = 1.5
 STRENGTH_SPREAD = 0.6
+# Blood has this share of the reflectors that tissue has: they are elsewhere for every transmission, which costs.
+BLOOD_SHARE = 0.5
 # Tissue comes in layers of this share of the usual depth, each with its own seed: a deeper setting adds layers.
 LAYER_SHARE = 1 / 16
 # Steps of the raster of tissues, in wavelengths.
@@ -151,6 +153,7 @@ class Scene:
     def streams(self, share: float) -> tuple[Stream, ...]:
         """What flows, thinned or thickened like the tissue."""
         streams = []
+        share *= BLOOD_SHARE
         for place, shape in enumerate(self.file.shapes):
             if shape.flow is None:
                 continue
