@@ -150,10 +150,17 @@ def point_size_m(uri: str, x_m: float, z_m: float, f_number: float, **changes: o
 
 def summed(shown: Picture, x_m: FloatArray, z_m: FloatArray, listening: NDArray[np.bool_]) -> FloatArray:
     """Magnitude of the delayed sum of analytic traces, unweighted, at (x, z); plane waves."""
+    return np.asarray(np.abs(summed_each(shown, x_m, z_m, listening).sum(axis=0)))
+
+
+def summed_each(
+    shown: Picture, x_m: FloatArray, z_m: FloatArray, listening: NDArray[np.bool_]
+) -> NDArray[np.complex128]:
+    """The same before the magnitude, one for each transmission: (transmissions, ...)."""
     own = shown.acquisition
-    fine, center = 8, own.sampling_hz / 2
-    total = np.zeros(x_m.shape, complex)
-    for event, traces in zip(own.sequence.events, shown.raw, strict=True):
+    fine = 8
+    total = np.zeros((len(shown.raw), *x_m.shape), complex)
+    for sum_of_one, event, traces in zip(total, own.sequence.events, shown.raw, strict=True):
         spectrum = np.fft.fft(traces[listening], axis=1)
         count = spectrum.shape[1]
         padded = np.zeros((len(spectrum), fine * count), complex)
@@ -162,8 +169,8 @@ def summed(shown: Picture, x_m: FloatArray, z_m: FloatArray, listening: NDArray[
         sent = (x_m * math.sin(event.angle_rad) + z_m * math.cos(event.angle_rad)) / own.sound_speed_m_s - event.t0_s
         for element, trace in zip(own.probe.element_positions_m[listening], analytic, strict=True):
             time = sent + np.hypot(x_m - element[0], z_m - element[2]) / own.sound_speed_m_s + own.pulse_delay_s
-            total += trace[np.clip(np.rint(time * 2 * center * fine).astype(int), 0, len(trace) - 1)]
-    return np.abs(total)
+            sum_of_one += trace[np.clip(np.rint(time * own.sampling_hz * fine).astype(int), 0, len(trace) - 1)]
+    return total
 
 
 def half_width(profile: FloatArray) -> float:
@@ -200,3 +207,18 @@ def shaft_over_tissue_db(uri: str, tip_m: tuple[float, float], degrees: float) -
     up, off = -x * math.cos(angle) - z * math.sin(angle), x * math.sin(angle) - z * math.cos(angle)
     on = (up > 2e-3) & (up < 10e-3) & (np.abs(off) < 0.12e-3)
     return 20 * math.log10(float(np.median(shown.size[on]) / np.median(without.size[on])))
+
+
+def flow_m_s(uri: str, places_m: FloatArray, seeds: Iterable[int]) -> FloatArray:
+    """Speed away from the face at `places_m (groups, n, 2)`, (groups,): the turn of the phase between two equal plane
+    waves, one right after the other (C. Kasai et al., IEEE Trans. Sonics Ultrason. 32(3), 1985)."""
+    turned = np.zeros(len(places_m), complex)
+    for seed in seeds:
+        shown = picture(f"{uri}&seed={seed}", angle_count=2, angle_span_rad=0.0)
+        own = shown.acquisition
+        near = np.abs(own.probe.element_positions_m[:, 0]) < 4e-3
+        first, second = summed_each(shown, places_m[..., 0], places_m[..., 1], near)
+        turned += (second * first.conj()).sum(axis=1)
+    shot_s = own.shape[2] / own.sampling_hz
+    turn = -np.angle(turned)
+    return np.asarray(turn * own.sound_speed_m_s / (4 * np.pi * own.pulse_frequency_hz * shot_s))

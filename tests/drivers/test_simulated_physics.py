@@ -12,6 +12,7 @@ from simulated_physics import (
     disc_contrasts_db,
     even_scene,
     even_speckle,
+    flow_m_s,
     picture,
     point_size_m,
     speckle_ratio,
@@ -74,3 +75,20 @@ def test_resolution_is_that_of_aperture_and_bandwidth(depth_m: float, f_number: 
     drive, probe = 0.7 * 7.5e6, 10e6
     band = drive * probe / math.hypot(drive, probe)
     assert axial == pytest.approx(0.4413 * own.sound_speed_m_s / band, rel=0.05)
+
+
+def test_blood_flows_as_fast_as_it_does_and_in_a_parabola(tmp_path: Path) -> None:
+    """By Doppler, on the axis, half way to the wall and near it; the tube falls by 26.6 degrees."""
+    path = tmp_path / "tube.toml"
+    path.write_text(
+        "[scene]\ntitle = 'tube'\ntissue = 'water'\ndepth_m = 0.03\n[tissues.water]\n[tissues.blood]\necho_db = 0\n"
+        "[[shapes]]\nname = 'tube'\ntissue = 'blood'\nfrom_m = [-12e-3, 9e-3]\nto_m = [12e-3, 21e-3]\nradius_m = 3e-3\n"
+        "flow = { peak_m_s = 0.3, rest_m_s = 0.3 }\n"
+    )
+    along, across = np.array([2.0, 1.0]) / math.sqrt(5), np.array([-1.0, 2.0]) / math.sqrt(5)
+    steps = np.linspace(-2.5e-3, 2.5e-3, 26)[:, None] * along
+    shares = (0.0, 0.5, -0.5, 0.75)
+    places = np.stack([np.array([0.0, 15e-3]) + 3e-3 * share * across + steps for share in shares])
+    found = flow_m_s(f"sim:{path}?noise_db=-200&paced=0&attenuation=0", places, (1, 2, 3, 4))
+    expected = [0.3 * (1 - share**2) * along[1] for share in shares]
+    assert found == pytest.approx(expected, abs=0.1 * 0.3 * along[1])
