@@ -204,7 +204,6 @@ def compress_scan(
 
 SIMULATE_BAND: int
 SIMULATE_BLOCK: int
-SIMULATE_PHASES: int
 
 def simulate_field(
     count: int,

@@ -855,7 +855,6 @@ cdef extern from "kernels.h":
     enum:
         BAND "SIMULATE_BAND"
         BLOCK "SIMULATE_BLOCK"
-        PHASES "SIMULATE_PHASES"
 
     ctypedef struct sonod_simulated_array:
         int count
@@ -903,18 +902,21 @@ cdef extern from "kernels.h":
         float window_last
         float *out
 
-    ctypedef struct sonod_simulated_deposit:
+    ctypedef struct sonod_simulated_echoes:
         sonod_simulated_array array
         sonod_simulated_reflectors reflectors
         const float *arrival
         const float *meeting
         const float *incoming
         size_t transmits
+        size_t length
         float samples_per_m
         float turns_per_m
         int half
+
+    ctypedef struct sonod_simulated_deposit:
+        sonod_simulated_echoes echoes
         float *grid
-        size_t length
 
     ctypedef struct sonod_simulated_convolve:
         const float *grid
@@ -928,20 +930,11 @@ cdef extern from "kernels.h":
         float *out
 
     ctypedef struct sonod_simulated_frame:
-        sonod_simulated_array array
-        sonod_simulated_reflectors reflectors
-        const float *arrival
-        const float *meeting
-        const float *incoming
-        size_t transmits
+        sonod_simulated_echoes echoes
         size_t samples
-        float samples_per_m
-        float turns_per_m
+        size_t taps
         const float *pulse
         const float *carrier
-        int blocks
-        int taps
-        int half
         const float *background
         const float *noise
         const int32_t *noise_start
@@ -956,7 +949,7 @@ cdef extern from "kernels.h":
     void sonod_run_simulate_convolve(const sonod_simulated_convolve *plan) nogil
     void sonod_run_simulate_frame(const sonod_simulated_frame *plan) nogil
 
-SIMULATE_BAND, SIMULATE_BLOCK, SIMULATE_PHASES = BAND, BLOCK, PHASES
+SIMULATE_BAND, SIMULATE_BLOCK = BAND, BLOCK
 
 
 cdef int describe_array(sonod_simulated_array *array, int count, const float[:, ::1] elements,
@@ -1009,6 +1002,22 @@ cdef int describe_reflectors(sonod_simulated_reflectors *reflectors, const float
     return 0
 
 
+cdef int describe_echoes(sonod_simulated_echoes *echoes, size_t transmits, size_t length,
+                         const float[:, ::1] points, const float[:, ::1] arrival, const float[:, :, ::1] meeting,
+                         const float[:, ::1] incoming, float samples_per_m, float turns_per_m, int half) except -1:
+    _require(<size_t>arrival.shape[0] == transmits and arrival.shape[1] == points.shape[1]
+             and <size_t>incoming.shape[0] == transmits and incoming.shape[1] == points.shape[1],
+             "arrival and incoming must be (transmits, points)")
+    _require(<size_t>meeting.shape[0] == transmits and meeting.shape[1] == points.shape[1] and meeting.shape[2] == 2,
+             "meeting must be (transmits, points, 2)")
+    echoes.transmits, echoes.length = transmits, length
+    echoes.samples_per_m, echoes.turns_per_m, echoes.half = samples_per_m, turns_per_m, half
+    echoes.arrival = echoes.meeting = echoes.incoming = NULL
+    if transmits and points.shape[1]:
+        echoes.arrival, echoes.meeting, echoes.incoming = &arrival[0, 0], &meeting[0, 0, 0], &incoming[0, 0]
+    return 0
+
+
 def simulate_field(int count, const float[:, ::1] elements not None, const int32_t[::1] station not None, int stations,
                    const float[::1] directivity not None, const float[::1] decay not None, float decay_per_m,
                    const float[::1] x not None, const float[::1] z not None, const float[:, ::1] loss not None,
@@ -1053,20 +1062,14 @@ def simulate_deposit(int count, const float[:, ::1] elements not None, const int
     `points (7, n)`: x, z, rough, smooth, axis x, axis z, steps of the lobe table per unit of cosine.
     """
     cdef sonod_simulated_deposit plan
-    describe_array(&plan.array, count, elements, station, stations, directivity, decay, decay_per_m)
-    describe_reflectors(&plan.reflectors, points, lobe, loss, stations)
-    plan.transmits, plan.length = grid.shape[0], grid.shape[2]
+    describe_array(&plan.echoes.array, count, elements, station, stations, directivity, decay, decay_per_m)
+    describe_reflectors(&plan.echoes.reflectors, points, lobe, loss, stations)
     _require(grid.shape[1] == count and grid.shape[3] == 2 and grid.shape[2] >= 4,
              "grid must be (transmits, channels, 4 or more, 2)")
-    _require(arrival.shape[0] == grid.shape[0] and arrival.shape[1] == points.shape[1]
-             and incoming.shape[0] == grid.shape[0] and incoming.shape[1] == points.shape[1],
-             "arrival and incoming must be (transmits, points)")
-    _require(meeting.shape[0] == grid.shape[0] and meeting.shape[1] == points.shape[1] and meeting.shape[2] == 2,
-             "meeting must be (transmits, points, 2)")
-    if plan.transmits == 0 or points.shape[1] == 0:
+    describe_echoes(&plan.echoes, grid.shape[0], grid.shape[2], points, arrival, meeting, incoming, samples_per_m,
+                    turns_per_m, half)
+    if grid.shape[0] == 0 or points.shape[1] == 0:
         return
-    plan.arrival, plan.meeting, plan.incoming = &arrival[0, 0], &meeting[0, 0, 0], &incoming[0, 0]
-    plan.samples_per_m, plan.turns_per_m, plan.half = samples_per_m, turns_per_m, half
     plan.grid = &grid[0, 0, 0, 0]
     with nogil:
         sonod_run_simulate_deposit(&plan)
@@ -1074,7 +1077,8 @@ def simulate_deposit(int count, const float[:, ::1] elements not None, const int
 
 def simulate_convolve(const float[:, :, :, ::1] grid not None, const float[:, :, :, ::1] pulse not None,
                       const float[:, ::1] carrier not None, float[:, :, ::1] out not None):
-    """Apply the pulse of each block to `grid (transmits, channels, length, 2)`: `out (transmits, channels, samples)`.
+    """Apply the pulse of each block to `grid (transmits, channels, length, 2)`, added to `out (transmits, channels,
+    samples)`.
 
     `pulse (transmits, blocks, taps, 2)`, `carrier (samples, 2)`.
     """
@@ -1107,25 +1111,22 @@ def simulate_frame(int count, const float[:, ::1] elements not None, const int32
                    float level, const float[::1] gain not None, float limit, int16_t[:, :, ::1] out not None):
     """One frame `out (transmits, channels, samples)`: background, moving reflectors, noise, gain, rounding to integers.
 
-    Reflectors as for `simulate_deposit`; `pulse (blocks, phases + 1, 2, taps)`, `carrier (samples + 2 taps, 2)`.
+    Reflectors as for `simulate_deposit`; `pulse (transmits, blocks, taps, 2)`, `carrier (samples, 2)`.
     """
     cdef sonod_simulated_frame plan
-    describe_array(&plan.array, count, elements, station, stations, directivity, decay, decay_per_m)
-    describe_reflectors(&plan.reflectors, points, lobe, loss, stations)
-    plan.transmits, plan.samples = out.shape[0], out.shape[2]
-    plan.blocks, plan.taps = <int>pulse.shape[0], <int>pulse.shape[3]
+    describe_array(&plan.echoes.array, count, elements, station, stations, directivity, decay, decay_per_m)
+    describe_reflectors(&plan.echoes.reflectors, points, lobe, loss, stations)
+    plan.samples, plan.taps = out.shape[2], pulse.shape[2]
+    describe_echoes(&plan.echoes, out.shape[0], plan.samples + plan.taps + BLOCK, points, arrival, meeting, incoming,
+                    samples_per_m, turns_per_m, half)
     _require(out.shape[1] == count and background.shape[0] == out.shape[0] and background.shape[1] == count
              and background.shape[2] == out.shape[2], "background and out must be (transmits, channels, samples)")
     _require(noise_start.shape[0] == out.shape[0] and noise_start.shape[1] == count
              and gain.shape[0] == out.shape[2], "noise_start must be (transmits, channels), gain (samples,)")
-    _require(arrival.shape[0] == out.shape[0] and arrival.shape[1] == points.shape[1]
-             and incoming.shape[0] == out.shape[0] and incoming.shape[1] == points.shape[1]
-             and meeting.shape[0] == out.shape[0] and meeting.shape[1] == points.shape[1] and meeting.shape[2] == 2,
-             "arrival and incoming must be (transmits, points), meeting (transmits, points, 2)")
-    _require(pulse.shape[0] >= 1 and pulse.shape[1] == PHASES + 1 and pulse.shape[2] == 2
-             and pulse.shape[3] >= 1, "pulse must be (blocks, phases + 1, 2, taps)")
-    _require(<size_t>carrier.shape[0] >= plan.samples + 2 * plan.taps and carrier.shape[1] == 2,
-             "carrier must be (samples + 2 taps, 2)")
+    cdef size_t blocks = (plan.samples + BLOCK - 1) // BLOCK
+    _require(pulse.shape[0] == out.shape[0] and <size_t>pulse.shape[1] == blocks and pulse.shape[2] >= 1
+             and pulse.shape[3] == 2, "pulse must be (transmits, blocks, taps, 2)")
+    _require(<size_t>carrier.shape[0] >= plan.samples and carrier.shape[1] == 2, "carrier must be (samples, 2)")
     cdef int start
     cdef Py_ssize_t i, k
     for i in range(out.shape[0]):
@@ -1133,11 +1134,8 @@ def simulate_frame(int count, const float[:, ::1] elements not None, const int32
             start = noise_start[i, k]
             _require(start >= 0 and start + out.shape[2] <= noise.shape[0],
                      "noise_start must leave room for all samples in noise")
-    if plan.transmits == 0 or plan.samples == 0:
+    if out.shape[0] == 0 or plan.samples == 0:
         return
-    if points.shape[1]:
-        plan.arrival, plan.meeting, plan.incoming = &arrival[0, 0], &meeting[0, 0, 0], &incoming[0, 0]
-    plan.samples_per_m, plan.turns_per_m, plan.half = samples_per_m, turns_per_m, half
     plan.pulse, plan.carrier = &pulse[0, 0, 0, 0], &carrier[0, 0]
     plan.background, plan.noise, plan.noise_start = &background[0, 0, 0], &noise[0], &noise_start[0, 0]
     plan.noise_level, plan.level, plan.gain, plan.limit = noise_level, level, &gain[0], limit

@@ -32,7 +32,6 @@ FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
 BLOCK = _native.SIMULATE_BLOCK
-PHASES = _native.SIMULATE_PHASES
 _BAND = _native.SIMULATE_BAND
 _DIRECTIVITY_STEPS = 1024
 _DECAY_STEPS = 4096
@@ -224,6 +223,7 @@ class EchoSimulator:
         self._window_scale = _WINDOW_STEPS / (2 * half_s * model.pulse.frequency_hz)
         self._half = math.ceil(half_s * model.sampling_hz) + 1
         self._taps = -(-(2 * self._half + 2) // 8) * 8
+        self._known_pulses: dict[tuple[bytes, bytes], Float32Array] = {}
         self._turns_per_m = 1 / model.wavelength_m
         self._samples_per_m = model.sampling_hz / model.sound_speed_m_s
 
@@ -290,7 +290,7 @@ class EchoSimulator:
             self._half,
             grid,
         )
-        _native.simulate_convolve(grid, pulse, self._carrier(0, samples), out)
+        _native.simulate_convolve(grid, pulse, self._carrier(samples), out)
         return out
 
     def moving(self, samples: int, t0_s: FloatArray, start_s: FloatArray) -> MovingEchoes:
@@ -299,8 +299,8 @@ class EchoSimulator:
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
-    def _carrier(self, first: int, count: int) -> Float32Array:
-        turns = (np.arange(first, first + count) * (self.model.pulse.frequency_hz / self.model.sampling_hz)) % 1.0
+    def _carrier(self, count: int) -> Float32Array:
+        turns = (np.arange(count) * (self.model.pulse.frequency_hz / self.model.sampling_hz)) % 1.0
         return np.stack([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], axis=1).astype(np.float32)
 
     def _loss_of_block(self, samples: int, t0_s: FloatArray, start_s: FloatArray) -> FloatArray:
@@ -311,16 +311,22 @@ class EchoSimulator:
         return np.asarray(model.attenuation_np_m_hz * way)
 
     def _pulses(self, samples: int, t0_s: FloatArray, start_s: FloatArray) -> Float32Array:
-        """(transmits, blocks, taps, 2): tap m is the envelope at half - m samples.
+        """(transmits, blocks, taps, 2): tap m is the envelope at half - m samples; kept, also for shorter records.
 
         Impulses are shared between two samples, which takes sinc(f / rate)^2 from the edges of the band; given back.
         """
-        model = self.model
-        times = (self._half - np.arange(self._taps)) / model.sampling_hz
-        share = np.sinc((model.pulse.spectrum_hz - model.pulse.frequency_hz) / model.sampling_hz) ** 2
-        sharper = Pulse(model.pulse.frequency_hz, model.pulse.spectrum_hz, model.pulse.spectrum / share)
-        envelope = sharper.envelope(times, self._loss_of_block(samples, t0_s, start_s))
-        return np.stack([envelope.real, envelope.imag], axis=-1).astype(np.float32)
+        key = np.asarray(t0_s).tobytes(), np.asarray(start_s).tobytes()
+        blocks = -(-samples // BLOCK)
+        known = self._known_pulses.get(key)
+        if known is None or known.shape[1] < blocks:
+            model = self.model
+            times = (self._half - np.arange(self._taps)) / model.sampling_hz
+            share = np.sinc((model.pulse.spectrum_hz - model.pulse.frequency_hz) / model.sampling_hz) ** 2
+            sharper = Pulse(model.pulse.frequency_hz, model.pulse.spectrum_hz, model.pulse.spectrum / share)
+            envelope = sharper.envelope(times, self._loss_of_block(samples, t0_s, start_s))
+            known = np.stack([envelope.real, envelope.imag], axis=-1).astype(np.float32)
+            self._known_pulses[key] = known
+        return np.ascontiguousarray(known[:, :blocks])
 
     def _table(self, reflectors: Reflectors) -> Float32Array:
         lobe = reflectors.piece_m * np.float32(_LOBE_STEPS / _LOBE_END / self.model.wavelength_m)
@@ -345,20 +351,9 @@ class MovingEchoes:
 
     def __init__(self, simulator: EchoSimulator, samples: int, t0_s: FloatArray, start_s: FloatArray) -> None:
         self._simulator = simulator
-        self._samples = samples
         self._t0_s = np.asarray(t0_s)
-        model, half, taps = simulator.model, simulator._half, simulator._taps
-        losses = simulator._loss_of_block(samples, self._t0_s, start_s).mean(axis=0)
-        shares = np.arange(PHASES + 1) / PHASES
-        times = (np.arange(taps)[None] - half - shares[:, None]) / model.sampling_hz
-        envelope = model.pulse.envelope(times, losses)
-        # The carrier of each tap, counted from the sample before the peak.
-        envelope = envelope * np.exp(
-            2j * np.pi * model.pulse.frequency_hz / model.sampling_hz * (np.arange(taps) - half)
-        )
-        self._pulse = np.ascontiguousarray(np.stack([envelope.real, envelope.imag], axis=2).astype(np.float32))
-        # Entry i belongs to the sample before the peak of an echo whose first tap falls on place i of a padded trace.
-        self._carrier = simulator._carrier(half - taps, samples + 2 * taps)
+        self._pulse = simulator._pulses(samples, self._t0_s, start_s)
+        self._carrier = simulator._carrier(samples)
 
     def frame(
         self,

@@ -84,7 +84,7 @@ class Daemon:
         try:
             driver = open_uri(config.driver.uri)
         except DriverError as error:
-            raise ConfigError([f"driver.uri: {error}"]) from error
+            raise ConfigError([f"driver.uri: {line}" for line in str(error).splitlines()]) from error
         self.driver = driver
         self._states = StateKeeper(self.session.monotonic_ns)
         self._ring = SlotRing(config.acquire.waiting_frames)

@@ -11,8 +11,8 @@
 #define SIMULATE_BAND 16
 /* Samples that share one pulse, which changes with depth. */
 #define SIMULATE_BLOCK 32
-/* Places between two samples for which the pulse of a moving reflector is kept. */
-#define SIMULATE_PHASES 16
+/* Transmits of a frame whose echoes are strewn together: the ways back are the same, and the grid stays in the cache. */
+#define SIMULATE_TOGETHER 4
 
 /* Elements in the x-z plane; tables over cosine and over distance. What tissue takes from the way to an element is
    interpolated between `stations` along the array: element k lies at share[k] between station[k] and the next. */
@@ -50,16 +50,19 @@ typedef struct {
 } sonod_simulated_field;
 
 /* Arrival in samples and complex meeting (transmits, points, 2) of the waves at the reflectors, and the cosine between
-   the way in and the axis of a piece. */
+   the way in and the axis of a piece; `length` places in a row of the grid. */
 typedef struct {
     sonod_simulated_array array;
     sonod_simulated_reflectors reflectors;
     const float *arrival, *meeting, *incoming;
-    size_t transmits;
+    size_t transmits, length;
     float samples_per_m, turns_per_m;
     int half;
+} sonod_simulated_echoes;
+
+typedef struct {
+    sonod_simulated_echoes echoes;
     float *grid;
-    size_t length;
 } sonod_simulated_deposit;
 
 /* pulse (transmits, blocks, taps, 2), carrier (samples, 2). */
@@ -70,15 +73,11 @@ typedef struct {
     float *out;
 } sonod_simulated_convolve;
 
-/* pulse (blocks, phases + 1, 2, taps), carrier (samples + 2 taps, 2) from `taps` samples before the first on. */
+/* pulse and carrier as for the convolution. */
 typedef struct {
-    sonod_simulated_array array;
-    sonod_simulated_reflectors reflectors;
-    const float *arrival, *meeting, *incoming;
-    size_t transmits, samples;
-    float samples_per_m, turns_per_m;
+    sonod_simulated_echoes echoes;
+    size_t samples, taps;
     const float *pulse, *carrier;
-    int blocks, taps, half;
     const float *background, *noise;
     const int32_t *noise_start;
     float noise_level, level;

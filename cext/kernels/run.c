@@ -130,7 +130,7 @@ void sonod_run_simulate_field(const sonod_simulated_field *plan) {
 }
 
 void sonod_run_simulate_deposit(const sonod_simulated_deposit *plan) {
-    sonod_parallel((size_t)plan->array.padded / SIMULATE_BAND, one_simulate_deposit, (void *)plan);
+    sonod_parallel((size_t)plan->echoes.array.padded / SIMULATE_BAND, one_simulate_deposit, (void *)plan);
 }
 
 void sonod_run_simulate_convolve(const sonod_simulated_convolve *plan) {
@@ -138,5 +138,6 @@ void sonod_run_simulate_convolve(const sonod_simulated_convolve *plan) {
 }
 
 void sonod_run_simulate_frame(const sonod_simulated_frame *plan) {
-    sonod_parallel(plan->transmits * ((size_t)plan->array.padded / SIMULATE_BAND), one_simulate_frame, (void *)plan);
+    const size_t groups = (plan->echoes.transmits + SIMULATE_TOGETHER - 1) / SIMULATE_TOGETHER;
+    sonod_parallel(groups * ((size_t)plan->echoes.array.padded / SIMULATE_BAND), one_simulate_frame, (void *)plan);
 }

@@ -7,11 +7,22 @@
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
 
-INLINE float simulate_lookup(const float *table, float place, float last) {
-    const float safe = place < last ? (place > 0.0f ? place : 0.0f) : last;
-    const int index = (int)safe;
-    const float share = safe - (float)index;
-    return table[index] * (1.0f - share) + table[index + 1] * share;
+/* Entries of a table at places of a band, with linear interpolation; its ends go on, and NaN is the first. Indices first,
+   then loads, then arithmetic: only so do the outer loops become vectors. */
+INLINE void simulate_lookup(const float *table, const float *restrict place, float last, float *restrict out) {
+    float share[SIMULATE_BAND], here[SIMULATE_BAND], next[SIMULATE_BAND];
+    int32_t index[SIMULATE_BAND];
+    for (int k = 0; k < SIMULATE_BAND; k++) {
+        const float above = place[k] > 0.0f ? place[k] : 0.0f, safe = above < last ? above : last;
+        index[k] = (int32_t)safe;
+        share[k] = safe - (float)index[k];
+    }
+    for (int k = 0; k < SIMULATE_BAND; k++) {
+        here[k] = table[index[k]];
+        next[k] = table[index[k] + 1];
+    }
+    for (int k = 0; k < SIMULATE_BAND; k++)
+        out[k] = here[k] * (1.0f - share[k]) + next[k] * share[k];
 }
 
 /* cos and sin of so many turns. */
@@ -28,22 +39,29 @@ INLINE void simulate_ways(const sonod_simulated_array *array, float x, float z, 
     const float *restrict listening = array->listening + begin;
     const float cosine_last = (float)(array->directivity_count - 2), decay_last = (float)(array->decay_count - 2);
     const float cosine_scale = cosine_last, decay_scale = array->decay_per_m;
+    float at_cosine[SIMULATE_BAND], at_distance[SIMULATE_BAND], directed[SIMULATE_BAND], spread[SIMULATE_BAND];
     for (int i = 0; i < SIMULATE_BAND; i++) {
         const float dx = x - ex[i], dz = z - ez[i];
         const float far = sqrtf(dx * dx + dz * dz + 1e-12f);
-        const float cosine = (dx * nx[i] + dz * nz[i]) / far;
         distance[i] = far;
-        weight[i] = listening[i] * simulate_lookup(array->directivity, cosine * cosine_scale, cosine_last) *
-                    simulate_lookup(array->decay, far * decay_scale, decay_last);
+        at_cosine[i] = (dx * nx[i] + dz * nz[i]) / far * cosine_scale;
+        at_distance[i] = far * decay_scale;
     }
+    simulate_lookup(array->directivity, at_cosine, cosine_last, directed);
+    simulate_lookup(array->decay, at_distance, decay_last, spread);
+    for (int i = 0; i < SIMULATE_BAND; i++)
+        weight[i] = listening[i] * directed[i] * spread[i];
     if (!loss)
         return;
     const int32_t *restrict station = array->station + begin;
     const float *restrict share = array->share + begin;
+    float low[SIMULATE_BAND], high[SIMULATE_BAND];
     for (int i = 0; i < SIMULATE_BAND; i++) {
-        const float low = loss[station[i]], high = loss[station[i] + 1];
-        weight[i] *= low * (1.0f - share[i]) + high * share[i];
+        low[i] = loss[station[i]];
+        high[i] = loss[station[i] + 1];
     }
+    for (int i = 0; i < SIMULATE_BAND; i++)
+        weight[i] *= low[i] * (1.0f - share[i]) + high[i] * share[i];
 }
 
 /* How much a piece of a line sends to each element of a band beside what goes straight there: along (BAND,). */
@@ -54,10 +72,15 @@ INLINE void simulate_along(const sonod_simulated_array *array, const sonod_simul
         along[i] = ((x - array->x[begin + i]) * ax + (z - array->z[begin + i]) * az) / distance[i];
 }
 
-INLINE float simulate_mirror(const sonod_simulated_reflectors *from, size_t p, float incoming, float along) {
-    const float phase = (incoming + along) * from->lobe_scale[p];
-    const float lobe = simulate_lookup(from->lobe, phase < 0.0f ? -phase : phase, from->lobe_last);
-    return from->smooth[p] * lobe + from->rough[p];
+/* Strength of a piece of a line towards each element of a band. */
+INLINE void simulate_mirror(const sonod_simulated_reflectors *from, size_t p, float incoming,
+                            const float *restrict along, float *restrict strength) {
+    float phase[SIMULATE_BAND], lobe[SIMULATE_BAND];
+    for (int k = 0; k < SIMULATE_BAND; k++)
+        phase[k] = fabsf((incoming + along[k]) * from->lobe_scale[p]);
+    simulate_lookup(from->lobe, phase, from->lobe_last, lobe);
+    for (int k = 0; k < SIMULATE_BAND; k++)
+        strength[k] = from->smooth[p] * lobe[k] + from->rough[p];
 }
 
 /* The wave of each transmit at points [first, last), as far as it falls into the pulse that arrives at the reference
@@ -79,13 +102,16 @@ static void simulate_field(const sonod_simulated_field *plan, size_t first, size
                 const float *restrict own = plan->apodization + i * padded + begin;
                 const float reference = plan->reference_turns[i * plan->points + p];
                 float re[SIMULATE_BAND], im[SIMULATE_BAND];
+                float lag[SIMULATE_BAND], apart[SIMULATE_BAND], near[SIMULATE_BAND];
                 for (int k = 0; k < SIMULATE_BAND; k++) {
-                    const float lag = (distance[k] * plan->turns_per_m - reference) + delay[k];
-                    const float near = simulate_lookup(plan->window, (lag < 0.0f ? -lag : lag) * plan->window_scale,
-                                                       plan->window_last);
-                    const float amplitude = weight[k] * own[k] * near;
+                    lag[k] = (distance[k] * plan->turns_per_m - reference) + delay[k];
+                    apart[k] = fabsf(lag[k]) * plan->window_scale;
+                }
+                simulate_lookup(plan->window, apart, plan->window_last, near);
+                for (int k = 0; k < SIMULATE_BAND; k++) {
+                    const float amplitude = weight[k] * own[k] * near[k];
                     float sine, cosine;
-                    simulate_turn(lag, &sine, &cosine);
+                    simulate_turn(lag[k], &sine, &cosine);
                     re[k] = amplitude * cosine;
                     im[k] = amplitude * sine;
                 }
@@ -101,17 +127,18 @@ static void simulate_field(const sonod_simulated_field *plan, size_t first, size
     }
 }
 
-/* Sum the complex amplitudes of all echoes on the sample grid (transmits, channels, length, 2), for one band of
-   elements; the pulse is applied afterwards. */
-static void simulate_deposit(const sonod_simulated_deposit *plan, size_t band) {
+/* Strew the complex amplitudes of all echoes over the sample grid of one band of elements: `grid` is that of transmit
+   `from_transmit` and the band's first channel. The first and the last place that each element may have met go into `met (transmits, 2,
+   BAND)` where that is wanted. */
+INLINE void simulate_strew(const sonod_simulated_echoes *plan, int begin, size_t from_transmit, size_t to_transmit,
+                           float *restrict grid, size_t transmit_stride, float *restrict met) {
     const sonod_simulated_array *array = &plan->array;
     const sonod_simulated_reflectors *from = &plan->reflectors;
-    const int begin = (int)band * SIMULATE_BAND;
     const int channels = array->count - begin < SIMULATE_BAND ? array->count - begin : SIMULATE_BAND;
     const size_t points = from->count, row = 2 * plan->length;
     const float end = (float)(plan->length - 2);
     float distance[SIMULATE_BAND], weight[SIMULATE_BAND], re[SIMULATE_BAND], im[SIMULATE_BAND], along[SIMULATE_BAND];
-    float place[SIMULATE_BAND], real[SIMULATE_BAND], imaginary[SIMULATE_BAND];
+    float place[SIMULATE_BAND], real[SIMULATE_BAND], imaginary[SIMULATE_BAND], strength[SIMULATE_BAND];
     for (size_t p = 0; p < points; p++) {
         const float *loss = from->loss ? from->loss + p * array->stations : 0;
         simulate_ways(array, from->x[p], from->z[p], loss, begin, distance, weight);
@@ -124,21 +151,20 @@ static void simulate_deposit(const sonod_simulated_deposit *plan, size_t band) {
         const int mirrors = from->smooth && from->smooth[p] != 0.0f;
         if (mirrors)
             simulate_along(array, from, p, begin, distance, along);
-        for (size_t i = 0; i < plan->transmits; i++) {
+        for (size_t i = from_transmit; i < to_transmit; i++) {
             const size_t at = i * points + p;
             const float a = plan->meeting[2 * at], b = plan->meeting[2 * at + 1];
             if (a == 0.0f && b == 0.0f)
                 continue;
             const float first = plan->arrival[at] + (float)plan->half;
             if (mirrors) {
-                const float incoming = plan->incoming[at];
+                simulate_mirror(from, p, plan->incoming[at], along, strength);
                 for (int k = 0; k < SIMULATE_BAND; k++) {
-                    const float strength = simulate_mirror(from, p, incoming, along[k]);
-                    real[k] = (a * re[k] - b * im[k]) * strength;
-                    imaginary[k] = (a * im[k] + b * re[k]) * strength;
+                    real[k] = (a * re[k] - b * im[k]) * strength[k];
+                    imaginary[k] = (a * im[k] + b * re[k]) * strength[k];
                 }
             } else {
-                const float strength = from->rough[p], sa = a * strength, sb = b * strength;
+                const float rough = from->rough[p], sa = a * rough, sb = b * rough;
                 for (int k = 0; k < SIMULATE_BAND; k++) {
                     real[k] = sa * re[k] - sb * im[k];
                     imaginary[k] = sa * im[k] + sb * re[k];
@@ -146,41 +172,56 @@ static void simulate_deposit(const sonod_simulated_deposit *plan, size_t band) {
             }
             for (int k = 0; k < SIMULATE_BAND; k++)
                 place[k] = first + distance[k] * plan->samples_per_m;
-            float *restrict grid = plan->grid + (i * array->count + begin) * row;
-            for (int k = 0; k < channels; k++, grid += row) {
+            if (met) {
+                float *restrict low = met + 2 * SIMULATE_BAND * (i - from_transmit), *restrict high = low + SIMULATE_BAND;
+                for (int k = 0; k < SIMULATE_BAND; k++) {
+                    const float above = place[k] > 0.0f ? place[k] : 0.0f, inside = above < end ? above : end;
+                    low[k] = inside < low[k] ? inside : low[k];
+                    high[k] = inside > high[k] ? inside : high[k];
+                }
+            }
+            float *restrict to = grid + (i - from_transmit) * transmit_stride;
+            for (int k = 0; k < channels; k++, to += row) {
                 if (!(place[k] >= 0.0f && place[k] < end))
                     continue;
                 const int index = (int)place[k];
                 const float share = place[k] - (float)index, rest = 1.0f - share;
-                float *restrict to = grid + 2 * index;
-                to[0] += real[k] * rest;
-                to[1] += imaginary[k] * rest;
-                to[2] += real[k] * share;
-                to[3] += imaginary[k] * share;
+                float *restrict pair = to + 2 * index;
+                pair[0] += real[k] * rest;
+                pair[1] += imaginary[k] * rest;
+                pair[2] += real[k] * share;
+                pair[3] += imaginary[k] * share;
             }
         }
     }
 }
 
-/* Apply the pulse of each block of samples to one row: out[n] = Re(carrier[n] * sum over m of grid[n + m] pulse[m]). */
-static void simulate_convolve(const sonod_simulated_convolve *plan, size_t which) {
-    const size_t length = plan->length, taps = plan->taps, transmit = which / plan->channels;
-    const float *restrict row = plan->grid + which * 2 * length;
-    float *restrict target = plan->out + which * plan->samples;
-    float *restrict re = sonod_scratch((2 * length + 2 * SIMULATE_BLOCK) * sizeof(float));
-    float *restrict im = re + length + SIMULATE_BLOCK;
-    if (!re)
-        return;
-    for (size_t n = 0; n < length; n++) {
+/* For one band of elements over the whole grid (transmits, channels, length, 2); the pulse is applied afterwards. */
+static void simulate_deposit(const sonod_simulated_deposit *plan, size_t band) {
+    const sonod_simulated_echoes *echoes = &plan->echoes;
+    const size_t row = 2 * echoes->length;
+    const int begin = (int)band * SIMULATE_BAND;
+    if (begin < echoes->array.count)
+        simulate_strew(echoes, begin, 0, echoes->transmits, plan->grid + begin * row, echoes->array.count * row, 0);
+}
+
+/* Apply the pulse of each block of samples in [first, last) to one row of the grid and add it to a trace:
+   out[n] += Re(carrier[n] * sum over m of row[n + m] pulse[m]). `part` holds 2 (length + BLOCK) values. */
+INLINE void simulate_apply(const float *restrict row, size_t length, const float *restrict pulses, size_t taps,
+                           const float *restrict carriers, size_t first, size_t last, size_t samples,
+                           float *restrict part, float *restrict out) {
+    float *restrict re = part, *restrict im = part + length + SIMULATE_BLOCK;
+    const size_t begun = first * SIMULATE_BLOCK, needed = last * SIMULATE_BLOCK + taps;
+    const size_t ended = needed < length ? needed : length;
+    for (size_t n = begun; n < ended; n++) {
         re[n] = row[2 * n];
         im[n] = row[2 * n + 1];
     }
-    for (size_t n = length; n < length + SIMULATE_BLOCK; n++)
+    for (size_t n = ended; n < needed; n++)
         re[n] = im[n] = 0.0f;
-    const size_t blocks = (plan->samples + SIMULATE_BLOCK - 1) / SIMULATE_BLOCK;
-    for (size_t block = 0; block < blocks; block++) {
+    for (size_t block = first; block < last; block++) {
         const size_t begin = block * SIMULATE_BLOCK;
-        const float *restrict pulse = plan->pulse + (transmit * blocks + block) * 2 * taps;
+        const float *restrict pulse = pulses + block * 2 * taps;
         v8f a[SIMULATE_BLOCK / 8] = {{0}}, b[SIMULATE_BLOCK / 8] = {{0}};
         for (size_t m = 0; m < taps; m++) {
             const v8f pr = splat8(pulse[2 * m]), pi = splat8(pulse[2 * m + 1]);
@@ -195,81 +236,76 @@ static void simulate_convolve(const sonod_simulated_convolve *plan, size_t which
             store8(real + 8 * j, a[j]);
             store8(imaginary + 8 * j, b[j]);
         }
-        const size_t left = plan->samples - begin, count = left < SIMULATE_BLOCK ? left : SIMULATE_BLOCK;
-        const float *restrict carrier = plan->carrier + 2 * begin;
+        const size_t left = samples - begin, count = left < SIMULATE_BLOCK ? left : SIMULATE_BLOCK;
+        const float *restrict carrier = carriers + 2 * begin;
         for (size_t n = 0; n < count; n++)
-            target[begin + n] = real[n] * carrier[2 * n] - imaginary[n] * carrier[2 * n + 1];
+            out[begin + n] += real[n] * carrier[2 * n] - imaginary[n] * carrier[2 * n + 1];
     }
 }
 
-/* One band of channels of one transmit of one frame: background + moving reflectors + noise, times gain, to integers. */
+static void simulate_convolve(const sonod_simulated_convolve *plan, size_t which) {
+    const size_t blocks = (plan->samples + SIMULATE_BLOCK - 1) / SIMULATE_BLOCK;
+    float *restrict part = sonod_scratch(2 * (plan->length + SIMULATE_BLOCK) * sizeof(float));
+    if (!part)
+        return;
+    simulate_apply(plan->grid + which * 2 * plan->length, plan->length,
+                   plan->pulse + which / plan->channels * blocks * 2 * plan->taps, plan->taps, plan->carrier, 0, blocks,
+                   plan->samples, part, plan->out + which * plan->samples);
+}
+
+/* (echoes * level + noise) * gain, rounded and clipped. */
+INLINE void simulate_convert(const sonod_simulated_frame *plan, const float *restrict row, size_t trace) {
+    const float *restrict hiss = plan->noise + plan->noise_start[trace], *restrict gain = plan->gain;
+    const float level = plan->level, noise_level = plan->noise_level, limit = plan->limit;
+    int16_t *restrict target = plan->out + trace * plan->samples;
+    for (size_t n = 0; n < plan->samples; n++) {
+        float value = (row[n] * level + hiss[n] * noise_level) * gain[n];
+        value = value < limit ? value : limit;
+        value = value > -limit ? value : -limit;
+        target[n] = (int16_t)(int)(value + (value < 0.0f ? -0.5f : 0.5f));
+    }
+}
+
+/* One band of channels of SIMULATE_TOGETHER transmits of one frame: background + moving reflectors + noise, times gain,
+   to integers. */
 static void simulate_frame(const sonod_simulated_frame *plan, size_t which) {
-    const sonod_simulated_array *array = &plan->array;
-    const sonod_simulated_reflectors *from = &plan->reflectors;
-    const size_t bands = (size_t)array->padded / SIMULATE_BAND, transmit = which / bands, samples = plan->samples;
-    const int begin = (int)(which % bands) * SIMULATE_BAND, taps = plan->taps;
-    const int channels = array->count - begin < SIMULATE_BAND ? array->count - begin : SIMULATE_BAND;
-    const size_t points = from->count, width = samples + 2 * (size_t)taps;
+    const sonod_simulated_echoes *echoes = &plan->echoes;
+    const size_t bands = (size_t)echoes->array.padded / SIMULATE_BAND, length = echoes->length;
+    const size_t samples = plan->samples, taps = plan->taps, blocks = (samples + SIMULATE_BLOCK - 1) / SIMULATE_BLOCK;
+    const size_t first = which / bands * SIMULATE_TOGETHER, stride = SIMULATE_BAND * 2 * length;
+    const size_t last = first + SIMULATE_TOGETHER < echoes->transmits ? first + SIMULATE_TOGETHER : echoes->transmits;
+    const int begin = (int)(which % bands) * SIMULATE_BAND;
+    const int channels = echoes->array.count - begin < SIMULATE_BAND ? echoes->array.count - begin : SIMULATE_BAND;
     if (channels <= 0)
         return;
-    float *restrict work = sonod_scratch(SIMULATE_BAND * width * sizeof(float));
-    if (!work)
+    const size_t part_size = 2 * (length + SIMULATE_BLOCK), grid_size = (last - first) * stride;
+    float *restrict row = sonod_scratch((samples + part_size + grid_size) * sizeof(float));
+    if (!row)
         return;
-    for (int k = 0; k < channels; k++) {
-        float *restrict row = work + k * width + taps;
-        const float *restrict still = plan->background + (transmit * array->count + begin + k) * samples;
-        for (size_t n = 0; n < samples; n++)
-            row[n] = still[n];
-    }
-    float distance[SIMULATE_BAND], weight[SIMULATE_BAND], along[SIMULATE_BAND];
-    float place[SIMULATE_BAND], re[SIMULATE_BAND], im[SIMULATE_BAND];
-    const size_t phase_size = 2 * (size_t)taps, block_size = (SIMULATE_PHASES + 1) * phase_size;
-    for (size_t p = 0; p < points; p++) {
-        const size_t at = transmit * points + p;
-        const float a = plan->meeting[2 * at], b = plan->meeting[2 * at + 1];
-        if (a == 0.0f && b == 0.0f)
-            continue;
-        const float *loss = from->loss ? from->loss + p * array->stations : 0;
-        simulate_ways(array, from->x[p], from->z[p], loss, begin, distance, weight);
-        simulate_along(array, from, p, begin, distance, along);
-        const float first = plan->arrival[at] + (float)(taps - plan->half), incoming = plan->incoming[at];
+    float *restrict part = row + samples, *restrict grid = part + part_size;
+    float met[SIMULATE_TOGETHER][2][SIMULATE_BAND];
+    for (size_t i = 0; i < SIMULATE_TOGETHER; i++)
         for (int k = 0; k < SIMULATE_BAND; k++) {
-            float sine, cosine;
-            simulate_turn(distance[k] * plan->turns_per_m, &sine, &cosine);
-            const float value = weight[k] * simulate_mirror(from, p, incoming, along[k]);
-            re[k] = value * (a * cosine + b * sine);
-            im[k] = value * (b * cosine - a * sine);
-            place[k] = first + distance[k] * plan->samples_per_m;
+            met[i][0][k] = (float)length;
+            met[i][1][k] = -1.0f;
         }
-        for (int k = 0; k < channels; k++) {
-            if (!(place[k] >= 0.0f && place[k] < (float)(samples + taps)))
-                continue;
-            const int index = (int)place[k];
-            const int phase = (int)((place[k] - (float)index) * SIMULATE_PHASES + 0.5f);
-            /* The carrier runs through from the first sample; the pulse's own starts at its first tap. */
-            const float *restrict carrier = plan->carrier + 2 * index;
-            const float real = re[k] * carrier[0] - im[k] * carrier[1];
-            const float imaginary = re[k] * carrier[1] + im[k] * carrier[0];
-            const int late = (index - taps) / SIMULATE_BLOCK;
-            const int block = late < 0 ? 0 : late < plan->blocks ? late : plan->blocks - 1;
-            const float *restrict pulse = plan->pulse + block * block_size + phase * phase_size;
-            const float *restrict other = pulse + taps;
-            float *restrict row = work + k * width + index;
-            for (int m = 0; m < taps; m++)
-                row[m] += real * pulse[m] - imaginary * other[m];
-        }
+    if (echoes->reflectors.count) {
+        memset(grid, 0, grid_size * sizeof(float));
+        simulate_strew(echoes, begin, first, last, grid, stride, met[0][0]);
     }
-    for (int k = 0; k < channels; k++) {
-        const size_t trace = transmit * array->count + begin + k;
-        const float *restrict row = work + k * width + taps, *restrict hiss = plan->noise + plan->noise_start[trace];
-        const float *restrict gain = plan->gain;
-        int16_t *restrict target = plan->out + trace * samples;
-        const float level = plan->level, noise_level = plan->noise_level, limit = plan->limit;
-        for (size_t n = 0; n < samples; n++) {
-            float value = (row[n] * level + hiss[n] * noise_level) * gain[n];
-            value = value < limit ? value : limit;
-            value = value > -limit ? value : -limit;
-            target[n] = (int16_t)(int)(value + (value < 0.0f ? -0.5f : 0.5f));
+    for (size_t i = first; i < last; i++) {
+        for (int k = 0; k < channels; k++) {
+            const size_t trace = i * echoes->array.count + begin + k;
+            /* A sample hears what lies up to `taps` places after it. */
+            const float low = met[i - first][0][k] - (float)taps, high = met[i - first][1][k];
+            const size_t from = low > 0.0f ? (size_t)low / SIMULATE_BLOCK : 0;
+            const size_t reach = high < 0.0f ? 0 : ((size_t)high + 1) / SIMULATE_BLOCK + 1;
+            const size_t to = reach < blocks ? reach : blocks;
+            memcpy(row, plan->background + trace * samples, samples * sizeof(float));
+            if (from < to)
+                simulate_apply(grid + (i - first) * stride + k * 2 * length, length,
+                               plan->pulse + i * blocks * 2 * taps, taps, plan->carrier, from, to, samples, part, row);
+            simulate_convert(plan, row, trace);
         }
     }
 }

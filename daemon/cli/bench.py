@@ -19,6 +19,14 @@ from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
 from sonod.daemon.bench.peers import PEERS, PeerUnfit
 from sonod.daemon.bench.shared import RATES_MB_S, SharedResult, measure_shared
+from sonod.daemon.bench.simulator import (
+    PEER,
+    SCENES,
+    ScatterersResult,
+    SceneResult,
+    measure_scatterers,
+    measure_scene,
+)
 from sonod.daemon.bench.stage import StageResult, measure_stages
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
 from sonod.daemon.bench.wire import WireResult, measure_wire
@@ -52,6 +60,7 @@ USB_RUNS = (
     ("polled", 300.0, 1, ONE_TRANSFER),
     ("ring", 350.0, 0, SHOT),
 )
+SIMULATOR_CASE = "simulator"
 DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE, LEASE_CASE = "delivery", "isolation", "shared-memory", "lease"
 ENDPOINTS = ("ipc", "tcp")
 CASES = (
@@ -61,6 +70,7 @@ CASES = (
     ADAPTIVE_CASE,
     WIRE_CASE,
     PATH_CASE,
+    SIMULATOR_CASE,
     DELIVERY_CASE,
     ISOLATION_CASE,
     SHARED_CASE,
@@ -89,7 +99,8 @@ def bench(
         typer.Option(
             "--against",
             metavar="PEERS",
-            help=f"In the beamformer's cases also, on the same arrays: {', '.join(PEERS)}; several with | or commas.",
+            help=f"In the beamformer's cases also, on the same arrays: {', '.join(PEERS)}; several with | or commas. "
+            f"In the simulator's case {PEER}: its SIMUS.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
@@ -111,6 +122,8 @@ def bench(
     notes: list[str] = []
     try:
         check_peers(peers)
+        if case == SIMULATOR_CASE and set(peers) - {PEER}:
+            raise PeerUnfit(f"the simulator is compared with {PEER} only")
         for name in WORKS:
             if case in ("", name):
                 results, own_notes = measure_beamform(WORKS[name](), quality, peers, counts, seconds)
@@ -138,6 +151,15 @@ def bench(
     stages = measure_stages() if case in ("", STAGES_CASE) else []
     adaptive = measure_adaptive(driver or "sim:", STANDARD, seconds) if case in ("", ADAPTIVE_CASE) else []
     wire = [measure_wire(seconds, quality=quality)] if case in ("", WIRE_CASE) else []
+    scenes: list[SceneResult] = []
+    scatterers: list[ScatterersResult] = []
+    if case == SIMULATOR_CASE:
+        uris = {driver: changes} if driver else {f"sim:{name}?paced=0": SCENES[name] | changes for name in SCENES}
+        scenes = [measure_scene(uri, own, seconds) for uri, own in uris.items()]
+        try:
+            scatterers = measure_scatterers(counts, against_simus=PEER in peers)
+        except PicturesDiffer as error:
+            raise Failure(FAILED, str(error)) from error
     machine = this_machine(peers)
     if as_json:
         everything: dict[str, Any] = {"machine": asdict(machine)}
@@ -154,6 +176,8 @@ def bench(
         ]
         everything["shared_memory"] = [asdict(result) for result in shared]
         everything["lease"] = [asdict(result) for result in leases]
+        everything["scenes"] = [asdict(result) for result in scenes]
+        everything["scatterers"] = [asdict(result) for result in scatterers]
         everything["usb"] = [asdict(result) for result in streams]
         everything["kernels"] = [asdict(result) for result in kernels]
         put_json(everything)
@@ -169,6 +193,8 @@ def bench(
         _adaptive_table(adaptive)
     if core:
         _core_table(core)
+    if scenes:
+        _simulator_tables(scenes, scatterers)
     for wired in wire:
         _wire_lines(wired)
     for result in path:
@@ -231,6 +257,42 @@ def _adaptive_table(results: list[AdaptiveResult]) -> None:
                 f"{result.ratio:.2f}",
             )
             for result in results
+        ),
+    )
+
+
+def _simulator_tables(scenes: list[SceneResult], scatterers: list[ScatterersResult]) -> None:
+    put_table(
+        ("scene", "raw frame", "simulate ms", "beamform ms", "both, frames/s", "both, cpu ms", "asked", "new depth s"),
+        (
+            (
+                result.driver,
+                f"{result.transmits} x {result.channels} x {result.samples}",
+                f"{result.simulate_ms:.2f}",
+                f"{result.beamform_ms:.2f}",
+                f"{result.frames_per_s:.1f}",
+                f"{result.cpu_ms:.1f}",
+                f"{result.frame_rate_hz:g}",
+                f"{result.background_s:.2f}",
+            )
+            for result in scenes
+        ),
+    )
+    put_table(
+        ("scatterers", "elements", "threads", "transmission ms", "cpu ms", "SIMUS s", "cpu s", "x sonod", "likeness"),
+        (
+            (
+                str(result.scatterers),
+                str(result.elements),
+                str(result.threads),
+                f"{result.transmit_ms:.1f}",
+                f"{result.cpu_ms:.1f}",
+                f"{result.simus_s:.1f}" if result.simus_s else "",
+                f"{result.simus_cpu_s:.1f}" if result.simus_s else "",
+                f"{result.ratio:.0f}" if result.simus_s else "",
+                f"{result.likeness:.4f}" if result.simus_s else "",
+            )
+            for result in scatterers
         ),
     )
 

@@ -23,11 +23,11 @@ def check_config(file: Annotated[Path, typer.Argument(metavar="FILE", help="A co
         _check_scene(file)
         return
     config = load_config(file)
-    problems = []
+    problems: list[str] = []
     try:
         open_uri(config.driver.uri)
     except DriverError as error:
-        problems.append(f"{file}: driver.uri: {error}")
+        problems.extend(f"{file}: driver.uri: {line}" for line in str(error).splitlines())
     try:
         load_presets(config.presets.folder)
     except ConfigError as error:

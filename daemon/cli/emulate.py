@@ -21,7 +21,10 @@ from sonod.drivers.emulated.device import EmulatedDevice
 from sonod.drivers.emulated.pty import PtyFront
 from sonod.drivers.emulated.server import change, serve, short_as
 from sonod.drivers.emulated.usbfs import preload_library, sleep_exactly
-from sonod.drivers.errors import DeviceNotFound
+from sonod.drivers.errors import DriverError
+
+# The board behind which the whole simulated probe stands.
+SCENE_BOARD = "bulk"
 
 # What the URI of a board needs beside its driver's name, where the board stands; '' = any other board.
 OVER_TTY = {"wulpus-pro": "board=pro"}
@@ -36,13 +39,18 @@ IN_PROCESS = {
 def emulate(
     board: Annotated[str, typer.Argument(metavar="BOARD", help=f"One of {', '.join(BOARDS)}.")],
     pty: Annotated[bool, typer.Option("--pty", help="As a serial port instead of a USB device.")] = False,
+    scene: Annotated[
+        str, typer.Option("--scene", metavar="NAME|FILE", help="What the bulk front-end looks at: a scene of `sim:`.")
+    ] = "",
 ) -> None:
     """Emulate a board until Ctrl-C or the end of standard input. Lines there make it misbehave: `unplug`, `plug`,
     `reset`, `clear`, `faults`, or a fault as `NAME=VALUE`, for example `silent=true` or `corrupt_frames=3`;
     docs/hardware.md lists them all."""
+    if scene and board != SCENE_BOARD:
+        raise Failure(USAGE, f"emulate {board} --scene: only {SCENE_BOARD} looks at a scene")
     try:
-        device = board_class(board)()
-    except DeviceNotFound as error:
+        device = board_class(board)(phantom=scene) if scene else board_class(board)()
+    except DriverError as error:
         raise Failure(USAGE, str(error)) from error
     try:
         if pty:

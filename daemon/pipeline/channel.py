@@ -85,7 +85,8 @@ class ChannelPlan(Plan):
             for geometry in geometries
         )
         self._labels = tuple(
-            LabelMask(own.pixels, picture.geometry) for own, picture in zip(self._grids, self._pictures, strict=True)
+            LabelMask(own.pixels, picture.geometry, None if own.direct else own.lines)
+            for own, picture in zip(self._grids, self._pictures, strict=True)
         )
         self._lines_geometry: LinesGeometry = lines_geometry(grid.lines)
         self._raw_geometry = channel_geometry(acquisition)

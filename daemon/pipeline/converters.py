@@ -26,6 +26,13 @@ def pixel_map(lines: LineGeometry, pixels: PixelGrid) -> tuple[FloatArray, Float
         angle = np.arctan2(x - apex_x, z - apex_z)
         line_index = _between(angle, lines.angles_rad, line_numbers)
         along = np.hypot(x - apex_x, z - apex_z) - lines.radius_m
+    elif (lines.directions[:, 0] == 0).all():
+        # Straight down, the lines stand at the same places in every row.
+        index = _between(pixels.x_m, lines.origins_m[:, 0], line_numbers)
+        here = np.nan_to_num(index)
+        cosine = np.interp(here, line_numbers, lines.directions[:, 2])
+        line_index = np.broadcast_to(index, x.shape)
+        along = (z - np.interp(here, line_numbers, lines.origins_m[:, 2])) / cosine
     else:
         # In each row, the lines stand side by side in their own order; between neighbours the angle changes evenly.
         tangent = lines.directions[:, 0] / lines.directions[:, 2]

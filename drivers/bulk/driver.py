@@ -33,6 +33,7 @@ from sonod.drivers.options import choice_option
 from sonod.drivers.pacing import Clock, MonotonicClock
 from sonod.drivers.probe import Probe
 from sonod.drivers.settings import Knob, Settings
+from sonod.drivers.simulated.driver import DEFAULT_SCENE, known_scene
 from sonod.drivers.simulated.scan import Scan
 from sonod.drivers.transports.bulk import open_stream
 from sonod.drivers.transports.resync import MagicLengthCrc, Resynchroniser, SequenceCheck, StreamCounters
@@ -52,7 +53,10 @@ class BulkDriver(Driver):
     """An array front-end on USB; every shot is one message, a table's shots make one frame."""
 
     summary = "an array front-end that speaks the bulk RF protocol (tried on an emulated one only)"
-    uri_form = "bulk:VID:PID[:SERIAL]?emulated=1&probe=NAME&sequence=KIND&format=FORMAT&layout=ORDER&overrun=drop|park"
+    uri_form = (
+        "bulk:VID:PID[:SERIAL]?sequence=KIND&format=FORMAT&layout=ORDER&overrun=drop|park"
+        ", or bulk:?emulated=1&scene=NAME|FILE&probe=NAME"
+    )
     needs = "a front-end with docs/bulk-rf-protocol.md in its firmware and a udev rule; with emulated=1 nothing"
     usb_ids = (TEST_ID,)
     # Asks for the capabilities first, and goes no further when there are none.
@@ -60,12 +64,17 @@ class BulkDriver(Driver):
 
     def __init__(self, uri: Uri | str, backend: Any = None, clock: Clock | None = None) -> None:
         super().__init__(uri)
-        self.uri.reject_unknown(("emulated", "probe", "sequence", "format", "layout", "overrun"))
+        self.uri.reject_unknown(("emulated", "scene", "probe", "sequence", "format", "layout", "overrun"))
         self._emulated = choice_option(self.uri, "emulated", "0", ("0", "1")) == "1"
         self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
         self._format = Format[choice_option(self.uri, "format", "i16", [form.name.lower() for form in Format]).upper()]
         self._layout = Layout[choice_option(self.uri, "layout", "channels", ("channels", "samples")).upper()]
-        self._probe_name = choice_option(self.uri, "probe", "linear", ("linear", "curvilinear", "phased"))
+        self._probe_name = choice_option(self.uri, "probe", "", ("", "linear", "curvilinear", "phased"))
+        self._scene = self.uri.options.get("scene", DEFAULT_SCENE)
+        for name in {"scene", "probe"} & set(self.uri.options) if not self._emulated else ():
+            raise DeviceNotFound(f"driver URI {self.uri.text!r}: {name} is for emulated=1")
+        if self._emulated:
+            known_scene(self.uri, self._scene)
         self._policy = POLICIES[choice_option(self.uri, "overrun", "drop", tuple(POLICIES))]
         self._selector = _selector(self.uri)
         self._backend = backend
@@ -125,7 +134,7 @@ class BulkDriver(Driver):
     def _open(self) -> None:
         backend = self._backend
         if self._emulated and backend is None:
-            backend = local_backend("bulk", probe=self._probe_name)
+            backend = local_backend("bulk", phantom=self._scene, probe=self._probe_name)
         device = FrontEnd.open(self._selector, backend, self._clock, self._time)
         try:
             self._probe = probe_of(device.capabilities)

@@ -62,7 +62,8 @@ class _Fired:
 
 
 class BulkFrontEnd(EmulatedDevice):
-    """See docs/bulk-rf-protocol.md. `fifo_bytes` is how much waits for a host that does not read; its clock runs faster
+    """See docs/bulk-rf-protocol.md. `phantom` is a scene of the simulated probe, a name or a file, and `probe` one of
+    its probes ("" = the scene's); `fifo_bytes` is how much waits for a host that does not read; its clock runs faster
     than the host's by the share `drift`, shows `first_ns` at power-on, and begins again at 0 after 64 bits."""
 
     def __init__(
@@ -71,7 +72,7 @@ class BulkFrontEnd(EmulatedDevice):
         clock: Clock | None = None,
         *,
         phantom: str = "needle",
-        probe: str = "linear",
+        probe: str = "",
         fifo_bytes: int = FIFO_BYTES,
         drift: float = DRIFT,
         first_ns: int = 0,

@@ -14,6 +14,7 @@ from sonod.drivers.probe_file import ProbeFile, load_probe
 from sonod.drivers.sequence import Sequence, TransmitEvent, TransmitKind
 from sonod.drivers.simulated.driver import SimulatedDriver
 from sonod.drivers.simulated.render import Renderer
+from sonod.drivers.simulated.scene_file import load_scene
 
 # Delays of a plane wave lie on a plane to within rounding.
 PLANE_TOLERANCE_S = 5e-9
@@ -28,12 +29,12 @@ GEOMETRIES = {
 
 
 class SimulatedScene:
-    """A needle moving in tissue before one of the simulated probes."""
+    """A scene of the simulated probe, by name or file, before one of the simulated probes; "" = that of the scene."""
 
-    def __init__(self, phantom: str = "needle", probe: str = "linear") -> None:
-        self._driver = SimulatedDriver(f"sim:{phantom}?probe={probe}")
+    def __init__(self, phantom: str = "needle", probe: str = "") -> None:
+        self._driver = SimulatedDriver(f"sim:{phantom}?probe={probe}" if probe else f"sim:{phantom}")
         self._driver.open()
-        self.file: ProbeFile = load_probe(probe)
+        self.file: ProbeFile = load_probe(probe or load_scene(phantom).scene.probe)
 
     @property
     def probe(self) -> Probe:

@@ -10,41 +10,30 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sonod.cext.pulse import HALF_WIDTH_DEVIATIONS, Pulse
+from sonod.cext.pulse import Pulse
 from sonod.cext.simulate import EchoModel, EchoSimulator
 from sonod.drivers.base import Driver, Uri
-from sonod.drivers.directivity import natural_f_number
-from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout
+from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProbeFileError
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, SampleFormat, Slot
 from sonod.drivers.options import choice_option, number_option, whole_option
 from sonod.drivers.pacing import Clock, MonotonicClock, Pacer
 from sonod.drivers.probe import Probe
 from sonod.drivers.probe_file import ProbeFile, load_probe
 from sonod.drivers.sequence import Sequence
-from sonod.drivers.settings import KNOBS, Knob, Settings, default_settings
+from sonod.drivers.settings import Knob, Settings, default_settings
+from sonod.drivers.simulated.background import Background, View, render_background
 from sonod.drivers.simulated.device_clock import SimulatedDeviceClock
+from sonod.drivers.simulated.drive import driven_pulse, neper_per_m_hz
 from sonod.drivers.simulated.field import Field
 from sonod.drivers.simulated.knobs import scene_knobs, view_of
 from sonod.drivers.simulated.needle import Needle
-from sonod.drivers.simulated.render import (
-    FULL_SCALE,
-    Background,
-    FrontEnd,
-    Renderer,
-    View,
-    neper_per_m_hz,
-    noise_tile,
-    render_background,
-)
+from sonod.drivers.simulated.probe_knobs import probe_knobs, with_depth
+from sonod.drivers.simulated.render import FULL_SCALE, FrontEnd, Renderer, noise_tile
 from sonod.drivers.simulated.scan import TRANSMIT_F_NUMBER, Scan, transmissions, transmit_weights
 from sonod.drivers.simulated.scene import CELL_WAVELENGTHS, REFLECTORS_PER_CELL, Scene
-from sonod.drivers.simulated.scene_file import NeedleFile, load_scene, scene_names
+from sonod.drivers.simulated.scene_file import NeedleFile, SceneFile, load_scene, scene_names
 from sonod.drivers.simulated.wave import arrival_s
 
-# Bandwidth (-6 dB, share of the frequency) of the pulse that drives the elements: about two cycles.
-DRIVE_BANDWIDTH = 0.7
-# The pulse peaks this many standard deviations after the sound arrives, where it has risen from -40 dB.
-PULSE_DELAY_DEVIATIONS = 3.0
 # Strength of tissue echoes on one channel at 0 dB gain, in counts (root mean square): 14 bits with room for a needle.
 TISSUE_COUNTS = 400.0
 # Beamformed level shown white, above the tissue's: it comes out mid-grey in a picture of 60 dB.
@@ -53,42 +42,33 @@ WHITE_OVER_TISSUE = 10.0
 MOST_TIME_GAIN_DB = 60.0
 # Receive paths are up to this much longer than straight up, at an f-number of 1.5.
 LONGEST_WAY_BACK = 1.06
-# Sequences with one transmission for each line or element: many, so fewer images a second.
-MANY_TRANSMISSIONS = 32
-MANY_FRAME_RATE_HZ = 8.0
-KEPT_BACKGROUNDS = 3
+# Backgrounds of former settings are kept up to this many bytes, the newest in any case.
+KEPT_BYTES = 128_000_000
+# Echoes are computed down to a multiple of this share of the usual depth: most changes of depth need nothing new.
+DEPTH_STEP_SHARE = 1 / 4
 DEFAULT_SCENE = "needle"
 # Time to prepare grows with transmissions times reflectors: long sequences look at thinner tissue, down to a share.
 FULL_SPECKLE_TRANSMITS = 8
 LEAST_SPECKLE = 0.15
-
-ON_DEVICE = (
-    "depth_m",
-    "transmit_frequency_hz",
-    "focus_depth_m",
-    "angle_count",
-    "angle_span_rad",
-    "gain_db",
-    "tgc_db",
-    "frame_rate_hz",
-    "output_level",
-)
-IN_PROCESSING = ("dynamic_range_db", "f_number", "apodization", "sound_speed_m_s", "persistence", "grey_map")
 
 
 class SimulatedDriver(Driver):
     """A probe that exists only as arithmetic; the same URI, settings and frame index give the same bits."""
 
     summary = f"a simulated probe: channel RF of a scene ({', '.join(scene_names())}, or a file)"
-    uri_form = "sim:SCENE|FILE?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S"
+    uri_form = (
+        "sim:SCENE|FILE?probe=NAME|FILE&sequence=KIND&seed=N&noise_db=DB&c=M_S&attenuation=DB_CM_MHZ&settle=S&paced=0|1"
+    )
     needs = "nothing"
 
     def __init__(self, uri: Uri | str, clock: Clock | None = None) -> None:
         super().__init__(uri)
-        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle"))
+        self.uri.reject_unknown(("probe", "sequence", "seed", "noise_db", "c", "attenuation", "settle", "paced"))
+        self._scene_file = known_scene(self.uri, self.uri.rest or DEFAULT_SCENE)
+        self._probe_name = self.uri.options.get("probe", self._scene_file.scene.probe)
         try:
-            self._scene_file = load_scene(self.uri.rest or DEFAULT_SCENE)
-        except DeviceNotFound as error:
+            load_probe(self._probe_name)
+        except ProbeFileError as error:
             raise DeviceNotFound(f"driver URI {self.uri.text!r}: {error}") from error
         self._scan = choice_option(self.uri, "sequence", "", ("", *Scan))
         self._seed = whole_option(self.uri, "seed", 1, 0, (1 << 31) - 1)
@@ -99,6 +79,8 @@ class SimulatedDriver(Driver):
         self._attenuation = number_option(self.uri, "attenuation", 0.5, 0.0, 5.0)
         # How long the front-end of this probe would take to come to rest after a change of what it transmits.
         self._settle_s = number_option(self.uri, "settle", 0.0, 0.0, 5.0)
+        # Unpaced, a frame is there as soon as it is asked for, and none is lost; the scene's time goes on all the same.
+        self._paced = whole_option(self.uri, "paced", 1, 0, 1) == 1
         self._pacer = Pacer(clock or MonotonicClock())
         self._device_clock = SimulatedDeviceClock(self._seed)
         self._file: ProbeFile | None = None
@@ -128,12 +110,12 @@ class SimulatedDriver(Driver):
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        file = load_probe(self.uri.options.get("probe", self._scene_file.scene.probe))
+        file = load_probe(self._probe_name)
         scan = Scan(self._scan or file.sequence)
         said = self._scene_file
         if not said.scene.fits_any_probe:
-            file = _with_depth(file, said.scene.depth_m)
-        declared = _knobs(file, scan)
+            file = with_depth(file, said.scene.depth_m)
+        declared = probe_knobs(file, scan)
         self._file = file
         usual = declared["depth_m"]
         assert isinstance(usual.default, float)
@@ -164,11 +146,11 @@ class SimulatedDriver(Driver):
         file = self._opened
         scan = Scan(self._scan or file.sequence)
         probe, c, sampling_hz = file.probe, self._sound_speed_m_s, file.sampling_hz
-        pulse = _pulse(probe, settings.transmit_frequency_hz)
+        pulse = driven_pulse(probe, settings.transmit_frequency_hz)
         sequence = transmissions(scan, probe, settings, c, sampling_hz)
         field, view = self._field, view_of(settings, self._declared)
         samples = _sample_count(sequence, probe, field, settings.depth_m, c, pulse, sampling_hz)
-        background = self._background(settings, scan, sequence, pulse, view, samples)
+        background = self._background(settings, scan, sequence, pulse, view).shortened(samples)
         acquisition = Acquisition(
             probe=probe,
             sequence=background.sequence,
@@ -205,10 +187,10 @@ class SimulatedDriver(Driver):
         assert isinstance(configuration.detail, Renderer)
         self._renderer = configuration.detail
         self._period_s = 1 / configuration.settings.frame_rate_hz
-        self._pacer.change(configuration.settings.frame_rate_hz)
+        self._pacer.change(configuration.settings.frame_rate_hz if self._paced else 0.0)
         acquisition = configuration.acquisition
         own = acquisition.shape[0] * acquisition.shape[2] / acquisition.sampling_hz
-        self._duration_ns = round(min(own, self._period_s) * 1e9)
+        self._duration_ns = round(min(own, self._period_s) * 1e9) if self._paced else 0
 
     def _settling_frames(self, before: Configuration | None, after: Configuration) -> int:
         if before is None:
@@ -222,7 +204,7 @@ class SimulatedDriver(Driver):
         assert self._configuration is not None
         self._index = 0
         self._scene_time_s = 0.0
-        self._pacer.start(self._configuration.settings.frame_rate_hz)
+        self._pacer.start(self._configuration.settings.frame_rate_hz if self._paced else 0.0)
 
     def _stop(self) -> None:
         pass
@@ -264,7 +246,7 @@ class SimulatedDriver(Driver):
         """Frames of the scene for somebody else's sequence (an emulated front-end's); `gain (samples,)` is a factor.
         Only after `open`."""
         file = self._opened
-        pulse = _pulse(file.probe, frequency_hz)
+        pulse = driven_pulse(file.probe, frequency_hz)
         model = replace(self._model(pulse), sampling_hz=sampling_hz)
         view = view_of(default_settings(self._declared), self._declared)
         depth = min(samples / sampling_hz * self._sound_speed_m_s / 2, self._field.deepest_m)
@@ -297,12 +279,14 @@ class SimulatedDriver(Driver):
     def _transmits(slot: Slot) -> int:
         return int(slot.data.shape[0])
 
-    def _background(
-        self, settings: Settings, scan: Scan, sequence: Sequence, pulse: Pulse, view: View, samples: int
-    ) -> Background:
-        """From the few kept ones when only gains or the needle have changed; else computed."""
+    def _background(self, settings: Settings, scan: Scan, sequence: Sequence, pulse: Pulse, view: View) -> Background:
+        """At least as deep as the settings; from the few kept ones when only gains, the depth within its step or the
+        needle have changed; else computed."""
+        file, field = self._opened, self._field
+        step = DEPTH_STEP_SHARE * field.depth_m
+        depth = min(math.ceil(settings.depth_m / step - 1e-9) * step, self._declared["depth_m"].maximum)
         key = (
-            settings.depth_m,
+            depth,
             settings.transmit_frequency_hz,
             settings.focus_depth_m if scan is Scan.FOCUSED else 0.0,
             settings.angle_count,
@@ -315,7 +299,7 @@ class SimulatedDriver(Driver):
             found = self._backgrounds.get(key)
         if found is not None:
             return found
-        probe = self._opened.probe
+        probe = file.probe
         made = render_background(
             self._model(pulse),
             sequence,
@@ -324,13 +308,15 @@ class SimulatedDriver(Driver):
             self._laid_out,
             view,
             _share(view, len(sequence.events)),
-            settings.depth_m * LONGEST_WAY_BACK,
+            depth * LONGEST_WAY_BACK,
             self._attenuation,
-            samples,
+            _sample_count(sequence, probe, field, depth, self._sound_speed_m_s, pulse, file.sampling_hz),
         )
         with self._lock:
             self._backgrounds[key] = made
-            while len(self._backgrounds) > KEPT_BACKGROUNDS:
+            while (
+                len(self._backgrounds) > 1 and sum(own.echoes.nbytes for own in self._backgrounds.values()) > KEPT_BYTES
+            ):
                 del self._backgrounds[next(iter(self._backgrounds))]
         return made
 
@@ -354,7 +340,7 @@ class SimulatedDriver(Driver):
         """Counts for one unit of echo, such that tissue in the middle of the usual picture has its due strength."""
         file, field = self._opened, self._field
         usual = default_settings(self._declared)
-        pulse = _pulse(file.probe, usual.transmit_frequency_hz)
+        pulse = driven_pulse(file.probe, usual.transmit_frequency_hz)
         scan = Scan(self._scan or file.sequence)
         sequence = transmissions(
             scan, file.probe, replace(usual, angle_count=1), self._sound_speed_m_s, file.sampling_hz
@@ -399,61 +385,22 @@ class SimulatedDriver(Driver):
         return np.asarray(10 ** (decibels / 20), dtype=np.float32)
 
 
+def known_scene(uri: Uri, name_or_path: str) -> SceneFile:
+    """The scene that a URI names; DeviceNotFound with the URI for one that is not there, SceneFileError for faults."""
+    try:
+        return load_scene(name_or_path)
+    except DeviceNotFound as error:
+        raise DeviceNotFound(f"driver URI {uri.text!r}: {error}") from error
+
+
 def _strip_m(field: Field, scan: Scan, depth_m: float) -> float:
     """Width of what a channel hears at once: a beam's waist, or about as much as the distance."""
     return 2 * TRANSMIT_F_NUMBER * field.wavelength_m if scan is Scan.FOCUSED else depth_m
 
 
-def _knobs(file: ProbeFile, scan: Scan) -> dict[str, Knob]:
-    """The usual knobs in the ranges of the probe's file; the front-end acts on those of the transmission and gain."""
-    center, half_band = file.probe.center_frequency_hz, file.probe.fractional_bandwidth / 2
-    usual: dict[str, dict[str, float]] = {
-        "transmit_frequency_hz": {
-            "default": center,
-            "minimum": center * (1 - half_band),
-            "maximum": center * (1 + half_band),
-        },
-        "f_number": {"default": natural_f_number(file.probe, 1540.0)},
-    }
-    knobs = {}
-    for name in (*ON_DEVICE, *IN_PROCESSING):
-        knob = file.ranges.get(name) or KNOBS[name].narrowed(**usual.get(name, {}))
-        knobs[name] = knob.on_device() if name in ON_DEVICE else knob
-    count = knobs["angle_count"]
-    most = min(count.maximum, file.probe.element_count)
-    default = count.default if isinstance(count.default, int) else 1
-    knobs["angle_count"] = count.narrowed(maximum=most, default=int(min(default, most)))
-    if scan in (Scan.FOCUSED, Scan.SYNTHETIC):
-        count, rate, span = knobs["angle_count"], knobs["frame_rate_hz"], knobs["angle_span_rad"]
-        knobs["angle_count"] = count.narrowed(default=int(min(MANY_TRANSMISSIONS, count.maximum)))
-        knobs["frame_rate_hz"] = rate.narrowed(default=min(max(MANY_FRAME_RATE_HZ, rate.minimum), rate.maximum))
-        knobs["angle_span_rad"] = span.narrowed(default=span.maximum)
-    return knobs
-
-
-def _pulse(probe: Probe, transmit_hz: float) -> Pulse:
-    """Two Gaussian bands multiplied, the drive's and the probe's: again a Gaussian, between them, and weaker the
-    further they are apart. The sum of line sources with 1 / sqrt(d) is to be taken times sqrt(frequency)."""
-    probe_hz = probe.center_frequency_hz
-    drive = DRIVE_BANDWIDTH * transmit_hz / 2 / HALF_WIDTH_DEVIATIONS
-    own = probe.fractional_bandwidth * probe_hz / 2 / HALF_WIDTH_DEVIATIONS
-    total = drive**2 + own**2
-    frequency = (transmit_hz * own**2 + probe_hz * drive**2) / total
-    amplitude = math.exp(-((transmit_hz - probe_hz) ** 2) / (2 * total)) * math.sqrt(frequency / probe_hz)
-    deviation = drive * own / math.sqrt(total)
-    return Pulse.gaussian(frequency, deviation, PULSE_DELAY_DEVIATIONS / (2 * math.pi * deviation), amplitude)
-
-
 def _share(view: View, transmits: int) -> float:
     """Share of the tissue's reflectors: of the quality asked for, less in long sequences."""
     return view.quality * min(1.0, max(FULL_SPECKLE_TRANSMITS / transmits, LEAST_SPECKLE))
-
-
-def _with_depth(file: ProbeFile, depth_m: float) -> ProbeFile:
-    """The probe with the scene's usual depth, as far as the probe can see."""
-    knob = file.ranges.get("depth_m") or KNOBS["depth_m"]
-    usual = min(max(depth_m, knob.minimum), knob.maximum)
-    return replace(file, ranges={**file.ranges, "depth_m": knob.narrowed(default=usual)})
 
 
 def _sample_count(

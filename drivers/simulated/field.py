@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,14 +72,23 @@ class Field:
         return (radius + self.deepest_m) * math.sin(reach), radius * (math.cos(reach) - 1), self.deepest_m
 
     def scatter(self, density: float, top: float, bottom: float, random: np.random.Generator) -> FloatArray:
-        """Points (2, n), `density` to a square metre, evenly over a layer of everything that can come into view."""
+        """Points (2, n), `density` to a square metre, over a layer of everything that can come into view: anywhere in
+        equal compartments, one in each, so that every resolution cell has nearly as many as every other."""
+        rows = max(1, round((bottom - top) * math.sqrt(density)))
+        edges = np.linspace(top, bottom, rows + 1)
+        parts = [self._scatter_row(density, above, below, random) for above, below in pairwise(edges.tolist())]
+        return np.concatenate(parts, axis=1)
+
+    def _scatter_row(self, density: float, top: float, bottom: float, random: np.random.Generator) -> FloatArray:
         if self.half_angle_rad == 0:
             half = self.bounds_m()[0]
             count = round(density * 2 * half * (bottom - top))
-            return np.stack([random.uniform(-half, half, count), random.uniform(top, bottom, count)])
+            across = (np.arange(count) + random.random(count)) / max(count, 1)
+            return np.stack([half * (2 * across - 1), random.uniform(top, bottom, count)])
         radius, half = self.probe.radius_m, self._reach_rad
         inner, outer = radius + top, radius + bottom
         count = round(density * half * (outer**2 - inner**2))
+        across = (np.arange(count) + random.random(count)) / max(count, 1)
         distance = np.sqrt(random.uniform(inner**2, outer**2, count))
-        angle = random.uniform(-half, half, count)
+        angle = half * (2 * across - 1)
         return np.stack([distance * np.sin(angle), distance * np.cos(angle) - radius])

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from sonod.drivers.settings import AppliedBy, Knob, Settings, Value
+from sonod.drivers.simulated.background import View
 from sonod.drivers.simulated.needle import Needle, Steering
-from sonod.drivers.simulated.render import View
 from sonod.drivers.simulated.scene import Scene
 
 SCRIPTED, STEERED, NO_NEEDLE = "scripted", "steered", "none"

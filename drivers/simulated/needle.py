@@ -11,12 +11,17 @@ from sonod.drivers.frame import NeedlePose
 from sonod.drivers.probe import FloatArray
 from sonod.drivers.simulated.scene_file import NeedleFile
 
-PIECES = 256
-# Strengths in units of one tissue reflector. A polished shaft mirrors, and scatters a little from its scratches and
-# markings; the bevel of the tip sends echoes everywhere.
+# A shaft is so many pieces, each as long as its surface is straight.
+PIECE_M = 0.11e-3
+MOST_PIECES = 400
+# Strengths in units of one tissue reflector, for a shaft of the usual number of pieces; more of them have less each. A
+# polished shaft mirrors as a whole; its pieces mirror by themselves too, some more than others and over wider angles,
+# and scatter a little; the bevel of the tip sends echoes everywhere.
+USUAL_PIECES = 256
 SHAFT_MIRROR = 22.0
-SHAFT_ROUGH = 6.0
-TIP_STRENGTH = 90.0
+SHAFT_FACETS = 9.0
+SHAFT_ROUGH = 1.2
+TIP_STRENGTH = 75.0
 # Sound runs to and fro inside the shaft: so many echoes more, each this much weaker, on every second piece.
 RINGS = 3
 RING_SHARE = 0.4
@@ -57,25 +62,27 @@ class Needle:
         self.diameter_m = file.diameter_m
         self._end = file.end_m[0] * scale, file.end_m[1] * scale
         self._travel = file.travel_m * scale
-        self.piece_m = self.length_m / PIECES
-        distances = (np.arange(PIECES) + 0.5) * self.piece_m
+        count = min(max(round(self.length_m / PIECE_M), 4), MOST_PIECES)
+        self.piece_m = self.length_m / count
+        distances = (np.arange(count) + 0.5) * self.piece_m
         distances[0] = 0.0
-        rough = SHAFT_ROUGH * np.random.default_rng((seed, 0x6E65)).standard_normal(PIECES)
+        random = np.random.default_rng((seed, 0x6E65))
+        rough = SHAFT_ROUGH * random.standard_normal(count)
         rough[0] = TIP_STRENGTH
-        # The bevel takes the first millimetre of the mirror away.
-        mirror = np.full(PIECES, SHAFT_MIRROR)
+        # The bevel takes the first piece of the mirror away.
+        part = USUAL_PIECES / count
+        mirror = part * SHAFT_MIRROR + math.sqrt(part) * SHAFT_FACETS * random.standard_normal(count)
         mirror[0] = 0.0
-        ringing = np.arange(2, PIECES, 2)
-        size = [len(ringing)] * RINGS
+        ringing = np.arange(2, count, 2)
+        rings = [2 * RING_SHARE ** (turn + 1) * mirror[ringing] for turn in range(RINGS)]
         self.distances_m = np.concatenate([distances, *[distances[ringing]] * RINGS])
-        self.rough = np.concatenate([rough, *[np.zeros(n) for n in size]])
-        self.mirror = np.concatenate(
-            [mirror, *[np.full(n, 2 * SHAFT_MIRROR * RING_SHARE ** (k + 1)) for k, n in enumerate(size)]]
+        self.rough = np.concatenate([rough, *[np.zeros(len(ring)) for ring in rings]])
+        self.mirror = np.concatenate([mirror, *rings])
+        self.pieces_m = np.concatenate(
+            [np.full(count, self.piece_m), *[np.full(len(r), 2 * self.piece_m) for r in rings]]
         )
-        self.pieces_m = np.concatenate([np.full(PIECES, self.piece_m), *[np.full(n, 2 * self.piece_m) for n in size]])
-        self.lag_m = np.concatenate(
-            [np.zeros(PIECES), *[np.full(n, 2 * (k + 1) * self.diameter_m) for k, n in enumerate(size)]]
-        )
+        lags = [np.full(len(ring), 2 * (turn + 1) * self.diameter_m) for turn, ring in enumerate(rings)]
+        self.lag_m = np.concatenate([np.zeros(count), *lags])
 
     def scripted(self, scene_time_s: float) -> Placed:
         """In and out along its shaft, with the slow swing of the hand that holds it."""

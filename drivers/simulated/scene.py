@@ -20,10 +20,15 @@ from sonod.drivers.simulated.field import Field
 from sonod.drivers.simulated.outline import inside, outline, packed, pieces
 from sonod.drivers.simulated.scene_file import FibresFile, FlowFile, LayerFile, SceneFile, TissueFile
 
-# Tissue reflectors in a square of 1.5 wavelengths of the probe's centre frequency: all of the same strength, more than
-# ten in a resolution cell, which makes full speckle.
+# Tissue reflectors in a square of 1.5 wavelengths of the probe's centre frequency: a handful in a resolution cell. They
+# make full speckle all the same: there are equally many everywhere, which alone would make the echoes of so few too
+# even (mean over standard deviation 1.96), and their strengths spread by this share to either side of 1, which makes up
+# for it (a spread from 0 on would give 1.86; a Gaussian field has 1.91).
 REFLECTORS_PER_CELL = 3.2
 CELL_WAVELENGTHS = 1.5
+STRENGTH_SPREAD = 0.6
+# Blood has this share of the reflectors that tissue has: they are elsewhere for every transmission, which costs.
+BLOOD_SHARE = 0.5
 # Tissue comes in layers of this share of the usual depth, each with its own seed: a deeper setting adds layers.
 LAYER_SHARE = 1 / 16
 # Steps of the raster of tissues, in wavelengths.
@@ -148,6 +153,7 @@ class Scene:
     def streams(self, share: float) -> tuple[Stream, ...]:
         """What flows, thinned or thickened like the tissue."""
         streams = []
+        share *= BLOOD_SHARE
         for place, shape in enumerate(self.file.shapes):
             if shape.flow is None:
                 continue
@@ -180,7 +186,9 @@ class Scene:
         thickness = LAYER_SHARE * self.field.depth_m
         top, bottom = number * thickness, (number + 1) * thickness
         x, z = self.field.scatter(self._density * share, top, bottom, random)
-        strength = random.choice(np.array([-1.0, 1.0]), len(x)) / math.sqrt(share)
+        sign = random.choice(np.array([-1.0, 1.0]), len(x))
+        size = random.uniform(1 - STRENGTH_SPREAD, 1 + STRENGTH_SPREAD, len(x)) / math.sqrt(1 + STRENGTH_SPREAD**2 / 3)
+        strength = sign * size / math.sqrt(share)
         levels = np.array([0.0] + [_level(tissue.echo_db) for tissue in self._tissues.values()])
         for shape in self.file.shapes:
             if shape.flow is not None:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sonod.drivers.errors import DeviceNotFound, DriverError
+from sonod.drivers.errors import DeviceNotFound, DriverError, ProbeFileError
+from sonod.drivers.probe_file import load_probe
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -207,23 +208,41 @@ def _parse(text: str, where: str) -> SceneFile:
         parsed = SceneFile.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         problems += [_line(where, problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()]
-    problems += [f"{where}: {problem}" for problem in _unknown_tissues(content)]
-    if parsed is not None:
-        depths = [layer.to_m for layer in parsed.layers]
-        problems += [
-            f"{where}: layers.{index}.to_m: must lie below the layer before, got {depth:g}"
-            for index, depth in enumerate(depths)
-            if index and depth <= depths[index - 1]
-        ]
-        if parsed.injectate is not None and parsed.needle is None:
-            problems.append(f"{where}: injectate: needs a [needle] to come from")
+    # Checked on what is written, so that they are told of a file that has other faults too.
+    for further in (_unknown_tissues, _unknown_probe, _layers_out_of_order, _injectate_from_nowhere):
+        problems += [f"{where}: {problem}" for problem in further(content)]
     if problems or parsed is None:
         raise SceneFileError(problems)
     return parsed
 
 
+def _unknown_probe(content: dict[str, Any]) -> Iterator[str]:
+    head = content.get("scene")
+    probe = head.get("probe") if isinstance(head, dict) else None
+    if isinstance(probe, str):
+        try:
+            load_probe(probe)
+        except ProbeFileError as error:
+            yield from (f"scene.probe: {problem}" for problem in error.problems)
+
+
+def _layers_out_of_order(content: dict[str, Any]) -> Iterator[str]:
+    layers = content.get("layers")
+    above = 0.0
+    for index, layer in enumerate(layers if isinstance(layers, list) else ()):
+        depth = layer.get("to_m") if isinstance(layer, dict) else None
+        if isinstance(depth, int | float):
+            if index and depth <= above:
+                yield f"layers.{index}.to_m: must lie below the layer before, got {depth:g}"
+            above = depth
+
+
+def _injectate_from_nowhere(content: dict[str, Any]) -> Iterator[str]:
+    if "injectate" in content and "needle" not in content:
+        yield "injectate: needs a [needle] to come from"
+
+
 def _unknown_tissues(content: dict[str, Any]) -> Iterator[str]:
-    """Tissues that are used and not described, also in a file that has other faults."""
     tissues = content.get("tissues")
     known = set(tissues) if isinstance(tissues, dict) else set()
     used = [("scene.tissue", content["scene"].get("tissue"))] if isinstance(content.get("scene"), dict) else []

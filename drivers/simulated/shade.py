@@ -54,15 +54,19 @@ class Shade:
             for station in stations_m
         ]
         self._db_mhz = np.stack(maps, axis=-1).astype(np.float32)
+        self._table = 0.0, np.zeros((0, len(stations_m)), np.float32)
 
     def factors(self, x_m: AnyFloatArray, z_m: AnyFloatArray, frequency_hz: float) -> NDArray[np.float32]:
         """One-way amplitude factor of each place to each station, (n, stations); (0, 2) where nothing differs."""
         if not self.any:
             return np.zeros((0, 2), np.float32)
-        decibels = np.clip(self._db_mhz * np.float32(frequency_hz / 1e6), -_MOST_DB, _MOST_DB)
-        table = np.power(np.float32(10), -decibels / np.float32(20)).astype(np.float32)
-        rows, columns, stations = table.shape
-        flat = table.reshape(rows * columns, stations)
+        rows, columns, stations = self._db_mhz.shape
+        known_hz, flat = self._table
+        if known_hz != frequency_hz:
+            decibels = np.clip(self._db_mhz * np.float32(frequency_hz / 1e6), -_MOST_DB, _MOST_DB)
+            flat = np.power(np.float32(10), -decibels / np.float32(20)).astype(np.float32)
+            flat = flat.reshape(rows * columns, stations)
+            self._table = frequency_hz, flat
         at_x = np.clip((x_m - self._first[0]) / self._step, 0, columns - 1.001)
         at_z = np.clip((z_m - self._first[1]) / self._step, 0, rows - 1.001)
         column, row = at_x.astype(np.intp), at_z.astype(np.intp)

@@ -93,6 +93,8 @@ def test_the_driver_that_is_named_takes_the_board(board: str) -> None:
     [
         (("nosuch",), "emulated board 'nosuch': there is none; there are pic0rick"),
         (("bulk", "--pty"), "is no serial board"),
+        (("bulk", "--scene", "foot"), "no scene 'foot'; there are carpal-tunnel"),
+        (("un0rick", "--scene", "hip"), "only bulk looks at a scene"),
     ],
 )
 def test_what_cannot_be_emulated_is_said(

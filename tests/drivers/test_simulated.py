@@ -11,8 +11,7 @@ from fake_clock import FakeClock
 from numpy.typing import NDArray
 
 from sonod.drivers import open_uri
-from sonod.drivers.base import Driver
-from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, ProbeFileError, SettingsRefused
+from sonod.drivers.errors import DeviceNotFound, DriverError, DriverTimeout, SettingsRefused
 from sonod.drivers.frame import Acquisition, Slot
 from sonod.drivers.sequence import TransmitKind
 from sonod.drivers.settings import Settings, change_settings, default_settings
@@ -269,10 +268,35 @@ def test_only_changed_acoustics_make_a_new_background() -> None:
     steered = {"scene.needle": "steered", "scene.needle_x_m": 1e-3}
     running.change(gain_db=3.0, tgc_db=[1] * 8, output_level=0.4, frame_rate_hz=20, sound_speed_m_s=1500, **steered)
     assert len(made) == 1
+    running.change(depth_m=0.035)
+    assert len(made) == 1
     running.change(depth_m=0.05)
     assert len(made) == 2
     running.change(**{"scene.probe_x_m": 2e-3})
     assert len(made) == 3
+
+
+def test_depths_within_a_step_are_the_same_echoes_cut_off() -> None:
+    """However a depth was reached, its bytes are the same."""
+    usual = Running("sim:needle?noise_db=-60", depth_m=0.04)
+    usual.change(depth_m=0.033)
+    fresh = Running("sim:needle?noise_db=-60", depth_m=0.033)
+    usual_data, fresh_data = usual.read(), fresh.read()
+    assert usual_data.shape == fresh_data.shape
+    assert usual_data.tobytes() == fresh_data.tobytes()
+    usual.change(depth_m=0.06)
+    usual.change(depth_m=0.04)
+    usual.change(depth_m=0.033)
+    assert usual.acquisition.shape == fresh.acquisition.shape
+
+
+def test_old_backgrounds_are_given_up() -> None:
+    running = Running("sim:cyst", angle_count=24, **{"scene.quality": 0.1})
+    for place in range(6):
+        running.change(**{"scene.probe_x_m": 1e-3 * place})
+    kept = running.driver._backgrounds
+    assert 1 <= len(kept) < 6
+    assert sum(own.echoes.nbytes for own in kept.values()) < 150e6
 
 
 # -- the same bits ----------------------------------------------------------------------------------------------------
@@ -342,6 +366,20 @@ def test_a_short_wait_is_a_timeout_and_costs_no_frame() -> None:
     assert running.slot.number == number + 1
 
 
+def test_unpaced_frames_come_as_they_are_asked_for() -> None:
+    running = Running("sim:wires?probe=phased&paced=0", frame_rate_hz=10)
+    begun = running.clock.time_ns
+    times = []
+    for _ in range(5):
+        running.read()
+        running.clock.pass_time(2.0)
+        assert running.slot.truth is not None
+        times.append(running.slot.truth.scene_time_s)
+    assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert running.driver.counters.lost == 0
+    assert running.clock.time_ns == begun + 10_000_000_000
+
+
 def test_a_new_frame_rate_acts_from_the_next_frame() -> None:
     running = Running("sim:wires?probe=phased", frame_rate_hz=10)
     running.read()
@@ -365,6 +403,7 @@ def test_a_new_frame_rate_acts_from_the_next_frame() -> None:
         ("sim:?sequence=spiral", "sequence must be one of .*plane, diverging, focused, synthetic, got 'spiral'"),
         ("sim:?seed=one", "seed must be a whole number in 0..2147483647, got 'one'"),
         ("sim:?seed=-1", "seed must be a whole number"),
+        ("sim:?paced=2", r"paced must be a whole number in 0\.\.1, got '2'"),
         ("sim:?noise_db=loud", "noise_db must be a number in -200..0, got 'loud'"),
         ("sim:?c=nan", "c must be a number in 300..8000, got 'nan'"),
         ("sim:?attenuation=9", "attenuation must be a number in 0..5, got '9'"),
@@ -378,11 +417,11 @@ def test_a_wrong_uri_is_refused_in_one_line(uri: str, says: str) -> None:
 
 
 def test_an_unknown_probe_names_those_that_exist() -> None:
-    driver: Driver = SimulatedDriver("sim:?probe=endocavity")
-    with pytest.raises(ProbeFileError, match="'endocavity': not known; there are curvilinear, linear, phased"):
-        driver.open()
+    """At once, before anything runs and is tried again."""
+    with pytest.raises(DeviceNotFound, match="'endocavity': not known; there are curvilinear, linear, phased"):
+        SimulatedDriver("sim:?probe=endocavity")
     with pytest.raises(DriverError):
-        driver.knobs()
+        SimulatedDriver("sim:").knobs()
 
 
 def test_settings_outside_the_probe_are_refused_together() -> None:
@@ -457,9 +496,10 @@ def test_a_needle_fades_with_its_angle_and_beside_the_plane() -> None:
         x, z = 2e-3 - up * math.cos(angle), 20e-3 - up * math.sin(angle)
         moved[:, np.abs(elements - x.mean()) > 4.5e-3] = 0
         size[degrees, beside] = float(focused_sum(running.acquisition, moved, x, z).mean())
-    # A mirror within the aperture's angle; what scatters everywhere is left beyond it.
+    # A mirror within the aperture's angle; beyond it the facets of the shaft, which mirror over wider angles.
     assert size[0, 0.0] > 2 * size[10, 0.0]
-    assert size[10, 0.0] > 2 * size[20, 0.0]
+    assert size[10, 0.0] > 1.4 * size[20, 0.0]
+    assert size[20, 0.0] > 2 * size[50, 0.0]
     assert size[50, 0.0] < 0.2 * size[0, 0.0]
     assert size[20, 4e-3] < 0.2 * size[20, 0.0]
 
@@ -568,18 +608,21 @@ def test_every_fault_of_a_scene_file_is_told_at_once(tmp_path: Path) -> None:
 title = "bad"
 tissue = "jelly"
 depth_m = -1
+probe = "foot"
 [tissues.tissue]
 echo_db = "loud"
 [[layers]]
 tissue = "skin"
 to_m = 1e-3
+[[layers]]
+tissue = "tissue"
+to_m = 0.5e-3
 [[shapes]]
 name = "half"
 tissue = "tissue"
 center_m = [0, 0]
-[needle]
-end_m = [0]
-colour = "red"
+[injectate]
+radius_m = [1e-3]
 """
     )
     with pytest.raises(SceneFileError) as caught:
@@ -591,8 +634,10 @@ colour = "red"
         "scene.tissue: no tissue 'jelly'; there are tissue",
         "layers.0.tissue: no tissue 'skin'",
         "shapes.0: needs center_m and radii_m",
-        "needle.end_m",
-        "needle.colour",
+        "scene.probe: probe 'foot': not known; there are curvilinear, linear, phased",
+        "layers.1.to_m: must lie below the layer before, got 0.0005",
+        "injectate.radius_m",
+        "injectate: needs a [needle] to come from",
     ):
         assert part in text, f"{part} is missing in {text}"
     assert all(line.startswith(str(path)) for line in text.splitlines())
