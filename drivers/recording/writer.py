@@ -1,9 +1,15 @@
-"""Writing a recording."""
+"""Writing a recording so that whatever ends the writer leaves a file that opens.
+
+HDF5's way of writing while others read (SWMR) puts what is pointed at on its way before the pointer; so the file is
+whole at every moment of its making, and what was flushed is in it.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import fcntl
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,16 +19,21 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.drivers.digests import DIGEST_BYTES, PictureRow, digest_of
 from sonod.drivers.errors import RecordingError
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, GroundTruth, SampleFormat, Slot
 from sonod.drivers.recording.compare import difference
 from sonod.drivers.recording.layout import AXES, FORMAT, SAMPLES, VERSION, samples_object
-from sonod.drivers.settings import Settings
+from sonod.drivers.recording.tables import PictureTable, SettingsLog
 
 # One chunk holds one frame, or as many of its transmits as fit; HDF5 is at its best near this size.
 CHUNK_BYTES = 1 << 20
-# After this many frames everything is on its way to the disk; what a crash can lose.
+# After so many frames at the latest everything goes to the operating system: what the end of the writer can lose.
 FLUSH_FRAMES = 16
+# Room for the reason, which is written where it stands.
+REASON_BYTES = 500
+# The oldest HDF5 that knows SWMR reads what we write.
+HDF5_VERSION = ("v110", "v110")
 
 Attribute = str | float | int | bool
 ABANDONED = "the writer ended without closing the recording"
@@ -39,13 +50,14 @@ _INTEGERS = (
 )
 _NUMBERS = ("scene_time_s", "needle_diameter_m")
 _POINTS = ("needle_tip_m", "needle_shaft_m")
+_DIGEST = "digest"
 
 
 class RecordingWriter:
     """Writes raw frames of one acquisition to a new file; RecordingError when it cannot.
 
     The file says `complete = False` until `close(complete=True)`, so a crash leaves a file that tells the truth. An
-    existing file is not overwritten. One thread uses one writer.
+    existing file is not overwritten. One thread uses one writer. `compression` is one of h5py's.
     """
 
     def __init__(
@@ -58,9 +70,11 @@ class RecordingWriter:
         self.path = Path(path)
         self.acquisition = acquisition
         self.frame_count = 0
-        self._rows: dict[str, list[Any]] = {name: [] for name in (*_INTEGERS, *_NUMBERS, *_POINTS)}
+        self.flushed_frames = 0
+        self._rows: dict[str, list[Any]] = {name: [] for name in (*_INTEGERS, *_NUMBERS, *_POINTS, _DIGEST)}
         self._accepted: Configuration | None = None
-        self._stored: set[int] = set()
+        self._settings = SettingsLog()
+        self._pictures = PictureTable()
         try:
             self._name = samples_object(acquisition.kind, acquisition.sample_format)
         except ValueError as error:
@@ -73,7 +87,7 @@ class RecordingWriter:
         if not self.path.parent.is_dir():
             raise RecordingError(f"{self.path}: folder {self.path.parent} does not exist; make it first")
         try:
-            self._file = h5py.File(self.path, "x")
+            self._file = h5py.File(self.path, "x", libver=HDF5_VERSION)
         except FileExistsError as error:
             raise RecordingError(f"{self.path}: exists already; choose another name") from error
         except (OSError, RuntimeError) as error:
@@ -99,7 +113,7 @@ class RecordingWriter:
         if not self.can_append(configuration):
             what = difference(self.acquisition, configuration.acquisition)
             raise RecordingError(f"{self.path}: {what} changed; frames of the new settings need a new file")
-        self.add_settings(configuration.settings)
+        self.add_settings(configuration)
         self.append_frame(
             slot.data,
             number=slot.number,
@@ -152,26 +166,28 @@ class RecordingWriter:
             "needle_shaft_m": needle.shaft_m if needle else nowhere,
         }
         self._guard(lambda: self._write(data))
+        row[_DIGEST] = np.frombuffer(digest_of(data), np.uint8)
         for name, value in row.items():
             self._rows[name].append(value)
         self.frame_count += 1
         if len(self._rows["number"]) >= FLUSH_FRAMES:
             self.flush()
 
-    def add_settings(self, settings: Settings) -> None:
+    def add_settings(self, configuration: Configuration) -> None:
         """Store the settings under their revision, once."""
-        if settings.revision in self._stored:
-            return
+        self._guard(lambda: self._settings.add(self._file, configuration))
 
-        def store() -> None:
-            self._file["settings"].attrs[str(settings.revision)] = json.dumps(settings.as_mapping())
-
-        self._guard(store)
-        self._stored.add(settings.revision)
+    def add_picture(self, row: PictureRow) -> None:
+        """Store what was made of a frame; frames of which no picture was made have no row."""
+        self._pictures.add(row)
 
     def flush(self) -> None:
         """Hand everything appended so far to the operating system."""
         self._guard(self._flush)
+
+    def sync(self) -> None:
+        """Have everything flushed so far on the disk; waits for it."""
+        self._guard(lambda: os.fsync(self._file.id.get_vfd_handle()))
 
     def close(self, complete: bool = True, reason: str = "") -> None:
         """Finish the file; `reason` says why it is not complete. Twice is allowed."""
@@ -180,9 +196,10 @@ class RecordingWriter:
 
         def finish() -> None:
             self._flush()
-            self._file.attrs["complete"] = complete
-            self._file.attrs["incomplete_reason"] = "" if complete else (reason or "not stated")
+            self._file.attrs.modify("incomplete_reason", _fixed("" if complete else (reason or "not stated")))
+            self._file.attrs.modify("complete", complete)
             self._file.close()
+            self._settings.complete(self.path)
 
         self._guard(finish)
 
@@ -203,6 +220,12 @@ class RecordingWriter:
             raise RecordingError(f"{self.path}: cannot be written ({error}); is the disk full?") from error
 
     def _write(self, data: NDArray[Any]) -> None:
+        if not self._file.swmr_mode:
+            # From here on nothing new can be made in the file, only what is there grow.
+            self._file.swmr_mode = True
+            # HDF5 has let go of its own lock; this one tells `sonod repair` that somebody writes.
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self._file.id.get_vfd_handle(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         samples = self._file[self._name]
         samples.resize(self.frame_count + 1, axis=0)
         samples[self.frame_count] = data
@@ -215,13 +238,16 @@ class RecordingWriter:
                 column.resize(count, axis=0)
                 column[count - len(rows) :] = rows
                 rows.clear()
+        self._pictures.write(self._file)
         self._file.flush()
+        self.flushed_frames = count
 
     def _lay_out(self, attributes: Mapping[str, Attribute], compression: str | None) -> None:
         file, acquisition = self._file, self.acquisition
         for name, value in (_describe(acquisition) | dict(attributes)).items():
             file.attrs[name] = value
-        file.attrs.update(format=FORMAT, format_version=VERSION, complete=False, incomplete_reason=ABANDONED)
+        file.attrs.update(format=FORMAT, format_version=VERSION, complete=False)
+        file.attrs.create("incomplete_reason", _fixed(ABANDONED))
         shape = acquisition.shape
         rest = math.prod(shape[1:]) * acquisition.dtype.itemsize
         chunk = (1, max(1, min(shape[0], CHUNK_BYTES // rest)), *shape[1:])
@@ -242,8 +268,15 @@ class RecordingWriter:
             frames.create_dataset(name, (0,), np.float64, maxshape=(None,), chunks=(1024,))
         for name in _POINTS:
             frames.create_dataset(name, (0, 3), np.float64, maxshape=(None, 3), chunks=(1024, 3))
-        file.create_group("settings")
+        frames.create_dataset(_DIGEST, (0, DIGEST_BYTES), np.uint8, maxshape=(None, DIGEST_BYTES), chunks=(1024, 16))
+        self._settings.lay_out(file)
+        self._pictures.lay_out(file)
         file.flush()
+
+
+def _fixed(text: str) -> np.bytes_:
+    """Text of a length that does not change."""
+    return np.bytes_(text.encode()[:REASON_BYTES].ljust(REASON_BYTES, b" "))
 
 
 def _data_kind(acquisition: Acquisition) -> str:
