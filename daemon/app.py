@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sonod import __version__
+from sonod.cext.instruction import instruction_set
 from sonod.client.wire.header import Losses
 from sonod.client.wire.notices import ClockNotice, EventNotice, Notice, SettingsNotice, StateNotice
 from sonod.client.wire.topic import probe_slug
+from sonod.daemon.cine.keeper import CineKeeper
+from sonod.daemon.clipper import ClipOutcome, Clipper
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
@@ -27,6 +32,7 @@ from sonod.daemon.health import Counts, HealthKeeper
 from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.log import configure_level, say_always
+from sonod.daemon.marks import Mark, Marks
 from sonod.daemon.notify import Notifier
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
@@ -103,20 +109,35 @@ class Daemon:
         )
         self.session.stepped = self._utc_stepped
         self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
+        self.cine = CineKeeper(config.cine.limits(config.record.queue_frames))
         self._runner = Runner(
             self._ring,
             self.publisher,
             self.session,
             self.shared,
+            self.cine,
             self.session.monotonic_ns,
             alive=self._watchdog.watch("runner").beat,
             begin=lambda: privilege_thread("runner", realtime.runner_priority, realtime.runner_cpus),
         )
+        policy, attributes = config.record.policy(), self._attributes()
         self._recorder = Recorder(
-            config.record.queue_frames,
-            self.session.id,
+            self.cine,
+            policy,
+            attributes,
             lambda: None if self.planner.present is None else self.planner.present.acquisition,
             self._recording_ended,
+        )
+        self._marks = Marks()
+        self._clipper = Clipper(
+            self.cine,
+            self._marks,
+            self.session,
+            policy,
+            attributes,
+            self._clip_facts,
+            self._clip_began,
+            self._clip_ended,
         )
         self.planner = Planner(
             driver,
@@ -149,6 +170,9 @@ class Daemon:
             ring=self._ring,
             runner=self._runner,
             recorder=self._recorder,
+            clipper=self._clipper,
+            cine=self.cine,
+            mark=self._mark,
             states=self._states,
             session=self.session,
             presets=presets,
@@ -173,6 +197,7 @@ class Daemon:
             if self._metrics is not None:
                 self._metrics.leave(0)
             self.publisher.leave(0)
+            self.cine.close()
             raise
         self._states.listener = self._state_changed
 
@@ -192,6 +217,7 @@ class Daemon:
         self.publisher.start()
         self._runner.start()
         self._recorder.launch()
+        self._clipper.launch()
         self.control.start()
         if self.leases.keeper.required:
             # Nobody holds the lease yet.
@@ -264,6 +290,7 @@ class Daemon:
                 ("reader", self.reader.leave(LEAVE_TIMEOUT_S)),
                 ("planner", self.planner.leave(LEAVE_TIMEOUT_S)),
                 ("recorder", self._recorder.leave(LEAVE_TIMEOUT_S)),
+                ("clip", self._clipper.leave(LEAVE_TIMEOUT_S)),
                 ("runner", self._runner.leave(LEAVE_TIMEOUT_S)),
                 ("control", self.control.leave(LEAVE_TIMEOUT_S)),
             )
@@ -278,7 +305,9 @@ class Daemon:
             stuck.append("metrics")
         if stuck:
             self._log.error("threads_stuck", threads=stuck)
-        elif self._ready:
+            return tuple(stuck)
+        self.cine.close()
+        if self._ready:
             self._log.info("stopped")
         return tuple(stuck)
 
@@ -312,7 +341,7 @@ class Daemon:
 
     def _tap(self, slot: Slot) -> None:
         """Every raw frame, on the reader's thread."""
-        self._recorder.offer(slot)
+        self.cine.tap(slot)
         self._runner.tap(slot)
 
     # -- what is told to the world -----------------------------------------------------------------------------------
@@ -375,6 +404,7 @@ class Daemon:
     def _announce(self, settings: Settings, first_frame: int | None) -> None:
         present = self.planner.present
         if present is not None:
+            self.cine.fit(present.acquisition, settings.frame_rate_hz)
             self.publisher.set_probe(probe_slug(present.acquisition.probe.name))
         knobs = settings.as_mapping() if present is None else {name: settings.value(name) for name in present.knobs}
         self._settings_notice = SettingsNotice(
@@ -400,6 +430,47 @@ class Daemon:
         if not outcome.complete:
             message = f"incomplete: {outcome.reason}"
         self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
+
+    def _attributes(self) -> dict[str, str]:
+        """What recordings say of this daemon; `sonod verify` makes the same pictures of them with it."""
+        return {
+            "session": self.session.id,
+            "sonod_version": __version__,
+            "instruction_set": instruction_set(),
+            "image_options": json.dumps(asdict(self.config.image.options())),
+        }
+
+    def _clip_facts(self) -> dict[str, Any]:
+        """What the manifest of a clip says of this daemon and its probe."""
+        present = self.planner.present
+        probe = None
+        if present is not None:
+            held = present.acquisition.probe
+            probe = {"name": held.name, "kind": held.kind, "elements": held.element_count}
+        return {
+            "sonod_version": __version__,
+            "instruction_set": instruction_set(),
+            "driver": self.config.driver.uri,
+            "serial": self.driver.serial,
+            "probe": probe,
+            "state": self._states.state,
+        }
+
+    def _clip_began(self, path: Path) -> None:
+        self._event("clip_started", f"saving {path}", path=str(path))
+
+    def _clip_ended(self, outcome: ClipOutcome) -> None:
+        if outcome.failed:
+            self._event("clip_failed", f"{outcome.path}: {outcome.reason}", "error", **outcome.block())
+            return
+        message = f"{outcome.path}: {outcome.frames} raw frames, {outcome.pictures} pictures"
+        if not outcome.complete:
+            message = f"{message}; {outcome.reason}"
+        self._event("clip_ended", message, "info" if outcome.complete else "warning", **outcome.block())
+
+    def _mark(self, mark: Mark) -> None:
+        self._marks.add(mark)
+        self._event("mark", " ".join(filter(None, (mark.phase, mark.site, mark.side))), **mark.told())
 
     def _settings_reset(self, problems: tuple[str, ...]) -> None:
         message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"

@@ -12,6 +12,8 @@ from sonod.daemon.lease import DEFAULT_TTL_S, LONGEST_TTL_S, SHORTEST_TTL_S
 
 # Longest recording that a request may ask for: a day.
 LONGEST_RECORDING_S = 86400.0
+# Longest time before and after that a clip may ask for; what the rings hold is another matter.
+LONGEST_CLIP_S = 3600.0
 
 
 class Arguments(BaseModel):
@@ -54,6 +56,20 @@ class RecordArguments(Arguments):
     action: Literal["start", "stop"]
     path: str | None = None
     seconds: float | None = Field(default=None, gt=0, le=LONGEST_RECORDING_S)
+
+
+class ClipArguments(Arguments):
+    path: str | None = None
+    before_s: float = Field(default=10.0, ge=0, le=LONGEST_CLIP_S)
+    after_s: float = Field(default=2.0, ge=0, le=LONGEST_CLIP_S)
+
+
+class MarkArguments(Arguments):
+    phase: Literal["pre", "guidance", "post"]
+    # A word for the place, not a sentence: who is examined has no place here.
+    site: str = Field(default="", pattern=r"^([a-z][a-z0-9-]{0,39})?$")
+    side: Literal["", "left", "right", "both", "midline"] = ""
+    text: str = Field(default="", max_length=1000)
 
 
 class SharedMemoryArguments(Arguments):
