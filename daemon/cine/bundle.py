@@ -37,7 +37,7 @@ class ClipWriter:
         except OSError as error:
             raise RecordingError(f"{job.path}: cannot be made ({error.strerror})") from error
         self._policy = job.policy
-        self.sink = RawSink(self._part / RAW, job.attributes, raw, job.policy.compression)
+        self.sink = RawSink(self._part / RAW, job.attributes, raw)
         self._pictures = PictureSink(self._part / PICTURES, job.attributes, pictures)
         self._overwritten = self._pictures_overwritten = 0
 

@@ -26,7 +26,6 @@ class Policy:
     flush_s: float = 0.5
     fsync_s: float = 5.0
     keep_free_bytes: int = 0
-    compression: str | None = None
 
 
 @dataclass(frozen=True)

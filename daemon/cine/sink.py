@@ -34,11 +34,10 @@ class RawSink:
     RecordingError when a file cannot be written.
     """
 
-    def __init__(self, first: Path, attributes: Attributes, view: RingView, compression: str | None = None) -> None:
+    def __init__(self, first: Path, attributes: Attributes, view: RingView) -> None:
         self._first = first
         self._attributes = attributes
         self._view = view
-        self._compression = compression
         self._buffer = np.zeros(0, np.uint8)
         self._files: list[_File] = []
         self._open: list[_File] = []
@@ -126,7 +125,7 @@ class RawSink:
             self._files.pop().path.unlink()
         count = len(self._files) + 1
         path = self._first if count == 1 else self._first.with_name(f"{self._first.stem}-{count}{self._first.suffix}")
-        writer = RecordingWriter(path, acquisition, self._attributes, self._compression)
+        writer = RecordingWriter(path, acquisition, self._attributes)
         file = _File(path, writer)
         self._files.append(file)
         self._open.append(file)

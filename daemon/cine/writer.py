@@ -6,6 +6,7 @@ felt by the daemon. When the daemon goes away, what has been written is closed a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -33,8 +34,8 @@ from sonod.daemon.cine.space import require_space
 from sonod.drivers.errors import RecordingError
 
 DAEMON_GONE = "the daemon ended during the recording"
-# Writing yields to everything that is on time.
-NICENESS = 10
+# A clip yields to what is on time; a recording is on time itself.
+CLIP_NICENESS = 5
 
 
 class RecordWriter:
@@ -45,7 +46,7 @@ class RecordWriter:
         self._folder = job.path.parent
         if self._folder.is_dir():
             require_space(self._folder, 0, job.policy)
-        self.sink = RawSink(job.path, job.attributes, raw, job.policy.compression)
+        self.sink = RawSink(job.path, job.attributes, raw)
         self.sink.begin(job.acquisition)
         self._flushed_s = self._synced_s = time.monotonic()
 
@@ -75,7 +76,7 @@ class RecordWriter:
 
     def close(self, complete: bool, reason: str) -> Done:
         self.sink.close(complete, reason)
-        return Done(tuple(self.sink.paths), self.sink.frames, complete, reason)
+        return Done(tuple(self.sink.paths), self.sink.flushed, complete, reason)
 
 
 def serve(connection: Connection, raw: RingView, pictures: RingView) -> None:
@@ -95,6 +96,7 @@ def serve(connection: Connection, raw: RingView, pictures: RingView) -> None:
             writer: RecordWriter | ClipWriter = RecordWriter(job, raw)
         else:
             assert isinstance(job, ClipJob)
+            os.nice(CLIP_NICENESS)
             writer = ClipWriter(job, raw, pictures)
     except (RecordingError, OSError) as error:
         answer(Refused(str(error)))
@@ -126,6 +128,10 @@ def serve(connection: Connection, raw: RingView, pictures: RingView) -> None:
             answer(writer.close(end.complete, end.reason))
     except (RecordingError, OSError) as error:
         answer(Done(tuple(writer.sink.paths), writer.sink.flushed, False, end.reason or str(error)))
+    # The daemon may be telling of more; it hears first what came of it.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.recv_bytes()
 
 
 def writer_pause_s(policy: Policy) -> float:
@@ -137,7 +143,6 @@ def main() -> None:
     # Ctrl+C is for the daemon, which then says what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe, raw, pictures = map(int, sys.argv[1:4])
-    os.nice(NICENESS)
     serve(Connection(pipe), RingView(raw), RingView(pictures))
 
 

@@ -16,6 +16,14 @@ from sonod.daemon.bench.isolation import IsolationResult, measure_isolation
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
 from sonod.daemon.bench.peers import PEERS, PeerUnfit
+from sonod.daemon.bench.recording import (
+    ClipResult,
+    CompressionResult,
+    RecordResult,
+    measure_clip,
+    measure_compression,
+    measure_record,
+)
 from sonod.daemon.bench.shared import RATES_MB_S, SharedResult, measure_shared
 from sonod.daemon.bench.stage import StageResult, measure_stages
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
@@ -51,6 +59,7 @@ USB_RUNS = (
     ("ring", 350.0, 0, SHOT),
 )
 DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE = "delivery", "isolation", "shared-memory"
+RECORD_CASE, CLIP_CASE = "record", "clip"
 ENDPOINTS = ("ipc", "tcp")
 CASES = (
     *CORE_CASES,
@@ -62,6 +71,8 @@ CASES = (
     DELIVERY_CASE,
     ISOLATION_CASE,
     SHARED_CASE,
+    RECORD_CASE,
+    CLIP_CASE,
     USB_CASE,
 )
 
@@ -128,6 +139,10 @@ def bench(
     delivery = [measure_delivery(seconds, endpoint) for endpoint in ENDPOINTS] if case == DELIVERY_CASE else []
     isolation = [measure_isolation(seconds, endpoint) for endpoint in ENDPOINTS] if case == ISOLATION_CASE else []
     shared = [measure_shared(rate, seconds) for rate in RATES_MB_S] if case == SHARED_CASE else []
+    # They need a disk and half a minute.
+    record = measure_record(seconds) if case == RECORD_CASE else None
+    compression = measure_compression() if case == RECORD_CASE else []
+    clip = measure_clip() if case == CLIP_CASE else None
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
@@ -149,6 +164,9 @@ def bench(
             {**asdict(result), "p99_change": round(result.p99_change, 3)} for result in isolation
         ]
         everything["shared_memory"] = [asdict(result) for result in shared]
+        everything["record"] = None if record is None else asdict(record)
+        everything["compression"] = [asdict(result) for result in compression]
+        everything["clip"] = None if clip is None else asdict(clip)
         everything["usb"] = [asdict(result) for result in streams]
         everything["kernels"] = [asdict(result) for result in kernels]
         put_json(everything)
@@ -174,6 +192,10 @@ def bench(
         _isolation_lines(one)
     if shared:
         _shared_table(shared)
+    if record is not None:
+        _record_lines(record, compression)
+    if clip is not None:
+        _clip_lines(clip)
     if streams:
         _usb_tables(streams, kernels)
 
@@ -347,6 +369,30 @@ def _shared_table(results: list[SharedResult]) -> None:
             for result in results
         ),
     )
+
+
+def _record_lines(result: RecordResult, compression: list[CompressionResult]) -> None:
+    put(f"recording, {result.frames} frames of {result.frame_bytes} bytes, here, forced to the disk at the end")
+    put(f"  recorded {result.recorded_mb_s:g} MB/s, a plain file {result.disk_mb_s:g} MB/s: x {result.ratio:g}")
+    put(f"  processor time of the process that writes {result.writer_ns_byte:g} ns/byte; complete: {result.complete}")
+    put_table(
+        ("filter, one thread, memory", "smaller x", "MB/s", "cpu ns/byte"),
+        ((one.filter, f"{one.ratio:g}", f"{one.mb_s:g}", f"{one.cpu_ns_byte:g}") for one in compression),
+    )
+
+
+def _clip_lines(result: ClipResult) -> None:
+    put(f"clip of 10 s and 2 s more, at {result.rate_hz:g} images/s and {result.rf_mb_s:g} MB/s of RF")
+    for name, images, missed, late_ms in (
+        ("before", result.frames_before, result.missed_before, result.late_before_ms),
+        ("while", result.frames_during, result.missed_during, result.late_during_ms),
+    ):
+        put(f"  {name:6} {images} images, {missed} missed, last byte to received 99 % within {late_ms:g} ms")
+    put(
+        f"  {result.clip_frames} raw frames and {result.clip_pictures} pictures, {result.clip_mb:g} MB, complete: "
+        f"{result.clip_complete}"
+    )
+    put(f"  lost by the daemon {result.lost_by_daemon}; {result.saving_s:g} s from the request to the end")
 
 
 def _path_lines(result: PathResult) -> None:

@@ -35,24 +35,25 @@ class PictureTable:
         for name in STAGES:
             shape = (DIGEST_BYTES,)
             group.create_dataset(name, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=(_CHUNK, *shape))
+        # Kept open: nobody hears of an error when one is closed.
+        self._columns = dict(group.items())
 
     def add(self, row: PictureRow) -> None:
         self._rows.append(row)
 
-    def write(self, file: h5py.File) -> None:
+    def write(self) -> None:
         """Append what was added."""
         rows, self._rows = self._rows, []
         if not rows:
             return
-        group = file[PICTURES]
         columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in (*_INTEGERS, "level")}
         for name in STAGES:
             joined = b"".join(row.digests.get(name, _NOTHING) for row in rows)
             columns[name] = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
         before, self._count = self._count, self._count + len(rows)
         for name, values in columns.items():
-            group[name].resize(self._count, axis=0)
-            group[name][before:] = values
+            self._columns[name].resize(self._count, axis=0)
+            self._columns[name][before:] = values
 
 
 def read_pictures(file: h5py.File) -> list[PictureRow]:
@@ -87,7 +88,7 @@ class SettingsLog:
 
     def lay_out(self, file: h5py.File) -> None:
         file.create_group("settings")
-        file.create_dataset(SETTINGS_LOG, (0,), np.uint8, maxshape=(None,), chunks=(4096,))
+        self._log = file.create_dataset(SETTINGS_LOG, (0,), np.uint8, maxshape=(None,), chunks=(4096,))
 
     def add(self, file: h5py.File, configuration: Configuration) -> None:
         settings = configuration.settings
@@ -101,10 +102,9 @@ class SettingsLog:
             file["settings"].attrs[str(settings.revision)] = text
         line = {"revision": settings.revision, "settings": values, "applied": sorted(configuration.applied)}
         data = np.frombuffer(json.dumps(line).encode() + b"\n", np.uint8)
-        log = file[SETTINGS_LOG]
-        before = log.shape[0]
-        log.resize(before + len(data), axis=0)
-        log[before:] = data
+        before = self._log.shape[0]
+        self._log.resize(before + len(data), axis=0)
+        self._log[before:] = data
         self._revisions.add(settings.revision)
 
     def complete(self, path: Path) -> None:

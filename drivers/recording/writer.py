@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,8 @@ REASON_BYTES = 500
 HDF5_VERSION = ("v110", "v110")
 
 Attribute = str | float | int | bool
+# A filter of HDF5's by name, or h5py's arguments for one, such as hdf5plugin's.
+Compression = str | Mapping[str, Any] | None
 ABANDONED = "the writer ended without closing the recording"
 
 _INTEGERS = (
@@ -57,7 +60,7 @@ class RecordingWriter:
     """Writes raw frames of one acquisition to a new file; RecordingError when it cannot.
 
     The file says `complete = False` until `close(complete=True)`, so a crash leaves a file that tells the truth. An
-    existing file is not overwritten. One thread uses one writer. `compression` is one of h5py's.
+    existing file is not overwritten. One thread uses one writer.
     """
 
     def __init__(
@@ -65,12 +68,13 @@ class RecordingWriter:
         path: str | Path,
         acquisition: Acquisition,
         attributes: Mapping[str, Attribute] | None = None,
-        compression: str | None = None,
+        compression: Compression = None,
     ) -> None:
         self.path = Path(path)
         self.acquisition = acquisition
         self.frame_count = 0
         self.flushed_frames = 0
+        self._failed = False
         self._rows: dict[str, list[Any]] = {name: [] for name in (*_INTEGERS, *_NUMBERS, *_POINTS, _DIGEST)}
         self._accepted: Configuration | None = None
         self._settings = SettingsLog()
@@ -195,7 +199,11 @@ class RecordingWriter:
             return
 
         def finish() -> None:
-            self._flush()
+            if self._failed:
+                # What has not been flushed is not in the file.
+                self._rows = {name: [] for name in self._rows}
+            else:
+                self._flush()
             self._file.attrs.modify("incomplete_reason", _fixed("" if complete else (reason or "not stated")))
             self._file.attrs.modify("complete", complete)
             self._file.close()
@@ -217,7 +225,8 @@ class RecordingWriter:
         try:
             write()
         except (OSError, RuntimeError, ValueError) as error:
-            raise RecordingError(f"{self.path}: cannot be written ({error}); is the disk full?") from error
+            self._failed = True
+            raise RecordingError(f"{self.path}: cannot be written ({_reason(error)})") from error
 
     def _write(self, data: NDArray[Any]) -> None:
         if not self._file.swmr_mode:
@@ -226,23 +235,24 @@ class RecordingWriter:
             # HDF5 has let go of its own lock; this one tells `sonod repair` that somebody writes.
             with contextlib.suppress(OSError):
                 fcntl.lockf(self._file.id.get_vfd_handle(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        samples = self._file[self._name]
-        samples.resize(self.frame_count + 1, axis=0)
-        samples[self.frame_count] = data
+        self._samples.resize(self.frame_count + 1, axis=0)
+        self._samples[self.frame_count] = data
 
     def _flush(self) -> None:
         count = self.frame_count
+        # First the samples: what has a row and a digest is there.
+        self._samples.flush()
         for name, rows in self._rows.items():
             if rows:
-                column = self._file["frames"][name]
+                column = self._columns[name]
                 column.resize(count, axis=0)
                 column[count - len(rows) :] = rows
                 rows.clear()
-        self._pictures.write(self._file)
+        self._pictures.write()
         self._file.flush()
         self.flushed_frames = count
 
-    def _lay_out(self, attributes: Mapping[str, Attribute], compression: str | None) -> None:
+    def _lay_out(self, attributes: Mapping[str, Attribute], compression: Compression) -> None:
         file, acquisition = self._file, self.acquisition
         for name, value in (_describe(acquisition) | dict(attributes)).items():
             file.attrs[name] = value
@@ -257,10 +267,14 @@ class RecordingWriter:
             maxshape=(None, *shape),
             chunks=chunk,
             dtype=acquisition.dtype,
-            compression=compression,
+            **({"compression": compression} if isinstance(compression, str) else dict(compression or {})),
+            # Chunks go out as they come; what goes wrong then is told then.
+            rdcc_nbytes=0,
         )
         samples.attrs["axes"] = AXES[self._name, acquisition.kind]
         _write_geometry(file, acquisition)
+        # Kept open: HDF5 writes what it holds back when one is closed, and nobody hears of an error then.
+        self._samples = samples
         frames = file.create_group("frames")
         for name in _INTEGERS:
             frames.create_dataset(name, (0,), np.int64, maxshape=(None,), chunks=(1024,))
@@ -269,9 +283,16 @@ class RecordingWriter:
         for name in _POINTS:
             frames.create_dataset(name, (0, 3), np.float64, maxshape=(None, 3), chunks=(1024, 3))
         frames.create_dataset(_DIGEST, (0, DIGEST_BYTES), np.uint8, maxshape=(None, DIGEST_BYTES), chunks=(1024, 16))
+        self._columns = {name: frames[name] for name in (*_INTEGERS, *_NUMBERS, *_POINTS, _DIGEST)}
         self._settings.lay_out(file)
         self._pictures.lay_out(file)
         file.flush()
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system said, which HDF5 hides in a long line."""
+    said = re.search(r"error message = '([^']*)'", str(error))
+    return said.group(1) if said else " ".join(str(error).split())
 
 
 def _fixed(text: str) -> np.bytes_:

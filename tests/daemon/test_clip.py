@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from daemon_bench import Bench
+from recordings import write_recording
 
 from sonod.client.errors import RequestRefused
 from sonod.client.replies import ClipOutcome
@@ -104,9 +106,12 @@ def test_marks_that_say_something_else_are_refused(bench: Bench, arguments: dict
 
 def test_frames_after_the_request_are_in_the_clip(bench: Bench, tmp_path: Path) -> None:
     deliver(bench, 2)
-    bench.control.clip(10.0, 1.0, str(tmp_path / "knee"))
-    deliver(bench, 3)
+    # The process that writes may take longer to start than the clip lasts.
+    soon = threading.Timer(0.2, bench.driver.deliver, (3,))
+    soon.start()
+    bench.control.clip(10.0, 1.5, str(tmp_path / "knee"))
     assert saved(bench).frames == 5
+    soon.join()
 
 
 def test_clip_of_a_frozen_probe_counts_back_from_its_last_frame(
@@ -205,6 +210,25 @@ def test_daemon_that_stops_leaves_no_half_a_clip(bench: Bench, tmp_path: Path) -
     bench.control.clip(1.0, 60.0, str(tmp_path / "one"))
     bench.daemon.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_saving_while_images_stream_drops_nothing(start: Start, tmp_path: Path) -> None:
+    """60 images a second; `sonod bench clip` measures the same with frames of half a megabyte and 10 s."""
+    source = write_recording(tmp_path / "source.h5", frames=7)
+    bench = start(driver={"uri": f"replay:{source}?loop=1&rate=60"})
+    frames = bench.frames()
+    numbers = [next(frames).header.frame for _ in range(90)]
+    asked = threading.Thread(target=bench.control.clip, args=(1.0, 0.5, str(tmp_path / "knee")))
+    asked.start()
+    while (outcome := bench.daemon._clipper.block())["last"] is None:
+        numbers.append(next(frames).header.frame)
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert outcome["last"]["complete"] is True
+    asked.join()
+    values = manifest(tmp_path / "knee")
+    assert set(values["losses"].values()) == {0}
+    for part in (values["frames"], values["pictures"]):
+        assert part["count"] == part["last"] - part["first"] + 1 >= 85
 
 
 def test_what_the_memory_does_not_hold_is_said_at_the_start(start: Start, log: io.StringIO) -> None:
