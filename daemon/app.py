@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -16,12 +14,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sonod import __version__
-from sonod.cext.instruction import instruction_set
 from sonod.client.wire.header import Losses
 from sonod.client.wire.notices import ClockNotice, EventNotice, Notice, SettingsNotice, StateNotice
 from sonod.client.wire.topic import probe_slug
-from sonod.daemon.cine.keeper import CineKeeper
-from sonod.daemon.clipper import ClipOutcome, Clipper
 from sonod.daemon.commands import Addresses, Commands, Services
 from sonod.daemon.config import Config
 from sonod.daemon.control import Control
@@ -29,17 +24,16 @@ from sonod.daemon.endpoint import is_exposed
 from sonod.daemon.environment import Environment
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.health import Counts, HealthKeeper
+from sonod.daemon.keeping import Keeping
 from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.log import configure_level, say_always
-from sonod.daemon.marks import Mark, Marks
 from sonod.daemon.notify import Notifier
 from sonod.daemon.planner import Planner
 from sonod.daemon.presets import load_presets
 from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.realtime import lock_memory, privilege_thread
-from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.reload import Source, reload
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
@@ -109,35 +103,22 @@ class Daemon:
         )
         self.session.stepped = self._utc_stepped
         self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
-        self.cine = CineKeeper(config.cine.limits(config.record.queue_frames))
+        self.keeping = Keeping(
+            config,
+            self.session,
+            lambda: None if self.planner.present is None else self.planner.present.acquisition,
+            self._clip_facts,
+            self._event,
+        )
         self._runner = Runner(
             self._ring,
             self.publisher,
             self.session,
             self.shared,
-            self.cine,
+            self.keeping.cine,
             self.session.monotonic_ns,
             alive=self._watchdog.watch("runner").beat,
             begin=lambda: privilege_thread("runner", realtime.runner_priority, realtime.runner_cpus),
-        )
-        policy, attributes = config.record.policy(), self._attributes()
-        self._recorder = Recorder(
-            self.cine,
-            policy,
-            attributes,
-            lambda: None if self.planner.present is None else self.planner.present.acquisition,
-            self._recording_ended,
-        )
-        self._marks = Marks()
-        self._clipper = Clipper(
-            self.cine,
-            self._marks,
-            self.session,
-            policy,
-            attributes,
-            self._clip_facts,
-            self._clip_began,
-            self._clip_ended,
         )
         self.planner = Planner(
             driver,
@@ -169,10 +150,10 @@ class Daemon:
             planner=self.planner,
             ring=self._ring,
             runner=self._runner,
-            recorder=self._recorder,
-            clipper=self._clipper,
-            cine=self.cine,
-            mark=self._mark,
+            recorder=self.keeping.recorder,
+            clipper=self.keeping.clipper,
+            cine=self.keeping.cine,
+            mark=self.keeping.mark,
             states=self._states,
             session=self.session,
             presets=presets,
@@ -197,7 +178,7 @@ class Daemon:
             if self._metrics is not None:
                 self._metrics.leave(0)
             self.publisher.leave(0)
-            self.cine.close()
+            self.keeping.cine.close()
             raise
         self._states.listener = self._state_changed
 
@@ -216,8 +197,7 @@ class Daemon:
             lock_memory()
         self.publisher.start()
         self._runner.start()
-        self._recorder.launch()
-        self._clipper.launch()
+        self.keeping.launch()
         self.control.start()
         if self.leases.keeper.required:
             # Nobody holds the lease yet.
@@ -289,8 +269,8 @@ class Daemon:
             for name, left in (
                 ("reader", self.reader.leave(LEAVE_TIMEOUT_S)),
                 ("planner", self.planner.leave(LEAVE_TIMEOUT_S)),
-                ("recorder", self._recorder.leave(LEAVE_TIMEOUT_S)),
-                ("clip", self._clipper.leave(LEAVE_TIMEOUT_S)),
+                ("recorder", self.keeping.recorder.leave(LEAVE_TIMEOUT_S)),
+                ("clip", self.keeping.clipper.leave(LEAVE_TIMEOUT_S)),
                 ("runner", self._runner.leave(LEAVE_TIMEOUT_S)),
                 ("control", self.control.leave(LEAVE_TIMEOUT_S)),
             )
@@ -306,7 +286,7 @@ class Daemon:
         if stuck:
             self._log.error("threads_stuck", threads=stuck)
             return tuple(stuck)
-        self.cine.close()
+        self.keeping.cine.close()
         if self._ready:
             self._log.info("stopped")
         return tuple(stuck)
@@ -341,7 +321,7 @@ class Daemon:
 
     def _tap(self, slot: Slot) -> None:
         """Every raw frame, on the reader's thread."""
-        self.cine.tap(slot)
+        self.keeping.cine.tap(slot)
         self._runner.tap(slot)
 
     # -- what is told to the world -----------------------------------------------------------------------------------
@@ -385,7 +365,7 @@ class Daemon:
             frame=self.reader.frame,
             frame_rate_hz=self.reader.rate.hertz(now_ns),
             losses=Losses(self._ring.device_lost, self._ring.dropped, self._runner.failed),
-            recording=self._recorder.path,
+            recording=self.keeping.recorder.path,
             version=__version__,
             health=self._health.judge(situation.state)[0],
         )
@@ -404,7 +384,7 @@ class Daemon:
     def _announce(self, settings: Settings, first_frame: int | None) -> None:
         present = self.planner.present
         if present is not None:
-            self.cine.fit(present.acquisition, settings.frame_rate_hz)
+            self.keeping.cine.fit(present.acquisition, settings.frame_rate_hz)
             self.publisher.set_probe(probe_slug(present.acquisition.probe.name))
         knobs = settings.as_mapping() if present is None else {name: settings.value(name) for name in present.knobs}
         self._settings_notice = SettingsNotice(
@@ -425,52 +405,19 @@ class Daemon:
         level = "debug" if situation.state is State.LEAVING else "info"
         self._event("state_changed", situation.reason or situation.state, level, state=situation.state)
 
-    def _recording_ended(self, outcome: Outcome) -> None:
-        message = f"{outcome.frames} frames in {outcome.paths[-1]}"
-        if not outcome.complete:
-            message = f"incomplete: {outcome.reason}"
-        self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
-
-    def _attributes(self) -> dict[str, str]:
-        """What recordings say of this daemon; `sonod verify` makes the same pictures of them with it."""
-        return {
-            "session": self.session.id,
-            "sonod_version": __version__,
-            "instruction_set": instruction_set(),
-            "image_options": json.dumps(asdict(self.config.image.options())),
-        }
-
     def _clip_facts(self) -> dict[str, Any]:
-        """What the manifest of a clip says of this daemon and its probe."""
+        """What the manifest of a clip says of the probe."""
         present = self.planner.present
         probe = None
         if present is not None:
             held = present.acquisition.probe
             probe = {"name": held.name, "kind": held.kind, "elements": held.element_count}
         return {
-            "sonod_version": __version__,
-            "instruction_set": instruction_set(),
             "driver": self.config.driver.uri,
             "serial": self.driver.serial,
             "probe": probe,
             "state": self._states.state,
         }
-
-    def _clip_began(self, path: Path) -> None:
-        self._event("clip_started", f"saving {path}", path=str(path))
-
-    def _clip_ended(self, outcome: ClipOutcome) -> None:
-        if outcome.failed:
-            self._event("clip_failed", f"{outcome.path}: {outcome.reason}", "error", **outcome.block())
-            return
-        message = f"{outcome.path}: {outcome.frames} raw frames, {outcome.pictures} pictures"
-        if not outcome.complete:
-            message = f"{message}; {outcome.reason}"
-        self._event("clip_ended", message, "info" if outcome.complete else "warning", **outcome.block())
-
-    def _mark(self, mark: Mark) -> None:
-        self._marks.add(mark)
-        self._event("mark", " ".join(filter(None, (mark.phase, mark.site, mark.side))), **mark.told())
 
     def _settings_reset(self, problems: tuple[str, ...]) -> None:
         message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"

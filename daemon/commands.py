@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +35,7 @@ from sonod.daemon.errors import CommandError
 from sonod.daemon.health import Health
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.marks import Mark
+from sonod.daemon.places import check_place, clip_place
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
 from sonod.daemon.publisher import Publisher
@@ -297,23 +296,15 @@ class Commands:
         if arguments.path is None:
             raise CommandError("invalid", "record: path: missing", ("path: missing",))
         if self._caller.remote:
-            _check_place(arguments.path, self._services.recordings, "record")
+            check_place(arguments.path, self._services.recordings, "record")
         return recorder.start(arguments.path, arguments.seconds)
 
     def _clip(self, arguments: ClipArguments) -> Future[Result]:
         services = self._services
-        if arguments.path is None:
-            if services.recordings is None:
-                raise CommandError("refused", "clip: path: give one, or configure record.folder")
-            utc_s = services.session.utc.utc_of(services.session.monotonic_ns()) / 1e9
-            name = datetime.fromtimestamp(utc_s, UTC).strftime("clip-%Y%m%dT%H%M%S.%fZ")
-            path = services.recordings / name
-        else:
-            path = Path(arguments.path)
-        if not path.is_absolute() or not path.name or ".." in path.parts:
-            raise CommandError("invalid", f"clip: path: must be an absolute path of a new folder; got {str(path)!r}")
+        utc_s = services.session.utc.utc_of(services.session.monotonic_ns()) / 1e9
+        path = clip_place(arguments.path, services.recordings, utc_s)
         if self._caller.remote:
-            _check_place(str(path), services.recordings, "clip")
+            check_place(str(path), services.recordings, "clip")
         return services.clipper.save(path, arguments.before_s, arguments.after_s)
 
     def _mark(self, arguments: MarkArguments) -> Result:
@@ -340,15 +331,6 @@ class Commands:
             situation = self._services.states.situation
             raise CommandError("unavailable", f"no probe has been opened yet ({situation.state}: {situation.reason})")
         return present
-
-
-def _check_place(path: str, folder: Path | None, command: str) -> None:
-    """Whoever may record need not be let write everywhere on this machine."""
-    if folder is None:
-        raise CommandError("forbidden", f"{command}: with a key only into record.folder, which is not configured")
-    place = Path(os.path.realpath(path))
-    if not place.is_relative_to(os.path.realpath(folder)):
-        raise CommandError("forbidden", f"{command}: path: with a key only into {folder}; got {path}")
 
 
 def _knob_block(knob: Knob, present: Present, holder: str | None) -> Result:

@@ -96,7 +96,9 @@ def serve(connection: Connection, raw: RingView, pictures: RingView) -> None:
             writer: RecordWriter | ClipWriter = RecordWriter(job, raw)
         else:
             assert isinstance(job, ClipJob)
-            os.nice(CLIP_NICENESS)
+            # As a hardened service it may not; then the clip is as urgent as everything else.
+            with contextlib.suppress(OSError):
+                os.nice(CLIP_NICENESS)
             writer = ClipWriter(job, raw, pictures)
     except (RecordingError, OSError) as error:
         answer(Refused(str(error)))

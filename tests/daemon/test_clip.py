@@ -185,7 +185,7 @@ def test_process_that_dies_leaves_nothing_and_the_event_says_so(start: Start, tm
 
     def kill() -> None:
         bench.control.clip(1.0, 60.0, str(tmp_path / "knee"))
-        clip = bench.daemon._clipper._clip
+        clip = bench.daemon.keeping.clipper._clip
         assert clip is not None
         clip.feed.process._child.kill()
         deliver(bench, 1)
@@ -220,7 +220,7 @@ def test_saving_while_images_stream_drops_nothing(start: Start, tmp_path: Path) 
     numbers = [next(frames).header.frame for _ in range(90)]
     asked = threading.Thread(target=bench.control.clip, args=(1.0, 0.5, str(tmp_path / "knee")))
     asked.start()
-    while (outcome := bench.daemon._clipper.block())["last"] is None:
+    while (outcome := bench.daemon.keeping.clipper.block())["last"] is None:
         numbers.append(next(frames).header.frame)
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
     assert outcome["last"]["complete"] is True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -49,10 +48,10 @@ def test_settings_that_change_the_data_continue_in_a_further_file(bench: Bench, 
     bench.driver.deliver(2)
     while bench.control.status().frame < 2:
         pass
-    feeder = threading.Timer(0.05, bench.driver.deliver, (3,))
-    feeder.start()
+    bench.control.freeze()
     bench.control.set({"depth_m": 0.1})
-    feeder.join()
+    bench.control.unfreeze()
+    bench.driver.deliver(3)
     while bench.control.status().frame < 5:
         pass
     outcome = bench.control.stop_recording()
@@ -106,7 +105,7 @@ def test_disk_that_is_too_slow_closes_the_recording_as_incomplete(start: Start, 
     bench = start(cine={"rf_s": 0.0}, record={"queue_frames": 2})
     path = tmp_path / "out.h5"
     bench.control.start_recording(str(path))
-    process = bench.daemon._recorder.process
+    process = bench.daemon.keeping.recorder.process
     assert process is not None
 
     def overflow() -> None:
@@ -135,7 +134,7 @@ def test_process_that_is_killed_is_told_and_the_daemon_goes_on(bench: Bench, tmp
     flushed = bench.control.status().recording.flushed
 
     def kill() -> None:
-        process = bench.daemon._recorder.process
+        process = bench.daemon.keeping.recorder.process
         assert process is not None
         os.kill(process, signal.SIGKILL)
 
@@ -159,7 +158,7 @@ def test_file_that_may_not_grow_ends_the_recording_and_not_the_daemon(start: Sta
     bench = start()
     path = tmp_path / "out.h5"
     bench.control.start_recording(str(path))
-    process = bench.daemon._recorder.process
+    process = bench.daemon.keeping.recorder.process
     assert process is not None
 
     def fill() -> None:

@@ -99,6 +99,8 @@ class Daemon:
         text = (
             f'[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "{self.frames}"\n'
             f'[control]\nendpoint = "{self.control}"\n[settings]\ndepth_m = {depth_m}\n'
+            # Small rings are full soon, and then take no more memory.
+            "[cine]\nrf_memory_mib = 16\nimage_memory_mib = 8\n[record]\nkeep_free_mib = 1\n"
         )
         self.config.write_text(text + ("nonsense = 1\n" if spoilt else ""))
 
