@@ -67,7 +67,11 @@ class ClipArguments(Arguments):
 class MarkArguments(Arguments):
     phase: Literal["pre", "guidance", "post"]
     # A word for the place, not a sentence: who is examined has no place here.
-    site: str = Field(default="", pattern=r"^([a-z][a-z0-9-]{0,39})?$")
+    site: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9-]{0,39})?$",
+        description="one word of at most 40 small letters, digits and hyphens",
+    )
     side: Literal["", "left", "right", "both", "midline"] = ""
     text: str = Field(default="", max_length=1000)
 
@@ -104,6 +108,8 @@ def _line(model: type[Arguments], item: Any) -> str:
         return f"{path}: unknown argument; there are {', '.join(model.model_fields) or 'none'}"
     if item["type"] == "missing":
         return f"{path}: missing"
+    if item["type"] == "string_pattern_mismatch" and (described := model.model_fields[path].description):
+        item = {**item, "msg": described}
     shown = repr(item["input"])
     message = item["msg"].removeprefix("Input should be ")
     return f"{path}: must be {message}; got {shown if len(shown) <= 60 else shown[:57] + '...'}"

@@ -24,7 +24,7 @@ def clip(
     out: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER]", help="A new folder; without it, clip-TIME here, or with a key in record.folder."
+            metavar="FOLDER", help="A new folder; without it, clip-TIME here, or with a key in record.folder."
         ),
     ] = None,
     before: Annotated[float, typer.Option("--before", metavar="S", help="Seconds before now.")] = 10.0,

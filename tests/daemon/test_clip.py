@@ -95,7 +95,10 @@ def test_text_of_a_mark_is_told_to_nobody(bench: Bench, log: io.StringIO) -> Non
     ("arguments", "message"),
     [
         ({"phase": "during"}, "phase: must be 'pre', 'guidance' or 'post'; got 'during'"),
-        ({"phase": "pre", "site": "John Smith"}, "site: "),
+        (
+            {"phase": "pre", "site": "Left Knee"},
+            "site: must be one word of at most 40 small letters, digits and hyphens; got 'Left Knee'",
+        ),
         ({"phase": "pre", "side": "up"}, "side: must be '', 'left', 'right', 'both' or 'midline'; got 'up'"),
     ],
 )
