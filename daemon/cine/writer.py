@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from multiprocessing.connection import Connection
 
 from sonod.daemon.cine.bundle import ClipWriter
@@ -145,7 +146,13 @@ def main() -> None:
     # Ctrl+C is for the daemon, which then says what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe, raw, pictures = map(int, sys.argv[1:4])
-    serve(Connection(pipe), RingView(raw), RingView(pictures))
+    try:
+        serve(Connection(pipe), RingView(raw), RingView(pictures))
+    except BaseException:  # noqa: BLE001  said, and then the same end
+        traceback.print_exc()
+        os._exit(1)
+    # Not by way of HDF5, which would touch files that a full disk has spoilt.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -156,17 +156,18 @@ class Recording:
         self.attributes: Mapping[str, Any] = {
             str(name): self._source.attribute(str(name)) for name in self._source.file.attrs
         }
-        if self._source.abandoned:
-            self._leave_out_unfinished()
+        self._leave_out_unfinished()
         self.title = self._source.text("title", default=self.path.stem)
         self.frame_rate_hz = self._frame_rate()
         self._truth = {name: self._column(name) for name in ("scene_time_s", "needle_diameter_m")}
         self._needle = {name: self._column(name, 3) for name in ("needle_tip_m", "needle_shaft_m")}
 
     def _leave_out_unfinished(self) -> None:
-        """Frames whose row was not flushed any more are not frames."""
+        """Frames whose row was not flushed any more are not frames; only files with digests have rows for all."""
         rows = self._source.dataset("frames/digest")
-        self.frame_count = min(self.frame_count, self.frame_count if rows is None else rows.shape[0])
+        if rows is None:
+            return
+        self.frame_count = min(self.frame_count, rows.shape[0])
         if self.frame_count < 1:
             raise self._source.fail("samples", "holds no flushed frame")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from daemon_bench import Bench
 from picture_driver import PictureDriver
+from recordings import plane_acquisition, write_recording
 
 from sonod.client.errors import RequestRefused
 from sonod.daemon.cine.facts import RawFacts
@@ -153,25 +154,29 @@ def test_process_that_is_killed_is_told_and_the_daemon_goes_on(bench: Bench, tmp
     assert bench.control.status().state == "running"
 
 
-def test_file_that_may_not_grow_ends_the_recording_and_not_the_daemon(start: Start, tmp_path: Path) -> None:
-    """As on a full disk: HDF5 may take its process down."""
-    bench = start()
+def test_file_that_may_not_grow_ends_the_recording_in_good_order(start: Start, tmp_path: Path) -> None:
+    """As on a full disk; HDF5 would take its process down, and leave a file that does not open."""
+    source = write_recording(tmp_path / "source.h5", acquisition=plane_acquisition(samples=1 << 16))
+    bench = start(driver={"uri": f"replay:{source}?loop=1&rate=30"}, cine={"image_s": 0.0})
     path = tmp_path / "out.h5"
-    bench.control.start_recording(str(path))
-    process = bench.daemon.keeping.recorder.process
-    assert process is not None
 
     def fill() -> None:
-        size = path.stat().st_size
+        bench.control.start_recording(str(path))
+        process, size = bench.daemon.keeping.recorder.process, path.stat().st_size
+        assert process is not None
         resource.prlimit(process, resource.RLIMIT_FSIZE, (size, size))
-        bench.driver.deliver(200)
 
     event = bench.event("recording_ended", fill)
+    assert event.facts["reason"] == f"{path}: cannot be written (File too large)"
     assert event.facts["complete"] is False
-    assert event.facts["reason"]
-    while bench.control.status().frame < 200:
-        pass
     assert bench.control.status().recording.unrecorded == event.facts["unrecorded"] > 0
+    with Recording(path) as recording:
+        assert (recording.abandoned, recording.complete) == (False, False)
+        assert recording.incomplete_reason == event.facts["reason"]
+        assert recording.frame_count == event.facts["frames"] > 0
+        frame = np.empty(recording.acquisition.shape, recording.acquisition.dtype)
+        assert all(recording.whole(index, frame) for index in range(recording.frame_count))
+    assert bench.control.status().state == "running"
 
 
 def test_recording_ends_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
