@@ -27,6 +27,7 @@ from sonod.drivers.frame import Acquisition, Configuration, GroundTruth, Slot
 from sonod.drivers.recording.compare import difference
 from sonod.drivers.recording.describe import Attribute, describe, write_geometry
 from sonod.drivers.recording.layout import AXES, FORMAT, SAMPLES, VERSION, samples_object
+from sonod.drivers.recording.superblock import trim
 from sonod.drivers.recording.tables import PictureTable, SettingsLog
 
 # One chunk holds one frame, or as many of its transmits as fit; HDF5 is at its best near this size.
@@ -224,6 +225,7 @@ class RecordingWriter:
             self._file.attrs.modify("complete", complete)
             self._file.close()
             self._settings.complete(self.path)
+            trim(self.path)
 
         self._guard(finish)
 

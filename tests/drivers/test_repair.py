@@ -14,7 +14,8 @@ from sonod_command import sonod
 
 from sonod.drivers.errors import RecordingError
 from sonod.drivers.recording import Recording, RecordingWriter
-from sonod.drivers.recording.repair import lookup3, repair_recording
+from sonod.drivers.recording.repair import repair_recording
+from sonod.drivers.recording.superblock import lookup3
 
 KILLED = """
 import os, sys
@@ -82,6 +83,13 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("text")
     with pytest.raises(RecordingError, match="is not an HDF5 file"):
         repair_recording(tmp_path / "text.h5")
+
+
+def test_closed_file_keeps_nothing_of_what_was_reserved(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "a.h5")
+    assert path.stat().st_size < 1 << 20
+    with Recording(path) as recording:
+        assert recording.frame_count == 3
 
 
 def test_checksum_is_that_of_hdf5(tmp_path: Path) -> None:
