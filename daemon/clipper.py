@@ -164,7 +164,7 @@ class Clipper:
         job = ClipJob(path, self._attributes, self._policy)
         try:
             feed = Feed(job, self._cine, raw.serial, pictures.serial)
-            refusal = feed.begin()
+            refusal = feed.begin(lambda: self._leaving)
         except (OSError, WriterDied) as error:
             raise CommandError("refused", f"{path}: cannot be saved ({error})") from error
         if refusal:

@@ -196,7 +196,7 @@ class Recorder:
         try:
             # From now on the ring keeps the frames that the process will write when it has started.
             feed = Feed(job, self._cine, self._cine.raw.next_serial, self._cine.pictures.next_serial)
-            refusal = feed.begin()
+            refusal = feed.begin(lambda: self._leaving)
         except (OSError, WriterDied) as error:
             self._cine.release()
             raise CommandError("refused", f"{path}: cannot be recorded ({error})") from error

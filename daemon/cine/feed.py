@@ -142,18 +142,21 @@ class Feed:
         """Of the raw frame that is told of next."""
         return self._raw_serial
 
-    def begin(self) -> str:
+    def begin(self, give_up: Callable[[], bool] = lambda: False) -> str:
         """Wait until it can write: '' or the reason why not."""
-        try:
-            for answer in self.process.answers(BEGIN_TIMEOUT_S):
+        deadline_s = time.monotonic() + BEGIN_TIMEOUT_S
+        while time.monotonic() < deadline_s and not give_up():
+            try:
+                answers = self.process.answers(PERIOD_S)
+            except WriterDied as error:
+                return str(error)
+            for answer in answers:
                 if isinstance(answer, Begun):
                     return ""
                 if isinstance(answer, Refused):
                     return answer.reason
-        except WriterDied as error:
-            return str(error)
         self.process.kill()
-        return f"the writing process did not begin within {BEGIN_TIMEOUT_S:g} s"
+        return f"the writing process has not begun within {BEGIN_TIMEOUT_S:g} s, or the daemon leaves"
 
     def advance(self, wanted: Callable[[Entry[RawFacts]], bool]) -> bool:
         """Hear what was written and tell of further frames, as long as they are `wanted`; False when one was not."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from daemon_bench import Bench
+from daemon_bench import PATIENCE_S, Bench
 from picture_driver import PictureDriver
 from recordings import plane_acquisition, write_recording
 
@@ -20,6 +21,7 @@ from sonod.daemon.cine.facts import RawFacts
 from sonod.daemon.cine.messages import Batch, Policy, RecordJob
 from sonod.daemon.cine.ring import CineRing, RingView
 from sonod.daemon.cine.writer import RecordWriter
+from sonod.daemon.errors import CommandError
 from sonod.drivers.errors import RecordingError
 from sonod.drivers.frame import Slot
 from sonod.drivers.recording import Recording
@@ -100,6 +102,19 @@ def test_recording_under_way_is_finished_when_the_daemon_stops(bench: Bench, tmp
     bench.daemon.stop()
     with Recording(path) as recording:
         assert recording.frame_count == 2
+
+
+def test_daemon_that_leaves_does_not_wait_for_a_process_to_start(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sonod.daemon.cine.feed.MODULE", "this")
+    monkeypatch.setattr(
+        "sonod.daemon.cine.feed.WriterProcess.answers", lambda self, timeout_s=0.0: time.sleep(0.01) or []
+    )
+    asked = bench.daemon.keeping.recorder.start(str(tmp_path / "out.h5"), None)
+    assert bench.daemon.stop() == ()
+    with pytest.raises(CommandError, match="the daemon leaves"):
+        asked.result(PATIENCE_S)
 
 
 def test_disk_that_is_too_slow_closes_the_recording_as_incomplete(start: Start, tmp_path: Path) -> None:
