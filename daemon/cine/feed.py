@@ -54,13 +54,13 @@ class WriterProcess:
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the child writes
-        command = [sys.executable, "-m", MODULE, str(theirs.fileno()), str(raw), str(pictures)]
+        command = [sys.executable, "-m", MODULE, str(raw), str(pictures)]
         try:
             self._child = subprocess.Popen(
                 command,
-                pass_fds=(theirs.fileno(), raw, pictures),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                pass_fds=(raw, pictures),
+                stdin=theirs.fileno(),
+                stdout=self._errors,
                 stderr=self._errors,
             )
         finally:

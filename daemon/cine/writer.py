@@ -1,4 +1,5 @@
-"""The process that writes recordings and clips: `python -m sonod.daemon.cine.writer PIPE RAW_RING PICTURE_RING`.
+"""The process that writes recordings and clips: `python -m sonod.daemon.cine.writer RAW_RING PICTURE_RING`, its
+standard input a socket to the daemon.
 
 It is a process of its own because HDF5 takes its process down on a full disk, and because the disk may hang: neither is
 felt by the daemon. When the daemon goes away, what has been written is closed as incomplete.
@@ -35,6 +36,8 @@ from sonod.daemon.cine.space import require_space
 from sonod.drivers.errors import RecordingError
 
 DAEMON_GONE = "the daemon ended during the recording"
+# Standard input.
+PIPE = 0
 # A clip yields to what is on time; a recording is on time itself.
 CLIP_NICENESS = 5
 
@@ -145,9 +148,9 @@ def writer_pause_s(policy: Policy) -> float:
 def main() -> None:
     # Ctrl+C is for the daemon, which then says what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe, raw, pictures = map(int, sys.argv[1:4])
+    raw, pictures = map(int, sys.argv[1:3])
     try:
-        serve(Connection(pipe), RingView(raw), RingView(pictures))
+        serve(Connection(PIPE), RingView(raw), RingView(pictures))
     except BaseException:  # noqa: BLE001  said, and then the same end
         traceback.print_exc()
         os._exit(1)
