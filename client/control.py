@@ -18,9 +18,11 @@ from sonod.client.handshake import Handshake
 from sonod.client.keys import Keys, keys_from
 from sonod.client.replies import (
     AppliedSettings,
+    ClipStarted,
     CurrentSettings,
     Description,
     Lease,
+    Marked,
     RecordingOutcome,
     Status,
 )
@@ -133,6 +135,17 @@ class Control:
     def stop_recording(self) -> RecordingOutcome:
         """End the recording; also tells of the last one when it has ended by itself."""
         return RecordingOutcome.read(self.request("record", {"action": "stop"}))
+
+    def clip(self, before_s: float = 10.0, after_s: float = 2.0, path: str | None = None) -> ClipStarted:
+        """Save the last seconds and the next few as a new folder at an absolute path on the daemon's machine, or in its
+        `record.folder`. Returns when saving has begun; the event `clip_ended` or `clip_failed`, and `status().clip`,
+        tell what came of it."""
+        return ClipStarted.read(self.request("clip", _given(before_s=before_s, after_s=after_s, path=path)))
+
+    def mark(self, phase: str, *, site: str = "", side: str = "", text: str = "") -> Marked:
+        """Mark this moment for the clips that show it: `phase` is pre, guidance or post, `side` left, right, both or
+        midline. `text` goes into their manifests and nowhere else; names of patients belong in none of these."""
+        return Marked.read(self.request("mark", {"phase": phase, "site": site, "side": side, "text": text}))
 
     def acquire_lease(
         self, holder: str, ttl_s: float = 10.0, token: str | None = None, *, connection: bool = False
@@ -281,6 +294,14 @@ class AsyncControl:
     async def stop_recording(self) -> RecordingOutcome:
         """As `Control.stop_recording`."""
         return RecordingOutcome.read(await self.request("record", {"action": "stop"}))
+
+    async def clip(self, before_s: float = 10.0, after_s: float = 2.0, path: str | None = None) -> ClipStarted:
+        """As `Control.clip`."""
+        return ClipStarted.read(await self.request("clip", _given(before_s=before_s, after_s=after_s, path=path)))
+
+    async def mark(self, phase: str, *, site: str = "", side: str = "", text: str = "") -> Marked:
+        """As `Control.mark`."""
+        return Marked.read(await self.request("mark", {"phase": phase, "site": site, "side": side, "text": text}))
 
     async def acquire_lease(
         self, holder: str, ttl_s: float = 10.0, token: str | None = None, *, connection: bool = False

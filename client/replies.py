@@ -170,6 +170,34 @@ class RecordingStatus:
     frames: int
     waiting: int
     last: Mapping[str, Any] | None
+    flushed: int = 0
+    unrecorded: int = 0
+
+
+@dataclass(frozen=True)
+class ClipStatus:
+    """The clip being saved, and what came of the last one."""
+
+    active: bool
+    path: str | None
+    last: Mapping[str, Any] | None
+
+    @property
+    def outcome(self) -> ClipOutcome | None:
+        """What came of the last one."""
+        return None if self.last is None else ClipOutcome.read(Fields(self.last, "clip"))
+
+
+@dataclass(frozen=True)
+class CineStatus:
+    """What the rings hold: the seconds that they have memory for, that memory, and the frames in them now."""
+
+    rf_s: float = 0.0
+    rf_bytes: int = 0
+    rf_frames: int = 0
+    image_s: float = 0.0
+    image_bytes: int = 0
+    image_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,6 +222,8 @@ class Status:
     recording: RecordingStatus
     lease_holder: str | None
     values: Mapping[str, Any] = field(repr=False)
+    clip: ClipStatus = field(default_factory=lambda: ClipStatus(False, None, None))
+    cine: CineStatus = field(default_factory=CineStatus)
 
     @classmethod
     def read(cls, fields: Fields) -> Status:
@@ -222,26 +252,93 @@ class Status:
                 recording.integer("frames", 0),
                 recording.integer("waiting", 0),
                 recording.values.get("last"),
+                recording.integer("flushed", 0),
+                recording.integer("unrecorded", 0),
             ),
             lease_holder=None if lease is None else lease.values.get("holder"),
             values=fields.values,
+            clip=_clip_status(fields.optional_inner("clip")),
+            cine=_cine_status(fields.optional_inner("cine")),
         )
 
 
 @dataclass(frozen=True)
 class RecordingOutcome:
-    """What came of a recording: its files, how many frames, and why it is not complete."""
+    """What came of a recording: its files, how many frames, why it is not complete, and how many frames came that are
+    not in it."""
 
     paths: tuple[str, ...]
     frames: int
     complete: bool
     reason: str
+    unrecorded: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> RecordingOutcome:
         return cls(
-            fields.texts("paths"), fields.integer("frames", 0), fields.flag("complete"), fields.text("reason", "")
+            fields.texts("paths"),
+            fields.integer("frames", 0),
+            fields.flag("complete"),
+            fields.text("reason", ""),
+            fields.integer("unrecorded", 0),
         )
+
+
+@dataclass(frozen=True)
+class ClipStarted:
+    """A clip that is being saved, and the seconds of what was asked that the rings still held."""
+
+    path: str
+    before_s: float
+    after_s: float
+    rf_held_s: float
+    image_held_s: float
+
+    @classmethod
+    def read(cls, fields: Fields) -> ClipStarted:
+        return cls(
+            fields.text("path"),
+            fields.number("before_s", 0.0),
+            fields.number("after_s", 0.0),
+            fields.number("rf_held_s", 0.0),
+            fields.number("image_held_s", 0.0),
+        )
+
+
+@dataclass(frozen=True)
+class ClipOutcome:
+    """What came of a clip: its folder, raw frames and pictures in it. `complete`: none were lost on the way; `failed`:
+    there is no folder, and `reason` says why."""
+
+    path: str
+    frames: int
+    pictures: int
+    complete: bool
+    reason: str
+    failed: bool
+
+    @classmethod
+    def read(cls, fields: Fields) -> ClipOutcome:
+        return cls(
+            fields.text("path"),
+            fields.integer("frames", 0),
+            fields.integer("pictures", 0),
+            fields.flag("complete", False),
+            fields.text("reason", ""),
+            fields.flag("failed", False),
+        )
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A mark that was made: the newest frame then, and the daemon's monotonic time."""
+
+    frame: int
+    monotonic_ns: int
+
+    @classmethod
+    def read(cls, fields: Fields) -> Marked:
+        return cls(fields.integer("frame", 0), fields.integer("monotonic_ns", 0))
 
 
 @dataclass(frozen=True)
@@ -262,6 +359,25 @@ class Lease:
             fields.values.get("token"),
             fields.flag("required", False),
         )
+
+
+def _clip_status(fields: Fields | None) -> ClipStatus:
+    if fields is None:
+        return ClipStatus(False, None, None)
+    return ClipStatus(fields.flag("active", False), fields.values.get("path"), fields.values.get("last"))
+
+
+def _cine_status(fields: Fields | None) -> CineStatus:
+    if fields is None:
+        return CineStatus()
+    return CineStatus(
+        fields.number("rf_s", 0.0),
+        fields.integer("rf_bytes", 0),
+        fields.integer("rf_frames", 0),
+        fields.number("image_s", 0.0),
+        fields.integer("image_bytes", 0),
+        fields.integer("image_frames", 0),
+    )
 
 
 def _durations(fields: Fields) -> StageDurations:

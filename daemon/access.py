@@ -26,6 +26,8 @@ NEEDED: Mapping[str, Role] = {
     "status": Role.VIEW,
     "save": Role.VIEW,
     "record": Role.RECORD,
+    "clip": Role.RECORD,
+    "mark": Role.RECORD,
 }
 
 

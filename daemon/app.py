@@ -24,6 +24,7 @@ from sonod.daemon.endpoint import is_exposed
 from sonod.daemon.environment import Environment
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.health import Counts, HealthKeeper
+from sonod.daemon.keeping import Keeping
 from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.log import configure_level, say_always
@@ -33,7 +34,6 @@ from sonod.daemon.presets import load_presets
 from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.reader import Patience, Reader, Wish
 from sonod.daemon.realtime import lock_memory, privilege_thread
-from sonod.daemon.recorder import Outcome, Recorder
 from sonod.daemon.reload import Source, reload
 from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
@@ -103,20 +103,22 @@ class Daemon:
         )
         self.session.stepped = self._utc_stepped
         self.shared = SharedMemory(self.session, config.shared_memory.slots, config.shared_memory.permissions)
+        self.keeping = Keeping(
+            config,
+            self.session,
+            lambda: None if self.planner.present is None else self.planner.present.acquisition,
+            self._clip_facts,
+            self._event,
+        )
         self._runner = Runner(
             self._ring,
             self.publisher,
             self.session,
             self.shared,
+            self.keeping.cine,
             self.session.monotonic_ns,
             alive=self._watchdog.watch("runner").beat,
             begin=lambda: privilege_thread("runner", realtime.runner_priority, realtime.runner_cpus),
-        )
-        self._recorder = Recorder(
-            config.record.queue_frames,
-            self.session.id,
-            lambda: None if self.planner.present is None else self.planner.present.acquisition,
-            self._recording_ended,
         )
         self.planner = Planner(
             driver,
@@ -148,7 +150,10 @@ class Daemon:
             planner=self.planner,
             ring=self._ring,
             runner=self._runner,
-            recorder=self._recorder,
+            recorder=self.keeping.recorder,
+            clipper=self.keeping.clipper,
+            cine=self.keeping.cine,
+            mark=self.keeping.mark,
             states=self._states,
             session=self.session,
             presets=presets,
@@ -173,6 +178,7 @@ class Daemon:
             if self._metrics is not None:
                 self._metrics.leave(0)
             self.publisher.leave(0)
+            self.keeping.cine.close()
             raise
         self._states.listener = self._state_changed
 
@@ -191,7 +197,7 @@ class Daemon:
             lock_memory()
         self.publisher.start()
         self._runner.start()
-        self._recorder.launch()
+        self.keeping.launch()
         self.control.start()
         if self.leases.keeper.required:
             # Nobody holds the lease yet.
@@ -265,7 +271,8 @@ class Daemon:
             for name, left in (
                 ("reader", self.reader.leave(LEAVE_TIMEOUT_S)),
                 ("planner", self.planner.leave(LEAVE_TIMEOUT_S)),
-                ("recorder", self._recorder.leave(LEAVE_TIMEOUT_S)),
+                ("recorder", self.keeping.recorder.leave(LEAVE_TIMEOUT_S)),
+                ("clip", self.keeping.clipper.leave(LEAVE_TIMEOUT_S)),
                 ("runner", self._runner.leave(LEAVE_TIMEOUT_S)),
                 ("control", self.control.leave(LEAVE_TIMEOUT_S)),
             )
@@ -280,7 +287,9 @@ class Daemon:
             stuck.append("metrics")
         if stuck:
             self._log.error("threads_stuck", threads=stuck)
-        elif self._ready:
+            return tuple(stuck)
+        self.keeping.cine.close()
+        if self._ready:
             self._log.info("stopped")
         return tuple(stuck)
 
@@ -314,7 +323,7 @@ class Daemon:
 
     def _tap(self, slot: Slot) -> None:
         """Every raw frame, on the reader's thread."""
-        self._recorder.offer(slot)
+        self.keeping.cine.tap(slot)
         self._runner.tap(slot)
 
     # -- what is told to the world -----------------------------------------------------------------------------------
@@ -358,7 +367,7 @@ class Daemon:
             frame=self.reader.frame,
             frame_rate_hz=self.reader.rate.hertz(now_ns),
             losses=Losses(self._ring.device_lost, self._ring.dropped, self._runner.failed),
-            recording=self._recorder.path,
+            recording=self.keeping.recorder.path,
             version=__version__,
             health=self._health.judge(situation.state)[0],
         )
@@ -377,6 +386,7 @@ class Daemon:
     def _announce(self, settings: Settings, first_frame: int | None) -> None:
         present = self.planner.present
         if present is not None:
+            self.keeping.cine.fit(present.acquisition, settings.frame_rate_hz)
             self.publisher.set_probe(probe_slug(present.acquisition.probe.name))
         knobs = settings.as_mapping() if present is None else {name: settings.value(name) for name in present.knobs}
         self._settings_notice = SettingsNotice(
@@ -397,11 +407,19 @@ class Daemon:
         level = "debug" if situation.state is State.LEAVING else "info"
         self._event("state_changed", situation.reason or situation.state, level, state=situation.state)
 
-    def _recording_ended(self, outcome: Outcome) -> None:
-        message = f"{outcome.frames} frames in {outcome.paths[-1]}"
-        if not outcome.complete:
-            message = f"incomplete: {outcome.reason}"
-        self._event("recording_ended", message, "info" if outcome.complete else "error", **outcome.block())
+    def _clip_facts(self) -> dict[str, Any]:
+        """What the manifest of a clip says of the probe."""
+        present = self.planner.present
+        probe = None
+        if present is not None:
+            held = present.acquisition.probe
+            probe = {"name": held.name, "kind": held.kind, "elements": held.element_count}
+        return {
+            "driver": self.config.driver.uri,
+            "serial": self.driver.serial,
+            "probe": probe,
+            "state": self._states.state,
+        }
 
     def _settings_reset(self, problems: tuple[str, ...]) -> None:
         message = f"the device that came back refuses the settings; earlier ones hold: {'; '.join(problems)}"

@@ -12,6 +12,8 @@ from sonod.daemon.lease import DEFAULT_TTL_S, LONGEST_TTL_S, SHORTEST_TTL_S
 
 # Longest recording that a request may ask for: a day.
 LONGEST_RECORDING_S = 86400.0
+# Longest time before and after that a clip may ask for; what the rings hold is another matter.
+LONGEST_CLIP_S = 3600.0
 
 
 class Arguments(BaseModel):
@@ -56,6 +58,24 @@ class RecordArguments(Arguments):
     seconds: float | None = Field(default=None, gt=0, le=LONGEST_RECORDING_S)
 
 
+class ClipArguments(Arguments):
+    path: str | None = None
+    before_s: float = Field(default=10.0, ge=0, le=LONGEST_CLIP_S)
+    after_s: float = Field(default=2.0, ge=0, le=LONGEST_CLIP_S)
+
+
+class MarkArguments(Arguments):
+    phase: Literal["pre", "guidance", "post"]
+    # A word for the place, not a sentence: who is examined has no place here.
+    site: str = Field(
+        default="",
+        pattern=r"^([a-z][a-z0-9-]{0,39})?$",
+        description="one word of at most 40 small letters, digits and hyphens",
+    )
+    side: Literal["", "left", "right", "both", "midline"] = ""
+    text: str = Field(default="", max_length=1000)
+
+
 class SharedMemoryArguments(Arguments):
     product: str
     ttl_s: float = Field(default=10.0, ge=1, le=3600)
@@ -88,6 +108,8 @@ def _line(model: type[Arguments], item: Any) -> str:
         return f"{path}: unknown argument; there are {', '.join(model.model_fields) or 'none'}"
     if item["type"] == "missing":
         return f"{path}: missing"
+    if item["type"] == "string_pattern_mismatch" and (described := model.model_fields[path].description):
+        item = {**item, "msg": described}
     shown = repr(item["input"])
     message = item["msg"].removeprefix("Input should be ")
     return f"{path}: must be {message}; got {shown if len(shown) <= 60 else shown[:57] + '...'}"

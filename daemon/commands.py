@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -16,9 +15,11 @@ from sonod.client.wire.topic import MAJOR_VERSION
 from sonod.daemon.access import LOCAL, Caller
 from sonod.daemon.arguments import (
     Arguments,
+    ClipArguments,
     GetArguments,
     LeaseArguments,
     LoadArguments,
+    MarkArguments,
     NoArguments,
     PresetArguments,
     RecordArguments,
@@ -27,10 +28,14 @@ from sonod.daemon.arguments import (
     TransmitArguments,
     parse_arguments,
 )
+from sonod.daemon.cine.keeper import CineKeeper
+from sonod.daemon.clipper import Clipper
 from sonod.daemon.config import suggestion
 from sonod.daemon.errors import CommandError
 from sonod.daemon.health import Health
 from sonod.daemon.lease_desk import LeaseDesk
+from sonod.daemon.marks import Mark
+from sonod.daemon.places import check_place, clip_place
 from sonod.daemon.planner import Change, Planner, Present
 from sonod.daemon.presets import Preset
 from sonod.daemon.publisher import Publisher
@@ -76,6 +81,9 @@ class Services:
     ring: SlotRing
     runner: Runner
     recorder: Recorder
+    clipper: Clipper
+    cine: CineKeeper
+    mark: Callable[[Mark], None]
     states: StateKeeper
     session: Session
     presets: Mapping[str, Preset]
@@ -108,6 +116,8 @@ class Commands:
             "stop": (NoArguments, lambda arguments: self._ask(Wish.STOP)),
             "status": (NoArguments, self._status),
             "record": (RecordArguments, self._record),
+            "clip": (ClipArguments, self._clip),
+            "mark": (MarkArguments, self._mark),
             "lease": (LeaseArguments, self._lease),
             "shared_memory": (SharedMemoryArguments, self._share),
         }
@@ -218,6 +228,8 @@ class Commands:
             "shared_memory": services.shared.block(),
             "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
+            "clip": services.clipper.block(),
+            "cine": services.cine.block(),
             "lease": self.leases.block(),
         }
 
@@ -286,8 +298,31 @@ class Commands:
         if arguments.path is None:
             raise CommandError("invalid", "record: path: missing", ("path: missing",))
         if self._caller.remote:
-            _check_place(arguments.path, self._services.recordings)
+            check_place(arguments.path, self._services.recordings, "record")
         return recorder.start(arguments.path, arguments.seconds)
+
+    def _clip(self, arguments: ClipArguments) -> Future[Result]:
+        services = self._services
+        utc_s = services.session.utc.utc_of(services.session.monotonic_ns()) / 1e9
+        path = clip_place(arguments.path, services.recordings, utc_s)
+        if self._caller.remote:
+            check_place(str(path), services.recordings, "clip")
+        return services.clipper.save(path, arguments.before_s, arguments.after_s)
+
+    def _mark(self, arguments: MarkArguments) -> Result:
+        services = self._services
+        now_ns = services.session.monotonic_ns()
+        mark = Mark(
+            arguments.phase,
+            arguments.site,
+            arguments.side,
+            arguments.text,
+            services.reader.frame,
+            now_ns,
+            services.session.check().utc_of(now_ns),
+        )
+        services.mark(mark)
+        return {"frame": mark.frame, "monotonic_ns": mark.monotonic_ns}
 
     def _lease(self, arguments: LeaseArguments) -> Result:
         return self.leases.act(arguments, self._caller)
@@ -298,15 +333,6 @@ class Commands:
             situation = self._services.states.situation
             raise CommandError("unavailable", f"no probe has been opened yet ({situation.state}: {situation.reason})")
         return present
-
-
-def _check_place(path: str, folder: Path | None) -> None:
-    """Whoever may record need not be let write everywhere on this machine."""
-    if folder is None:
-        raise CommandError("forbidden", "record: with a key only into record.folder, which is not configured")
-    place = Path(os.path.realpath(path))
-    if not place.is_relative_to(os.path.realpath(folder)):
-        raise CommandError("forbidden", f"record: path: with a key only into {folder}; got {path}")
 
 
 def _knob_block(knob: Knob, present: Present, holder: str | None) -> Result:

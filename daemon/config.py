@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sonod.daemon.cine.keeper import MIB, CineLimits
+from sonod.daemon.cine.messages import Policy
 from sonod.daemon.endpoint import check_endpoint, is_exposed, is_ipc, is_loopback
 from sonod.daemon.errors import ConfigError
 from sonod.daemon.lease_desk import LeasePolicy
@@ -128,6 +130,22 @@ class ViewerSection(Section):
 class RecordSection(Section):
     queue_frames: int = Field(default=32, ge=2, le=4096)
     folder: str = ""
+    flush_s: float = Field(default=0.5, ge=0, le=60)
+    fsync_s: float = Field(default=5.0, ge=0, le=3600)
+    keep_free_mib: int = Field(default=512, ge=0, le=1 << 20)
+
+    def policy(self) -> Policy:
+        return Policy(self.flush_s, self.fsync_s, self.keep_free_mib * MIB)
+
+
+class CineSection(Section):
+    rf_s: float = Field(default=10.0, ge=0, le=600)
+    image_s: float = Field(default=30.0, ge=0, le=3600)
+    rf_memory_mib: int = Field(default=768, ge=1, le=65536)
+    image_memory_mib: int = Field(default=256, ge=1, le=65536)
+
+    def limits(self, queue_frames: int) -> CineLimits:
+        return CineLimits(self.rf_s, self.rf_memory_mib * MIB, self.image_s, self.image_memory_mib * MIB, queue_frames)
 
 
 class MetricsSection(Section):
@@ -175,6 +193,7 @@ class Config(Section):
     lease: LeaseSection = LeaseSection()
     viewer: ViewerSection = ViewerSection()
     record: RecordSection = RecordSection()
+    cine: CineSection = CineSection()
     metrics: MetricsSection = MetricsSection()
     realtime: RealtimeSection = RealtimeSection()
     presets: PresetsSection = PresetsSection()

@@ -139,6 +139,16 @@ class DaemonMetrics(Collector):
             dropped.add_metric((stream,), counts["dropped"])
         yield from (messages, skipped, dropped)
         yield _gauge("sonod_recording", "1 while raw frames are recorded", services.recorder.path is not None)
+        yield _counter(
+            "sonod_unrecorded_frames",
+            "Frames that came during recordings and are not in their files",
+            services.recorder.unrecorded,
+        )
+        cine = services.cine.block()
+        held = GaugeMetricFamily("sonod_cine_frames", "Frames held for clips", labels=("ring",))
+        for ring in ("rf", "image"):
+            held.add_metric((ring,), cine[f"{ring}_frames"])
+        yield held
 
     def _process(self) -> Iterator[Metric]:
         now_ns = self._services.session.monotonic_ns()

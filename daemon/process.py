@@ -237,6 +237,9 @@ def _describe(file: h5py.File, source: Path, plan: Plan, settings: Settings, kno
     file.attrs["probe_name"] = acquisition.probe.name
     group = file["bmode"]
     group.attrs["settings"] = file.attrs["settings"]
+    if "envelope" not in group:
+        # Finished pictures have no amplitudes any more.
+        return
     group["envelope"].attrs["unit"] = (
         "8 bit brightness, as recorded"
         if acquisition.kind is DataKind.LINES and acquisition.sample_format == "log8"

@@ -1,56 +1,72 @@
-"""The thread that writes raw frames to a file, without ever holding up the thread that reads them."""
+"""Recordings of raw frames: the thread that tells a process of its own what to write.
+
+The frames are in the cine ring already; nothing is copied for a recording on the thread that reads them.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import structlog
 
-from sonod import __version__
+from sonod.daemon.cine.facts import RawFacts
+from sonod.daemon.cine.feed import PERIOD_S, Feed, WriterDied
+from sonod.daemon.cine.keeper import CineKeeper
+from sonod.daemon.cine.messages import Done, End, Policy, RecordJob
+from sonod.daemon.cine.ring import Entry
 from sonod.daemon.errors import CommandError
-from sonod.drivers.errors import RecordingError
-from sonod.drivers.frame import Acquisition, Slot
-
-if TYPE_CHECKING:
-    from sonod.drivers.recording import RecordingWriter
+from sonod.drivers.frame import Acquisition
 
 SUFFIX = ".h5"
+# At the end of a recording, how long the pictures of its last frames are waited for.
+PICTURE_WAIT_S = 0.3
+# When the daemon leaves, how long the process may take; after that it finishes the file by itself.
+LEAVE_WAIT_S = 1.0
 Result = dict[str, Any]
+Attributes = Mapping[str, str | float | int | bool]
 
 
 @dataclass
 class _Recording:
-    """One request to record; a change of settings that alters the data continues it in a further file."""
+    """One request to record."""
 
-    paths: list[Path]
+    path: Path
     seconds: float | None
-    writer: RecordingWriter
+    feed: Feed
     first_ns: int = 0
-    earlier_frames: int = 0
-    failure: str = ""
-    disk_failed: bool = False
+    last_ns: int = 0
+
+    def wants(self, entry: Entry[RawFacts]) -> bool:
+        """Whether the frame belongs to it; the one that comes when its time is over is the last."""
+        facts = entry.facts
+        if self.first_ns == 0:
+            self.first_ns = facts.last_byte_ns
+        elif self.over:
+            return False
+        self.last_ns = facts.last_byte_ns
+        return True
 
     @property
-    def frames(self) -> int:
-        return self.earlier_frames + self.writer.frame_count
+    def over(self) -> bool:
+        return self.seconds is not None and self.first_ns > 0 and self.last_ns - self.first_ns >= self.seconds * 1e9
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a recording."""
+    """What came of a recording. `unrecorded`: frames that came during it and are not in its files."""
 
     paths: tuple[Path, ...]
     frames: int
     complete: bool
     reason: str
+    unrecorded: int = 0
 
     def block(self) -> Result:
         return {
@@ -58,35 +74,34 @@ class Outcome:
             "frames": self.frames,
             "complete": self.complete,
             "reason": self.reason,
+            "unrecorded": self.unrecorded,
         }
 
 
 class Recorder:
-    """Records every frame or says that it did not: when its queue is full or the disk fails, the recording is closed
-    as incomplete with the reason. `acquisition` tells what frames are at present; `ended` is called on this thread.
+    """Records every frame or says that it did not: when the disk is too slow, full or fails, the recording is closed as
+    incomplete with the reason. `acquisition` tells what frames are at present; `ended` is called on this thread.
     """
 
     def __init__(
         self,
-        queue_frames: int,
-        session_id: str,
+        cine: CineKeeper,
+        policy: Policy,
+        attributes: Attributes,
         acquisition: Callable[[], Acquisition | None],
         ended: Callable[[Outcome], None],
-        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._queue_frames = queue_frames
-        self._session_id = session_id
+        self._cine = cine
+        self._policy = policy
+        self._attributes = attributes
         self._acquisition = acquisition
         self._ended = ended
-        self._monotonic_ns = monotonic_ns
-        self._free: deque[Slot] = deque()
-        self._waiting: deque[Slot] = deque()
         self._orders: deque[tuple[Callable[[], Result], Future[Result]]] = deque()
         self._changed = threading.Condition()
-        self._taking = False
         self._leaving = False
         self._recording: _Recording | None = None
         self._last: Outcome | None = None
+        self.unrecorded = 0
         self._log = structlog.get_logger()
         self._thread = threading.Thread(target=self._run, name="sonod-recorder")
 
@@ -99,7 +114,6 @@ class Recorder:
     def leave(self, timeout_s: float) -> bool:
         """Finish the recording and end the thread; False when that took longer than allowed."""
         with self._changed:
-            self._taking = False
             self._leaving = True
             self._changed.notify()
         if self._thread.ident is not None:
@@ -111,44 +125,32 @@ class Recorder:
         return self._order(lambda: self._start(path, seconds))
 
     def stop(self) -> Future[Result]:
-        """End the recording after the frames that are waiting."""
-        self._taking = False
+        """End the recording after the frames that have come."""
         return self._order(self._stop)
-
-    def offer(self, slot: Slot) -> None:
-        """Copy a frame into the queue; on the reader's thread."""
-        if not self._taking:
-            return
-        with self._changed:
-            copy = self._free.popleft() if self._free else None
-            if copy is None:
-                self._taking = False
-                if self._recording is not None:
-                    self._recording.failure = (
-                        f"the queue of {self._queue_frames} frames overflowed at frame {slot.number}: "
-                        "the disk is too slow"
-                    )
-                self._changed.notify()
-                return
-        _copy_slot(slot, copy)
-        with self._changed:
-            self._waiting.append(copy)
-            self._changed.notify()
 
     @property
     def path(self) -> str | None:
-        """The file being written."""
+        """The file asked for, while it is written."""
         recording = self._recording
-        return None if recording is None else str(recording.paths[-1])
+        return None if recording is None else str(recording.path)
+
+    @property
+    def process(self) -> int | None:
+        """Number of the process that writes."""
+        recording = self._recording
+        return None if recording is None else recording.feed.process.pid
 
     def block(self) -> Result:
         """As `status` shows it."""
         recording, last = self._recording, self._last
+        feed = None if recording is None else recording.feed
         return {
-            "active": recording is not None,
+            "active": feed is not None,
             "path": self.path,
-            "frames": 0 if recording is None else recording.frames,
-            "waiting": len(self._waiting),
+            "frames": 0 if feed is None else feed.frames,
+            "flushed": 0 if feed is None else feed.flushed,
+            "waiting": 0 if feed is None else max(0, self._cine.raw.next_serial - feed.first_serial - feed.frames),
+            "unrecorded": self.unrecorded,
             "last": None if last is None else last.block(),
         }
 
@@ -164,30 +166,21 @@ class Recorder:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._orders or self._leaving or self._failed())
-                slot = self._waiting.popleft() if self._waiting else None
-                order = self._orders.popleft() if slot is None and self._orders else None
-            if slot is not None:
-                self._write(slot)
-                with self._changed:
-                    self._free.append(slot)
-            elif self._failed():
-                self._finish()
-            elif order is not None:
+                pause_s = None if self._recording is None else PERIOD_S
+                self._changed.wait_for(lambda: self._orders or self._leaving, pause_s)
+                order = self._orders.popleft() if self._orders else None
+            if order is not None:
                 action, future = order
                 try:
                     future.set_result(action())
-                except (CommandError, RecordingError) as error:
-                    future.set_exception(
-                        error if isinstance(error, CommandError) else CommandError("refused", str(error))
-                    )
-            elif self._leaving:
+                except CommandError as error:
+                    future.set_exception(error)
+            elif self._recording is not None:
+                self._advance(self._recording)
+            if self._leaving and not self._orders:
                 break
         if self._recording is not None:
-            self._finish()
-
-    def _failed(self) -> bool:
-        return self._recording is not None and bool(self._recording.failure)
+            self._finish(self._recording)
 
     def _start(self, text: str, seconds: float | None) -> Result:
         if self._recording is not None:
@@ -198,10 +191,20 @@ class Recorder:
         acquisition = self._acquisition()
         if acquisition is None:
             raise CommandError("unavailable", "no probe has been opened yet; there is nothing to record")
-        self._recording = _Recording([path], seconds, self._open(path, acquisition))
-        with self._changed:
-            self._free = deque(Slot(acquisition.nbytes) for _ in range(self._queue_frames))
-            self._taking = True
+        self._cine.hold()
+        job = RecordJob(path, self._attributes, self._policy, acquisition)
+        try:
+            # From now on the ring keeps the frames that the process will write when it has started.
+            feed = Feed(job, self._cine, self._cine.raw.next_serial, self._cine.pictures.next_serial)
+            refusal = feed.begin(lambda: self._leaving)
+        except (OSError, WriterDied) as error:
+            self._cine.release()
+            raise CommandError("refused", f"{path}: cannot be recorded ({error})") from error
+        if refusal:
+            feed.process.close()
+            self._cine.release()
+            raise CommandError("refused", refusal)
+        self._recording = _Recording(path, seconds, feed)
         self._log.info("recording_started", path=text, seconds=seconds)
         return {"path": text}
 
@@ -210,69 +213,61 @@ class Recorder:
             if self._last is not None:
                 return self._last.block()
             raise CommandError("refused", "nothing is being recorded")
-        return self._finish().block()
+        return self._finish(self._recording).block()
 
-    def _write(self, slot: Slot) -> None:
-        recording = self._recording
-        if recording is None or recording.disk_failed:
-            return
+    def _advance(self, recording: _Recording) -> None:
+        feed = recording.feed
         try:
-            assert slot.configuration is not None
-            if not recording.writer.can_append(slot.configuration):
-                recording.writer.close()
-                recording.earlier_frames = recording.frames
-                first = recording.paths[0]
-                path = first.with_name(f"{first.stem}-{len(recording.paths) + 1}{SUFFIX}")
-                recording.writer = self._open(path, slot.configuration.acquisition)
-                recording.paths.append(path)
-            recording.writer.append(slot)
-        except RecordingError as error:
-            recording.failure, recording.disk_failed = str(error), True
-            self._taking = False
+            feed.advance(recording.wants)
+        except WriterDied as error:
+            self._conclude(recording, None, str(error))
             return
-        if recording.first_ns == 0:
-            recording.first_ns = slot.last_byte_ns
-        if recording.seconds is not None and slot.last_byte_ns - recording.first_ns >= recording.seconds * 1e9:
-            self._finish()
+        if feed.done is not None:
+            # It has ended by itself, because something is wrong.
+            self._conclude(recording, feed.done)
+        elif feed.missed or recording.over:
+            self._finish(recording)
 
-    def _finish(self) -> Outcome:
-        """Close the file and forget what still waits."""
-        recording = self._recording
-        assert recording is not None
-        self._taking = False
-        complete = not recording.failure
+    def _finish(self, recording: _Recording) -> Outcome:
+        """Write what has come, and close the file."""
+        feed, last_serial = recording.feed, self._cine.raw.next_serial
+        leave_s = time.monotonic() + LEAVE_WAIT_S
+        wait_s = time.monotonic() + PICTURE_WAIT_S
+
+        def give_up() -> bool:
+            return self._leaving and time.monotonic() > leave_s
+
         try:
-            recording.writer.close(complete=complete, reason=recording.failure)
-        except RecordingError as error:
-            complete, recording.failure = False, recording.failure or str(error)
-        outcome = Outcome(tuple(recording.paths), recording.frames, complete, recording.failure)
+            while feed.done is None and not give_up():
+                within = feed.advance(lambda entry: entry.serial < last_serial and recording.wants(entry))
+                behind = within and feed.next_serial < last_serial and not feed.missed
+                if not behind and (feed.caught_up() or time.monotonic() > wait_s):
+                    break
+                time.sleep(PERIOD_S)
+            if feed.done is None:
+                reason = ""
+                if feed.missed:
+                    reason = (
+                        f"{feed.missed} frames were overwritten before they were written: the disk is too slow for the "
+                        f"{self._cine.raw.limit_bytes >> 20} MiB of memory"
+                    )
+                feed.end(End(not reason, reason), give_up)
+        except WriterDied as error:
+            return self._conclude(recording, None, str(error))
+        return self._conclude(recording, feed.done, "the daemon left; the file is finished without it")
+
+    def _conclude(self, recording: _Recording, done: Done | None, reason: str = "") -> Outcome:
+        feed = recording.feed
+        finished = done is not None or not self._leaving
+        if done is None:
+            # What was flushed is in the file.
+            done = Done((recording.path,), feed.flushed, False, reason)
+        came = feed.told if done.complete else self._cine.raw.next_serial - feed.first_serial
+        outcome = Outcome(done.paths, done.frames, done.complete, done.reason, max(0, came - done.frames))
+        self.unrecorded += outcome.unrecorded
         self._recording, self._last = None, outcome
-        with self._changed:
-            self._waiting.clear()
-            self._free.clear()
+        feed.process.close(finished=finished)
+        self._cine.release()
         self._log.info("recording_ended", **outcome.block())
         self._ended(outcome)
         return outcome
-
-    def _open(self, path: Path, acquisition: Acquisition) -> RecordingWriter:
-        # Imported for the first recording: h5py takes a twentieth of the start.
-        from sonod.drivers.recording import RecordingWriter
-
-        return RecordingWriter(path, acquisition, {"session": self._session_id, "sonod_version": __version__})
-
-
-def _copy_slot(source: Slot, target: Slot) -> None:
-    assert source.configuration is not None
-    target.prepare(source.configuration)
-    np.copyto(target.data, source.data)
-    for name in (
-        "number",
-        "transmit_ns",
-        "transmit_uncertainty_ns",
-        "first_byte_ns",
-        "last_byte_ns",
-        "device_ticks",
-        "lost",
-        "truth",
-    ):
-        setattr(target, name, getattr(source, name))

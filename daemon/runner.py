@@ -16,6 +16,7 @@ from sonod.client.wire.geometry import Geometry
 from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, Value
 from sonod.client.wire.times import DeviceClock, Times
 from sonod.client.wire.topic import probe_slug
+from sonod.daemon.cine.keeper import CineKeeper
 from sonod.daemon.pipeline.geometry import channel_geometry
 from sonod.daemon.pipeline.labels import label_names
 from sonod.daemon.pipeline.plan import Plan
@@ -31,6 +32,8 @@ from sonod.drivers.frame import Configuration, DataKind, GroundTruth, Slot
 
 # How long the thread sleeps at most before it looks whether it must end.
 TAKE_TIMEOUT_S = 0.2
+# What is made even if nobody else wants it.
+KEPT = frozenset({PICTURE})
 SEND_ORDER = {name: place for place, name in enumerate(PRODUCTS)}
 
 
@@ -76,11 +79,13 @@ class Runner:
         outlet: Outlet,
         session: Session,
         shared: SharedMemory,
+        cine: CineKeeper,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         alive: Callable[[], None] = lambda: None,
         begin: Callable[[], None] = lambda: None,
     ) -> None:
         self._shared = shared
+        self._cine = cine
         self._raw_geometry: tuple[Configuration, Geometry] | None = None
         self.stages = StageTable()
         self.failed = 0
@@ -188,7 +193,7 @@ class Runner:
         slot = place.slot
         # Raw frames are written there by the reader already.
         published, shared = self._outlet.wanted, self._shared.wanted - {RAW}
-        wanted = published | shared
+        wanted = published | shared | (KEPT if self._cine.makes_pictures else frozenset())
         dequeued_ns = self._monotonic_ns()
         self.stages.add("wait", dequeued_ns - slot.last_byte_ns)
         assert slot.configuration is not None
@@ -213,6 +218,17 @@ class Runner:
             self._outlet.put(self._message(place, installed, product, losses, dequeued_ns, processed_ns))
         self.processed += 1
         self.stages.add("hand_over", self._monotonic_ns() - processed_ns)
+        self._keep(place, plan, products)
+
+    def _keep(self, place: Place, plan: Plan, products: tuple[Product, ...]) -> None:
+        """The picture for clips and what recordings note of it; after everything has been handed over."""
+        if not self._cine.makes_pictures:
+            return
+        begun_ns = self._monotonic_ns()
+        for product in products:
+            if product.name == PICTURE:
+                self._cine.picture(place, plan, product, self.failed)
+        self.stages.add("keep", self._monotonic_ns() - begun_ns)
 
     def _message(
         self, place: Place, installed: Installed, product: Product, losses: Losses, dequeued_ns: int, processed_ns: int

@@ -71,6 +71,8 @@ COMMANDS: Mapping[str, tuple[type[arguments.Arguments], type | Schema]] = {
     "stop": (arguments.NoArguments, STATE_REPLY),
     "status": (arguments.NoArguments, replies.Status),
     "record": (arguments.RecordArguments, {"anyOf": [PATH_REPLY, {"$ref": "#/$defs/RecordingOutcome"}]}),
+    "clip": (arguments.ClipArguments, replies.ClipStarted),
+    "mark": (arguments.MarkArguments, replies.Marked),
     "lease": (arguments.LeaseArguments, replies.Lease),
     "shared_memory": (arguments.SharedMemoryArguments, MEMORY_REPLY),
 }

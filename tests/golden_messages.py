@@ -73,7 +73,18 @@ HEADERS = {
 EVENTS = {
     "state_changed": {"state": "frozen"},
     "recording_ended": {"paths": ["/data/a.h5"], "frames": 90, "complete": True, "reason": ""},
-}
+    "clip_started": {"path": "/data/knee"},
+    "clip_ended": {
+        "path": "/data/knee", "frames": 360, "pictures": 359, "complete": True, "reason": "", "failed": False
+    },
+    "clip_failed": {
+        "path": "/data/knee", "frames": 0, "pictures": 0, "complete": False, "reason": "disk full", "failed": True
+    },
+    "mark": {
+        "phase": "guidance", "site": "knee", "side": "left", "frame": 1041, "monotonic_ns": 8_123_463_190_000,
+        "utc_ns": 1_790_000_000_000_000_000,
+    },
+}  # fmt: skip
 TOKEN = "00112233445566778899aabbccddeeff"
 # Command -> arguments and what a daemon may answer.
 COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -145,11 +156,26 @@ COMMANDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "device": {"frames": 1041, "bytes": 9, "lost": 0, "timeouts": 0, "errors": 0},
             "stages": {"beamform": {"last_ns": 3, "mean_ns": 3, "max_ns": 4, "count": 5}},
             "wanted": ["bmode"],
-            "recording": {"active": False, "path": None, "frames": 0, "waiting": 0, "last": None},
+            "recording": {
+                "active": False, "path": None, "frames": 0, "flushed": 0, "waiting": 0, "unrecorded": 0, "last": None
+            },
+            "clip": {"active": False, "path": None, "last": None},
+            "cine": {
+                "rf_s": 6.2, "rf_bytes": 805306368, "rf_frames": 450, "image_s": 30.0, "image_bytes": 9,
+                "image_frames": 900,
+            },
             "lease": {"holder": None, "expires_in_s": None},
         },
     ),
     "record": ({"action": "start", "path": "/data/a.h5", "seconds": 3.0}, {"path": "/data/a.h5"}),
+    "clip": (
+        {"path": "/data/knee", "before_s": 10.0, "after_s": 2.0},
+        {"path": "/data/knee", "before_s": 10.0, "after_s": 2.0, "rf_held_s": 6.2, "image_held_s": 10.0},
+    ),
+    "mark": (
+        {"phase": "guidance", "site": "knee", "side": "left", "text": "needle at the capsule"},
+        {"frame": 1041, "monotonic_ns": 8_123_463_190_000},
+    ),
     "shared_memory": ({"product": "rf", "ttl_s": 10.0}, {"name": "sonod-0123-rf-1", "expires_in_s": 10.0}),
     "lease": (
         {"action": "acquire", "holder": "needle", "ttl_s": 10.0},

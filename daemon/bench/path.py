@@ -90,7 +90,7 @@ def _receive(daemon: subprocess.Popen[bytes], endpoint: str, uri: str, seconds: 
             if index < SETTLE_FRAMES:
                 continue
             if not numbers:
-                begun, cpu = time.monotonic(), _cpu_s(daemon.pid)
+                begun, cpu = time.monotonic(), cpu_s(daemon.pid)
             header = frame.header
             shape = header.shape
             numbers.append(header.frame)
@@ -100,7 +100,7 @@ def _receive(daemon: subprocess.Popen[bytes], endpoint: str, uri: str, seconds: 
             if time.monotonic() - begun >= seconds:
                 break
     elapsed = time.monotonic() - begun
-    cpu = _cpu_s(daemon.pid) - cpu
+    cpu = cpu_s(daemon.pid) - cpu
     return PathResult(
         driver=uri,
         seconds=round(elapsed, 2),
@@ -155,7 +155,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Processor time of a process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S

@@ -18,6 +18,14 @@ from sonod.daemon.bench.lease import LeaseResult, measure_lease
 from sonod.daemon.bench.machine import this_machine
 from sonod.daemon.bench.path import PathResult, measure_path
 from sonod.daemon.bench.peers import PEERS, PeerUnfit
+from sonod.daemon.bench.recording import (
+    ClipResult,
+    CompressionResult,
+    RecordResult,
+    measure_clip,
+    measure_compression,
+    measure_record,
+)
 from sonod.daemon.bench.shared import RATES_MB_S, SharedResult, measure_shared
 from sonod.daemon.bench.simulator import (
     PEER,
@@ -62,6 +70,7 @@ USB_RUNS = (
 )
 SIMULATOR_CASE = "simulator"
 DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE, LEASE_CASE = "delivery", "isolation", "shared-memory", "lease"
+RECORD_CASE, CLIP_CASE = "record", "clip"
 ENDPOINTS = ("ipc", "tcp")
 CASES = (
     *CORE_CASES,
@@ -75,6 +84,8 @@ CASES = (
     ISOLATION_CASE,
     SHARED_CASE,
     LEASE_CASE,
+    RECORD_CASE,
+    CLIP_CASE,
     USB_CASE,
 )
 
@@ -145,6 +156,10 @@ def bench(
     isolation = [measure_isolation(seconds, endpoint) for endpoint in ENDPOINTS] if case == ISOLATION_CASE else []
     shared = [measure_shared(rate, seconds) for rate in RATES_MB_S] if case == SHARED_CASE else []
     leases = [measure_lease(*run) for run in LEASE_DRIVERS] if case == LEASE_CASE else []
+    # They need a disk and half a minute.
+    record = measure_record(seconds) if case == RECORD_CASE else None
+    compression = measure_compression() if case == RECORD_CASE else []
+    clip = measure_clip() if case == CLIP_CASE else None
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
@@ -178,6 +193,9 @@ def bench(
         everything["lease"] = [asdict(result) for result in leases]
         everything["scenes"] = [asdict(result) for result in scenes]
         everything["scatterers"] = [asdict(result) for result in scatterers]
+        everything["record"] = None if record is None else asdict(record)
+        everything["compression"] = [asdict(result) for result in compression]
+        everything["clip"] = None if clip is None else asdict(clip)
         everything["usb"] = [asdict(result) for result in streams]
         everything["kernels"] = [asdict(result) for result in kernels]
         put_json(everything)
@@ -207,6 +225,10 @@ def bench(
         _shared_table(shared)
     if leases:
         _lease_table(leases)
+    if record is not None:
+        _record_lines(record, compression)
+    if clip is not None:
+        _clip_lines(clip)
     if streams:
         _usb_tables(streams, kernels)
 
@@ -427,6 +449,30 @@ def _lease_table(results: list[LeaseResult]) -> None:
             for result in results
         ),
     )
+
+
+def _record_lines(result: RecordResult, compression: list[CompressionResult]) -> None:
+    put(f"recording, {result.frames} frames of {result.frame_bytes} bytes, here, forced to the disk at the end")
+    put(f"  recorded {result.recorded_mb_s:g} MB/s, a plain file {result.disk_mb_s:g} MB/s: x {result.ratio:g}")
+    put(f"  processor time of the process that writes {result.writer_ns_byte:g} ns/byte; complete: {result.complete}")
+    put_table(
+        ("filter, one thread, memory", "smaller x", "MB/s", "cpu ns/byte"),
+        ((one.filter, f"{one.ratio:g}", f"{one.mb_s:g}", f"{one.cpu_ns_byte:g}") for one in compression),
+    )
+
+
+def _clip_lines(result: ClipResult) -> None:
+    put(f"clip of 10 s and 2 s more, at {result.rate_hz:g} images/s and {result.rf_mb_s:g} MB/s of RF")
+    for name, images, missed, late_ms in (
+        ("before", result.frames_before, result.missed_before, result.late_before_ms),
+        ("while", result.frames_during, result.missed_during, result.late_during_ms),
+    ):
+        put(f"  {name:6} {images} images, {missed} missed, last byte to received 99 % within {late_ms:g} ms")
+    put(
+        f"  {result.clip_frames} raw frames and {result.clip_pictures} pictures, {result.clip_mb:g} MB, complete: "
+        f"{result.clip_complete}"
+    )
+    put(f"  lost by the daemon {result.lost_by_daemon}; {result.saving_s:g} s from the request to the end")
 
 
 def _path_lines(result: PathResult) -> None:

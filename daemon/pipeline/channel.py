@@ -107,26 +107,27 @@ class ChannelPlan(Plan):
             return tuple(products)
         part = raw if len(self._parts) == 1 else raw[self._parts[index]]
         self._prepare.run(self._reciprocity.run(part), self._iq)
-        self._end_stage("prepare")
+        self._end_stage("prepare", self._iq)
         beams = self._beams
         beams.run(self._iq)
-        self._end_stage("beamform")
+        self._end_stage("beamform", beams.beamformed)
         if "iq" in wanted:
             products.append(Product("iq", beams.beamformed, self._lines_geometry))
         picture = self._pictures[index]
         baseband = picture.takes_baseband and beams.shows_baseband
         if wanted & {"lines", "envelope"} or ("bmode" in wanted and not baseband):
             beams.detect()
-            self._end_stage("detect")
+            self._end_stage("detect", beams.magnitude)
         if "lines" in wanted:
             products.append(Product("lines", beams.magnitude, self._lines_geometry))
         if "envelope" in wanted:
-            products.append(Product("envelope", self._mapper.run(beams.magnitude), picture.geometry))
-            self._end_stage("scan_convert")
+            pixels = self._mapper.run(beams.magnitude)
+            products.append(Product("envelope", pixels, picture.geometry))
+            self._end_stage("scan_convert", pixels)
         if "bmode" in wanted:
             greys = picture.compress(beams.beamformed if baseband else beams.magnitude)
             products.append(Product("bmode", greys, picture.geometry))
-            self._end_stage("compress")
+            self._end_picture(greys)
         return tuple(products)
 
     def _grid(self, index: int, part: Acquisition, options: ImageOptions) -> BeamGrid:

@@ -21,4 +21,8 @@ class ImagePlan(Plan):
         self._geometry = image_geometry(grid, acquisition.probe, acquisition.sound_speed_m_s)
 
     def run(self, slot: Slot, wanted: frozenset[str]) -> tuple[Product, ...]:
-        return (Product("bmode", slot.data, self._geometry),) if "bmode" in wanted else ()
+        if "bmode" not in wanted:
+            return ()
+        self.pictures += 1
+        self.stage_outputs["compress"] = slot.data
+        return (Product("bmode", slot.data, self._geometry),)

@@ -67,17 +67,19 @@ class LinesPlan(Plan):
         if not wanted - {"rf"}:
             return tuple(products)
         self._detect(slot)
-        self._end_stage("detect")
+        self._end_stage("detect", self._magnitude)
         if "iq" in wanted and self._format is SampleFormat.IQ:
             products.append(Product("iq", self._iq, self._lines_geometry))
         if "lines" in wanted:
             products.append(Product("lines", self._magnitude, self._lines_geometry))
         if "envelope" in wanted:
-            products.append(Product("envelope", self._mapper.run(self._magnitude), self._picture.geometry))
-            self._end_stage("scan_convert")
+            pixels = self._mapper.run(self._magnitude)
+            products.append(Product("envelope", pixels, self._picture.geometry))
+            self._end_stage("scan_convert", pixels)
         if "bmode" in wanted:
-            products.append(Product("bmode", self._picture.compress(self._magnitude), self._picture.geometry))
-            self._end_stage("compress")
+            greys = self._picture.compress(self._magnitude)
+            products.append(Product("bmode", greys, self._picture.geometry))
+            self._end_picture(greys)
         return tuple(products)
 
     def _detect(self, slot: Slot) -> None:

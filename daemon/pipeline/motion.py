@@ -100,7 +100,7 @@ class MotionPlan(Plan):
         if not wanted - {"rf"}:
             return tuple(products)
         self._detect(slot)
-        self._end_stage("detect")
+        self._end_stage("detect", self._magnitude)
         envelope = self._magnitude[:, : self._count]
         if "lines" in wanted:
             products.append(Product("lines", envelope, self._lines_geometry))
@@ -118,7 +118,10 @@ class MotionPlan(Plan):
                 self._motion[:, :-1] = self._motion[:, 1:]
                 self._motion[:, -1] = self._reduced[:, 0]
                 products.append(Product("mmode", self._motion, self._motion_geometry))
-            self._end_stage("compress")
+            if "bmode" in wanted:
+                self._end_picture(self._a_scan)
+            else:
+                self._end_stage("compress")
         return tuple(products)
 
     def _detect(self, slot: Slot) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.drivers.digests import PictureRow, digest_of
 from sonod.drivers.errors import DriverError, RecordingError
 from sonod.drivers.frame import GroundTruth, NeedlePose
 from sonod.drivers.recording.layout import FORMAT, VERSION
 from sonod.drivers.recording.meaning import read_acquisition
 from sonod.drivers.recording.source import RecordingSource
+from sonod.drivers.recording.tables import read_pictures, read_settings
+
+T = TypeVar("T")
 
 # What h5py raises, over and above OSError, when the inner structure of a file is broken.
 DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, MemoryError, OverflowError)
@@ -67,6 +71,50 @@ class Recording:
                 self._samples, f"frame {index} cannot be read ({error}); the file is damaged"
             ) from error
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether the file is still written, or its writer ended without closing it; `sonod repair` closes it."""
+        return self._source.abandoned
+
+    @property
+    def pictures(self) -> list[PictureRow]:
+        """What was made of the frames while they were recorded, as far as it was noted."""
+        return self._guarded("pictures", lambda: read_pictures(self._source.file))
+
+    @property
+    def settings(self) -> dict[int, tuple[dict[str, Any], frozenset[str]]]:
+        """Revision -> the settings by name, and the names of those on which the device had acted."""
+        return self._guarded("settings", lambda: read_settings(self._source.file))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Frame numbers of the session, (frames,); from 1 on where the file has none."""
+        numbers = self._source.table("frames/number", (None,))
+        if numbers is None or len(numbers) < self.frame_count:
+            return np.arange(1, self.frame_count + 1, dtype=np.int64)
+        return numbers[: self.frame_count].astype(np.int64)
+
+    @property
+    def revisions(self) -> NDArray[np.int64]:
+        """Settings revision of each frame, (frames,); 0 where the file has none."""
+        revisions = self._source.table("frames/revision", (None,))
+        if revisions is None or len(revisions) < self.frame_count:
+            return np.zeros(self.frame_count, np.int64)
+        return revisions[: self.frame_count].astype(np.int64)
+
+    def digest(self, index: int) -> bytes | None:
+        """The digest stored with frame `index`, or None; that of `read_frame`'s array is `digest_of`."""
+        dataset = self._source.dataset("frames/digest")
+        if dataset is None or index >= dataset.shape[0]:
+            return None
+        return bytes(self._guarded("frames/digest", lambda: dataset[index].tobytes()))
+
+    def whole(self, index: int, out: NDArray[Any]) -> bool:
+        """Read frame `index` and compare it with its digest; True for one without."""
+        self.read_frame(index, out)
+        stored = self.digest(index)
+        return stored is None or digest_of(out) == stored
+
     def truth(self, index: int) -> GroundTruth | None:
         """What the simulated scene knew at this frame; None for everything else."""
         times = self._truth["scene_time_s"]
@@ -97,17 +145,33 @@ class Recording:
     ) -> None:
         self.close()
 
+    def _guarded(self, where: str, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except DAMAGE as error:
+            raise self._source.fail(where, f"cannot be read ({error}); the file is damaged") from error
+
     def _read_meaning(self) -> None:
         self._check_format()
         self.acquisition, self._samples, self.frame_count = read_acquisition(self._source)
         self.attributes: Mapping[str, Any] = {
             str(name): self._source.attribute(str(name)) for name in self._source.file.attrs
         }
+        self._leave_out_unfinished()
         self.title = self._source.text("title", default=self.path.stem)
         self.frame_rate_hz = self._frame_rate()
         self._truth = {name: self._column(name) for name in ("scene_time_s", "needle_diameter_m")}
         self.device_ticks = self._source.whole_numbers("frames/device_ticks")
         self._needle = {name: self._column(name, 3) for name in ("needle_tip_m", "needle_shaft_m")}
+
+    def _leave_out_unfinished(self) -> None:
+        """Frames whose row was not flushed any more are not frames; only files with digests have rows for all."""
+        rows = self._source.dataset("frames/digest")
+        if rows is None:
+            return
+        self.frame_count = min(self.frame_count, rows.shape[0])
+        if self.frame_count < 1:
+            raise self._source.fail("samples", "holds no flushed frame")
 
     def _check_format(self) -> None:
         stated = self._source.attribute("format")

@@ -23,12 +23,29 @@ class RecordingSource:
             raise RecordingError(f"{path}: no such file; check the path")
         if not path.is_file():
             raise RecordingError(f"{path}: is not a file; name one HDF5 recording")
+        self.abandoned = False
         try:
             self.file = h5py.File(path, "r")
-        except PermissionError as error:
-            raise RecordingError(f"{path}: may not be read by this user; check its permissions") from error
+        except OSError as error:
+            if "already open" not in str(error):
+                raise self._unusable(error) from error
+            self.file = self._open_abandoned()
+        except RuntimeError as error:
+            raise self._unusable(error) from error
+
+    def _open_abandoned(self) -> h5py.File:
+        """A file that is being written, or whose writer has ended without closing it."""
+        try:
+            file = h5py.File(self.path, "r", swmr=True, libver="latest")
         except (OSError, RuntimeError) as error:
-            raise RecordingError(f"{path}: {_reason(error)}") from error
+            raise self._unusable(error) from error
+        self.abandoned = True
+        return file
+
+    def _unusable(self, error: Exception) -> RecordingError:
+        if isinstance(error, PermissionError):
+            return RecordingError(f"{self.path}: may not be read by this user; check its permissions")
+        return RecordingError(f"{self.path}: {_reason(error)}")
 
     def close(self) -> None:
         self.file.close()
@@ -53,7 +70,7 @@ class RecordingSource:
         if value is None:
             return default
         if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
+            return value.decode("utf-8", "replace").rstrip()
         if isinstance(value, np.ndarray | np.generic | int | float) and not isinstance(value, np.str_):
             raise self.fail(_attribute(where, name), f"must be text, got {value!r}")
         return str(value)

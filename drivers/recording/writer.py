@@ -1,9 +1,17 @@
-"""Writing a recording."""
+"""Writing a recording so that whatever ends the writer leaves a file that opens.
+
+HDF5's way of writing while others read (SWMR) puts what is pointed at on its way before the pointer; so the file is
+whole at every moment of its making, and what was flushed is in it.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import errno
+import fcntl
 import math
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,18 +21,30 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.drivers.digests import DIGEST_BYTES, PictureRow, digest_of
 from sonod.drivers.errors import RecordingError
-from sonod.drivers.frame import Acquisition, Configuration, DataKind, GroundTruth, SampleFormat, Slot
+from sonod.drivers.frame import Acquisition, Configuration, GroundTruth, Slot
 from sonod.drivers.recording.compare import difference
+from sonod.drivers.recording.describe import Attribute, describe, write_geometry
 from sonod.drivers.recording.layout import AXES, FORMAT, SAMPLES, VERSION, samples_object
-from sonod.drivers.settings import Settings
+from sonod.drivers.recording.superblock import trim
+from sonod.drivers.recording.tables import PictureTable, SettingsLog
 
 # One chunk holds one frame, or as many of its transmits as fit; HDF5 is at its best near this size.
 CHUNK_BYTES = 1 << 20
-# After this many frames everything is on its way to the disk; what a crash can lose.
+# After so many frames at the latest everything goes to the operating system: what the end of the writer can lose.
 FLUSH_FRAMES = 16
+# The disk is asked for room in such portions, before it is needed: HDF5 does not survive a disk that is full.
+RESERVED_BYTES = 16 << 20
+# What a frame takes beside its samples, and what closing a file may take; more than either does.
+ROW_BYTES, CLOSING_BYTES = 4096, 4 << 20
+# Room for the reason, which is written where it stands.
+REASON_BYTES = 500
+# The oldest HDF5 that knows SWMR reads what we write.
+HDF5_VERSION = ("v110", "v110")
 
-Attribute = str | float | int | bool
+# A filter of HDF5's by name, or h5py's arguments for one, such as hdf5plugin's.
+Compression = str | Mapping[str, Any] | None
 ABANDONED = "the writer ended without closing the recording"
 
 _INTEGERS = (
@@ -39,6 +59,7 @@ _INTEGERS = (
 )
 _NUMBERS = ("scene_time_s", "needle_diameter_m")
 _POINTS = ("needle_tip_m", "needle_shaft_m")
+_DIGEST = "digest"
 
 
 class RecordingWriter:
@@ -53,14 +74,17 @@ class RecordingWriter:
         path: str | Path,
         acquisition: Acquisition,
         attributes: Mapping[str, Attribute] | None = None,
-        compression: str | None = None,
+        compression: Compression = None,
     ) -> None:
         self.path = Path(path)
         self.acquisition = acquisition
         self.frame_count = 0
-        self._rows: dict[str, list[Any]] = {name: [] for name in (*_INTEGERS, *_NUMBERS, *_POINTS)}
+        self.flushed_frames = 0
+        self._failed = False
+        self._rows: dict[str, list[Any]] = {name: [] for name in (*_INTEGERS, *_NUMBERS, *_POINTS, _DIGEST)}
         self._accepted: Configuration | None = None
-        self._stored: set[int] = set()
+        self._settings = SettingsLog()
+        self._pictures = PictureTable()
         try:
             self._name = samples_object(acquisition.kind, acquisition.sample_format)
         except ValueError as error:
@@ -73,12 +97,19 @@ class RecordingWriter:
         if not self.path.parent.is_dir():
             raise RecordingError(f"{self.path}: folder {self.path.parent} does not exist; make it first")
         try:
-            self._file = h5py.File(self.path, "x")
+            self._file = h5py.File(self.path, "x", libver=HDF5_VERSION)
         except FileExistsError as error:
             raise RecordingError(f"{self.path}: exists already; choose another name") from error
         except (OSError, RuntimeError) as error:
             raise RecordingError(f"{self.path}: cannot be written ({error})") from error
-        self._guard(lambda: self._lay_out(attributes or {}, compression))
+        try:
+            self._guard(lambda: self._lay_out(attributes or {}, compression))
+            self._needed = self._reserved = os.fstat(self._file.id.get_vfd_handle()).st_size
+            self._reserve(CLOSING_BYTES)
+        except RecordingError:
+            self._file.close()
+            self.path.unlink()
+            raise
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -99,7 +130,7 @@ class RecordingWriter:
         if not self.can_append(configuration):
             what = difference(self.acquisition, configuration.acquisition)
             raise RecordingError(f"{self.path}: {what} changed; frames of the new settings need a new file")
-        self.add_settings(configuration.settings)
+        self.add_settings(configuration)
         self.append_frame(
             slot.data,
             number=slot.number,
@@ -151,38 +182,50 @@ class RecordingWriter:
             "needle_tip_m": needle.tip_m if needle else nowhere,
             "needle_shaft_m": needle.shaft_m if needle else nowhere,
         }
+        self._reserve(data.nbytes + ROW_BYTES)
         self._guard(lambda: self._write(data))
+        row[_DIGEST] = np.frombuffer(digest_of(data), np.uint8)
         for name, value in row.items():
             self._rows[name].append(value)
         self.frame_count += 1
         if len(self._rows["number"]) >= FLUSH_FRAMES:
             self.flush()
 
-    def add_settings(self, settings: Settings) -> None:
+    def add_settings(self, configuration: Configuration) -> None:
         """Store the settings under their revision, once."""
-        if settings.revision in self._stored:
-            return
+        self._guard(lambda: self._settings.add(self._file, configuration))
 
-        def store() -> None:
-            self._file["settings"].attrs[str(settings.revision)] = json.dumps(settings.as_mapping())
-
-        self._guard(store)
-        self._stored.add(settings.revision)
+    def add_picture(self, row: PictureRow) -> None:
+        """Store what was made of a frame; frames of which no picture was made have no row."""
+        self._pictures.add(row)
 
     def flush(self) -> None:
         """Hand everything appended so far to the operating system."""
         self._guard(self._flush)
 
+    def sync(self) -> None:
+        """Have everything flushed so far on the disk; waits for it."""
+        self._guard(lambda: os.fsync(self._file.id.get_vfd_handle()))
+
     def close(self, complete: bool = True, reason: str = "") -> None:
-        """Finish the file; `reason` says why it is not complete. Twice is allowed."""
+        """Finish the file; `reason` says why it is not complete. Twice is allowed.
+
+        After a write has failed the file is not touched any more, and RecordingError says so: it is then as if the
+        writer had been killed. The process should end by `os._exit`, so that HDF5 does not touch it either."""
         if not self._file:
             return
 
+        if self._failed:
+            # Closing would write what the disk has refused, or half of it, over what is whole.
+            raise RecordingError(f"{self.path}: is left as it was flushed")
+
         def finish() -> None:
             self._flush()
-            self._file.attrs["complete"] = complete
-            self._file.attrs["incomplete_reason"] = "" if complete else (reason or "not stated")
+            self._file.attrs.modify("incomplete_reason", _fixed("" if complete else (reason or "not stated")))
+            self._file.attrs.modify("complete", complete)
             self._file.close()
+            self._settings.complete(self.path)
+            trim(self.path)
 
         self._guard(finish)
 
@@ -200,28 +243,53 @@ class RecordingWriter:
         try:
             write()
         except (OSError, RuntimeError, ValueError) as error:
-            raise RecordingError(f"{self.path}: cannot be written ({error}); is the disk full?") from error
+            self._failed = True
+            raise RecordingError(f"{self.path}: cannot be written ({_reason(error)})") from error
+
+    def _reserve(self, nbytes: int) -> None:
+        """Have room for so much more before HDF5 learns of it; RecordingError when there is none, and the file can
+        still be closed in what was reserved before."""
+        needed = self._needed + nbytes
+        if needed > self._reserved:
+            more = max(RESERVED_BYTES, needed - self._reserved)
+            try:
+                os.posix_fallocate(self._file.id.get_vfd_handle(), self._reserved, more)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise RecordingError(f"{self.path}: cannot be written ({error.strerror})") from error
+            self._reserved += more
+        self._needed = needed
 
     def _write(self, data: NDArray[Any]) -> None:
-        samples = self._file[self._name]
-        samples.resize(self.frame_count + 1, axis=0)
-        samples[self.frame_count] = data
+        if not self._file.swmr_mode:
+            # From here on nothing new can be made in the file, only what is there grow.
+            self._file.swmr_mode = True
+            # HDF5 has let go of its own lock; this one tells `sonod repair` that somebody writes.
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self._file.id.get_vfd_handle(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._samples.resize(self.frame_count + 1, axis=0)
+        self._samples[self.frame_count] = data
 
     def _flush(self) -> None:
         count = self.frame_count
+        # First the samples, out of HDF5's own buffers, too: what has a row and a digest is there.
+        self._file.flush()
         for name, rows in self._rows.items():
             if rows:
-                column = self._file["frames"][name]
+                column = self._columns[name]
                 column.resize(count, axis=0)
                 column[count - len(rows) :] = rows
                 rows.clear()
+        self._pictures.write()
         self._file.flush()
+        self.flushed_frames = count
 
-    def _lay_out(self, attributes: Mapping[str, Attribute], compression: str | None) -> None:
+    def _lay_out(self, attributes: Mapping[str, Attribute], compression: Compression) -> None:
         file, acquisition = self._file, self.acquisition
-        for name, value in (_describe(acquisition) | dict(attributes)).items():
+        for name, value in (describe(acquisition) | dict(attributes)).items():
             file.attrs[name] = value
-        file.attrs.update(format=FORMAT, format_version=VERSION, complete=False, incomplete_reason=ABANDONED)
+        file.attrs.update(format=FORMAT, format_version=VERSION, complete=False)
+        file.attrs.create("incomplete_reason", _fixed(ABANDONED))
         shape = acquisition.shape
         rest = math.prod(shape[1:]) * acquisition.dtype.itemsize
         chunk = (1, max(1, min(shape[0], CHUNK_BYTES // rest)), *shape[1:])
@@ -231,10 +299,14 @@ class RecordingWriter:
             maxshape=(None, *shape),
             chunks=chunk,
             dtype=acquisition.dtype,
-            compression=compression,
+            **({"compression": compression} if isinstance(compression, str) else dict(compression or {})),
+            # Chunks go out as they come; what goes wrong then is told then.
+            rdcc_nbytes=0,
         )
         samples.attrs["axes"] = AXES[self._name, acquisition.kind]
-        _write_geometry(file, acquisition)
+        write_geometry(file, acquisition)
+        # Kept open: HDF5 writes what it holds back when one is closed, and nobody hears of an error then.
+        self._samples = samples
         frames = file.create_group("frames")
         for name in _INTEGERS:
             frames.create_dataset(name, (0,), np.int64, maxshape=(None,), chunks=(1024,))
@@ -242,87 +314,19 @@ class RecordingWriter:
             frames.create_dataset(name, (0,), np.float64, maxshape=(None,), chunks=(1024,))
         for name in _POINTS:
             frames.create_dataset(name, (0, 3), np.float64, maxshape=(None, 3), chunks=(1024, 3))
-        file.create_group("settings")
+        frames.create_dataset(_DIGEST, (0, DIGEST_BYTES), np.uint8, maxshape=(None, DIGEST_BYTES), chunks=(1024, 16))
+        self._columns = {name: frames[name] for name in (*_INTEGERS, *_NUMBERS, *_POINTS, _DIGEST)}
+        self._settings.lay_out(file)
+        self._pictures.lay_out(file)
         file.flush()
 
 
-def _data_kind(acquisition: Acquisition) -> str:
-    if acquisition.kind is DataKind.LINES:
-        return "lines_u8" if acquisition.sample_format is SampleFormat.LOG8 else "lines"
-    if (
-        acquisition.kind is DataKind.CHANNEL
-        and acquisition.shape[:2] == (1, 1)
-        and acquisition.probe.element_count == 1
-    ):
-        return "single"
-    return str(acquisition.kind)
+def _reason(error: Exception) -> str:
+    """What the operating system said, which HDF5 hides in a long line."""
+    said = re.search(r"error message = '([^']*)'", str(error))
+    return said.group(1) if said else " ".join(str(error).split())
 
 
-def _describe(acquisition: Acquisition) -> dict[str, Attribute]:
-    """The root attributes that an acquisition determines."""
-    probe = acquisition.probe
-    attributes: dict[str, Attribute] = {
-        "title": f"Recording of {probe.name}",
-        "data_kind": _data_kind(acquisition),
-        "measured": True,
-        "sampling_frequency_hz": acquisition.sampling_hz,
-        "center_frequency_hz": probe.center_frequency_hz,
-        "fractional_bandwidth": probe.fractional_bandwidth,
-        "fractional_bandwidth_percent": probe.fractional_bandwidth * 100,
-        "speed_of_sound_m_s": acquisition.sound_speed_m_s,
-        "pulse_delay_s": acquisition.pulse_delay_s,
-        "pulse_frequency_hz": acquisition.center_frequency_hz,
-        "sample_scale": acquisition.sample_scale,
-        "sample_unit": acquisition.sample_unit,
-        "reference_amplitude": acquisition.reference_amplitude,
-        "slow_time": acquisition.slow_time,
-        "probe_name": probe.name,
-        "probe_kind": str(probe.kind),
-        "probe_radius_m": probe.radius_m,
-        "element_width_m": probe.element_width_m,
-        "element_height_m": probe.element_height_m,
-    }
-    if math.isfinite(probe.elevation_focus_m):
-        attributes["elevation_focus_m"] = probe.elevation_focus_m
-    if acquisition.demodulation_hz > 0:
-        attributes["demodulation_frequency_hz"] = acquisition.demodulation_hz
-    return attributes
-
-
-def _write_geometry(file: h5py.File, acquisition: Acquisition) -> None:
-    probe, sequence = acquisition.probe, acquisition.sequence
-    file["element_positions_m"] = probe.element_positions_m
-    file["element_normals"] = probe.element_normals
-    transmit = file.create_group("transmit")
-    kinds = [event.kind for event in sequence.events]
-    transmit.attrs["type"] = str(kinds[0])
-    if len(set(kinds)) > 1:
-        transmit.create_dataset("types", data=[str(kind) for kind in kinds], dtype=h5py.string_dtype())
-    transmit["t0_s"] = sequence.t0_s
-    transmit["origins_m"] = sequence.origins_m
-    transmit["angles_rad"] = sequence.angles_rad
-    delays = sequence.delays_s
-    # A scanned element has one firing position per transmit: mostly NaN, which compresses to nothing.
-    transmit.create_dataset("delays_s", data=delays, compression="gzip" if delays.size > 1 << 16 else None)
-    if acquisition.kind is DataKind.CHANNEL:
-        receive = sequence.receive_elements
-        transmit["receive_elements"] = receive
-        transmit["receive_mask"] = (receive >= 0).astype(np.uint8)
-    else:
-        transmit.attrs["focus_depth_m"] = float(sequence.events[0].origin_m[2])
-    if acquisition.lines is not None:
-        lines = file.create_group("lines")
-        lines["origins_m"] = acquisition.lines.origins_m
-        lines["directions"] = acquisition.lines.directions
-        lines["angles_rad"] = acquisition.lines.angles_rad
-        lines.attrs["first_sample_m"] = acquisition.lines.first_m
-        lines.attrs["sample_spacing_m"] = acquisition.lines.spacing_m
-        lines.attrs["apex_distance_m"] = acquisition.lines.radius_m
-    if acquisition.image is not None:
-        image = file.create_group("image")
-        for name in ("first_x_m", "first_z_m", "spacing_x_m", "spacing_z_m", "y_m"):
-            image.attrs[name] = getattr(acquisition.image, name)
-    if acquisition.layers:
-        layers = file.create_group("layers")
-        layers["speed_of_sound_m_s"] = [layer.sound_speed_m_s for layer in acquisition.layers]
-        layers["thickness_m"] = [layer.thickness_m for layer in acquisition.layers]
+def _fixed(text: str) -> np.bytes_:
+    """Text of a length that does not change."""
+    return np.bytes_(text.encode()[:REASON_BYTES].ljust(REASON_BYTES, b" "))

@@ -14,7 +14,7 @@ from sonod.client.wire.control import REQUEST_LIMIT_BYTES
 from sonod.client.wire.geometry import GEOMETRIES
 from sonod.client.wire.header import DTYPES
 from sonod.client.wire.topic import MAJOR_VERSION
-from sonod.daemon import access, arguments, commands, control, lease, lease_desk, planner, recorder
+from sonod.daemon import access, arguments, clipper, commands, control, lease, lease_desk, places, planner, recorder
 from sonod.daemon.lease import DEFAULT_TTL_S, LONGEST_TTL_S, SHORTEST_TTL_S
 from sonod.daemon.state import State
 from sonod.daemon.subscriptions import PRODUCTS
@@ -62,7 +62,7 @@ def test_products_stand_in_the_order_in_which_they_are_sent() -> None:
 
 
 def test_every_error_code_in_the_code_is_documented_and_the_other_way_round() -> None:
-    modules = (access, arguments, commands, control, lease, lease_desk, planner, recorder)
+    modules = (access, arguments, commands, control, lease, lease_desk, places, planner, recorder, clipper)
     raised = {
         code
         for text in map(inspect.getsource, modules)

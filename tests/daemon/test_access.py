@@ -101,6 +101,8 @@ def test_a_viewer_receives_and_reads_but_changes_nothing(keyed: Keyed) -> None:
             lambda: control.freeze(),
             lambda: control.stop(),
             lambda: control.start_recording("/tmp/x.h5"),
+            lambda: control.clip(path="/tmp/x"),
+            lambda: control.mark("pre"),
             lambda: control.acquire_lease("tablet"),
             lambda: control.take_over_lease("tablet"),
         ]
@@ -131,6 +133,22 @@ def test_control_role_may_do_everything_but_write_files_anywhere(start: Start, t
             assert caught.value.code == "forbidden"
         assert control.start_recording(str(recordings / "x.h5"))
         control.stop_recording()
+
+
+def test_record_role_may_mark_and_save_clips_into_the_folder_only(start: Start, tmp_path: Path) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    keyed = Keyed(start, tmp_path, record={"folder": str(recordings)})
+    keyed.bench.driver.deliver()
+    while keyed.bench.control.status().cine.rf_frames < 1:
+        pass
+    with keyed.admitted(keyed.new("lab", "record")) as control:
+        assert control.mark("pre", site="knee").frame == 1
+        with pytest.raises(RequestRefused, match="clip: path: with a key only into"):
+            control.clip(1.0, 0.0, str(tmp_path / "elsewhere"))
+        assert Path(control.clip(1.0, 0.0).path).parent == recordings
+        while control.status().clip.active:
+            pass
 
 
 def test_recording_with_a_key_needs_a_folder(keyed: Keyed) -> None:

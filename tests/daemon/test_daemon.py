@@ -232,7 +232,8 @@ def test_silent_device_is_opened_again(start: Start) -> None:
     assert "no frame for" in bench.control.status().reason or bench.driver.opens > 1
 
 
-def test_frames_that_nobody_wants_are_not_processed(bench: Bench) -> None:
+def test_frames_that_nobody_wants_are_not_processed(start: Start) -> None:
+    bench = start(cine={"image_s": 0.0})
     bench.driver.deliver(3)
     while bench.control.status().frame < 3:
         pass

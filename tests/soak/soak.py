@@ -5,10 +5,12 @@
 Starts the daemon as a service on an emulated front-end (bulk RF protocol, through the real libusb under umockdev's
 preload library), one patient subscriber, and then, at moments that the seed decides, faults: USB errors, unplugging,
 consumers that stall, die or flood, malformed bytes, changes of settings, reloads of good and bad configurations,
-moments without processor time. Exit code 0 when every invariant held:
+moments without processor time, recordings whose process is killed or whose disk is full, clips. Exit code 0 when every
+invariant held:
 
 - the process that was started is alive at the end, streams, and then ends as asked;
 - every frame number that the patient subscriber did not receive has exactly one cause in its accounts;
+- every frame that a recording had flushed is in its file and whole, and clips have the hashes of their manifests;
 - the watchdog was fed all the time; the log's volume is bounded;
 - resident memory and open descriptors are flat: the last quarter of the campaign against the second.
 """
@@ -17,9 +19,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import itertools
 import json
+import os
 import random
+import resource
+import shutil
 import signal
 import socket
 import statistics
@@ -34,10 +40,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zmq
 
 from sonod.client import Control, NoAnswer, RequestRefused, Subscriber
 from sonod.drivers.emulated.server import RemoteBoard
+from sonod.drivers.errors import RecordingError
+from sonod.drivers.recording import Recording
 
 SAMPLE_S = 0.5
 PAUSE_S = (0.2, 1.2)
@@ -47,6 +56,8 @@ SETTLE_S = 60.0
 # Allowed between the medians of the second and the last quarter: plans of other depths, the heap's fragments.
 MEMORY_GROWTH_BYTES = 24 << 20
 DESCRIPTOR_GROWTH = 6
+DEEPEST_M = 0.1
+WRITER = b"sonod.daemon.cine.writer"
 LINES_A_MINUTE = 900
 FAULTS = (
     "corrupt_frames",
@@ -99,6 +110,8 @@ class Daemon:
         text = (
             f'[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "{self.frames}"\n'
             f'[control]\nendpoint = "{self.control}"\n[settings]\ndepth_m = {depth_m}\n'
+            # Small rings are full soon, and then take no more memory.
+            "[cine]\nrf_memory_mib = 16\nimage_memory_mib = 8\n[record]\nkeep_free_mib = 1\n"
         )
         self.config.write_text(text + ("nonsense = 1\n" if spoilt else ""))
 
@@ -109,6 +122,17 @@ class Daemon:
     @property
     def descriptors(self) -> int:
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+    @property
+    def writers(self) -> list[int]:
+        """Its processes that write recordings and clips."""
+        found = []
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                for child in map(int, children.read_text().split()):
+                    if WRITER in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.append(child)
+        return found
 
     def _hear(self) -> None:
         while self.process.poll() is None:
@@ -135,6 +159,9 @@ class Campaign:
         self._board = board
         self._random = random.Random(seed)
         self._only = only
+        self._folder = daemon.config.parent / "recordings"
+        self._folder.mkdir()
+        self.spoilt: list[str] = []
         self._context = zmq.Context()
         self.account = Account()
         self.done: Counter[str] = Counter()
@@ -147,6 +174,7 @@ class Campaign:
         for watcher in watchers:
             watcher.start()
         self._until_streaming()
+        self._fill_pools()
         end = time.monotonic() + seconds
         while time.monotonic() < end and self._daemon.process.poll() is None:
             fault = self._random.choice(self._faults if not self._only else (getattr(self, f"_{self._only}"),))
@@ -163,6 +191,12 @@ class Campaign:
         self._context.destroy(linger=0)
         return self._broken(alive, streams)
 
+    def _fill_pools(self) -> None:
+        """Once the largest frames there will be: their places are kept, and what grows from then on is a leak."""
+        with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
+            control.set({"depth_m": DEEPEST_M})
+        self._until_streaming()
+
     # -- faults -------------------------------------------------------------------------------------------------------
 
     @property
@@ -170,7 +204,7 @@ class Campaign:
         return (
             self._unplug, self._usb_fault, self._halt, self._silent, self._stalling_consumer, self._dying_consumer,
             self._flooding_consumer, self._malformed, self._control_flood, self._settings, self._good_reload,
-            self._bad_reload, self._no_processor,
+            self._bad_reload, self._no_processor, self._recorder_killed, self._disk_full, self._clip,
         )  # fmt: skip
 
     def _unplug(self) -> None:
@@ -227,10 +261,10 @@ class Campaign:
 
     def _settings(self) -> None:
         with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
-            control.set({"depth_m": round(self._random.uniform(0.03, 0.1), 3)})
+            control.set({"depth_m": round(self._random.uniform(0.03, DEEPEST_M), 3)})
 
     def _good_reload(self) -> None:
-        self._daemon.write(round(self._random.uniform(0.03, 0.1), 3))
+        self._daemon.write(round(self._random.uniform(0.03, DEEPEST_M), 3))
         self._daemon.process.send_signal(signal.SIGHUP)
 
     def _bad_reload(self) -> None:
@@ -241,6 +275,53 @@ class Campaign:
         self._daemon.process.send_signal(signal.SIGSTOP)
         time.sleep(self._random.uniform(0.05, 0.5))
         self._daemon.process.send_signal(signal.SIGCONT)
+
+    def _recorder_killed(self) -> None:
+        self._record(lambda writer, path: os.kill(writer, signal.SIGKILL))
+
+    def _disk_full(self) -> None:
+        """As far as the process that writes can tell: the file grows no more."""
+
+        def fill(writer: int, path: Path) -> None:
+            size = path.stat().st_size
+            resource.prlimit(writer, resource.RLIMIT_FSIZE, (size, size))
+
+        self._record(fill)
+
+    def _record(self, harm: Callable[[int, Path], object]) -> None:
+        """A recording that comes to harm: what was flushed must be in it, and the daemon must say that it ended."""
+        path = self._folder / f"{sum(self.done.values())}.h5"
+        with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
+            control.start_recording(str(path))
+            time.sleep(self._random.uniform(0.1, 1.0))
+            flushed = control.status().recording.flushed
+            for writer in self._daemon.writers:
+                with contextlib.suppress(OSError):
+                    harm(writer, path)
+            # Without frames nobody finds out; then it ends as asked.
+            deadline = time.monotonic() + 5.0
+            while (going := control.status().recording.active) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if going:
+                control.stop_recording()
+            self.spoilt += _spoilt(path, flushed)
+        for left in self._folder.glob("*.h5"):
+            left.unlink()
+
+    def _clip(self) -> None:
+        with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
+            path = self._folder / "clip"
+            control.clip(1.0, 0.2, str(path))
+            while control.status().clip.active:
+                time.sleep(0.05)
+            outcome = control.status().clip.outcome
+            if outcome is not None and not outcome.failed:
+                manifest = json.loads((path / "manifest.json").read_text())
+                for name, facts in manifest["files"].items():
+                    if hashlib.sha256((path / name).read_bytes()).hexdigest() != facts["sha256"]:
+                        self.spoilt.append(f"{name} of a clip has another hash")
+        shutil.rmtree(self._folder / "clip", ignore_errors=True)
+        self.spoilt += [f"left over: {path.name}" for path in self._folder.glob(".*part*")]
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -292,6 +373,7 @@ class Campaign:
             broken.append(f"no frames {SETTLE_S:.0f} s after the last fault")
         if len(account.sessions) != 1:
             broken.append(f"{len(account.sessions)} sessions: the daemon was restarted")
+        broken += self.spoilt
         if account.unexplained:
             broken.append(f"{account.unexplained} missing frames without a cause")
         fed = self._daemon.fed
@@ -354,6 +436,21 @@ def run(seconds: float, seed: int, only: str = "") -> dict[str, Any]:
                 daemon.process.kill()
                 daemon.process.wait()
         return campaign.report(broken)
+
+
+def _spoilt(path: Path, flushed: int) -> list[str]:
+    """What is wrong with a recording of which so many frames were flushed."""
+    if not flushed:
+        return []
+    try:
+        with Recording(path) as recording:
+            frame = np.empty(recording.acquisition.shape, recording.acquisition.dtype)
+            whole = sum(recording.whole(index, frame) for index in range(recording.frame_count))
+            if whole != recording.frame_count or whole < flushed:
+                return [f"{flushed} frames were flushed; of {recording.frame_count} in the file {whole} are whole"]
+    except RecordingError as error:
+        return [f"{flushed} frames were flushed, but: {error}"]
+    return []
 
 
 def _free_port() -> int:

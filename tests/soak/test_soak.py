@@ -26,3 +26,12 @@ def test_short_campaign_breaks_nothing() -> None:
     assert report["broken"] == []
     assert report["frames_received"] > 0
     assert sum(report["faults"].values()) >= 3
+
+
+def test_recorder_killed_at_random_moments_leaves_what_it_flushed() -> None:
+    program = Path(__file__).with_name("recorder_kills.py")
+    command = [sys.executable, str(program), "--rounds", "3", "--seed", "11"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["good"] == 3
