@@ -20,7 +20,7 @@ PARTY = 16
 # Pairs of a row of a plane beyond its samples; the kernel's margins.
 ROW_MARGIN = 48
 # Fine samples per second over half the signal's bandwidth, at least.
-FINE_RATE = {"default": 4.4, "fast": 3.3}
+FINE_RATE = {"default": 3.3, "fast": 2.8}
 # From the middle of a block to its last point, in points.
 HALF_BLOCK = (BLOCK - 1) / 2
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples:
