@@ -25,7 +25,10 @@ def has_cut(bench: Bench) -> bool:
 
 def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start: Callable[..., Bench]) -> None:
     bench = start(
-        lambda driver: setattr(driver, "columns", 1 << 15), publish={"stalled_s": 5.0, "high_water_messages": 8}
+        lambda driver: setattr(driver, "columns", 1 << 15),
+        publish={"stalled_s": 5.0, "high_water_messages": 8},
+        # The rings of clips would fill for as long as they have room.
+        cine={"image_s": 0.0, "rf_s": 0.0},
     )
     frames = bench.frames()
     bench.driver.deliver()

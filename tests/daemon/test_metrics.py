@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -53,7 +54,10 @@ def test_frames_losses_and_durations_are_counted(bench: Bench) -> None:
     bench.driver.deliver(5)
     for _ in range(5):
         next(frames)
-    samples = scrape(bench)
+    # The last one is counted when it is sent, and may be here before that.
+    deadline_s = time.monotonic() + PATIENCE_S
+    while value(samples := scrape(bench), "sonod_stream_messages_total", stream="bmode") < 5:
+        assert time.monotonic() < deadline_s
     assert value(samples, "sonod_frames_total") == 5
     assert value(samples, "sonod_frames_processed_total") == 5
     assert value(samples, "sonod_stream_messages_total", stream="bmode") == 5

@@ -162,10 +162,11 @@ def test_frozen_pictures_can_be_scrolled_and_live_ones_return() -> None:
         then = await painted(browser)
         await browser.evaluate("document.getElementById('cine-on').click()")
         await browser.until(f"{earlier} < {FRAME} && {FRAME} <= {last - 2}")
-        later = await painted(browser)
-        # The layout is at rest by now; what differs is the picture, of which one wire moves.
+        # The layout is at rest by now; what differs is the picture, of which one wire moves. It may be painted late.
+        async with asyncio.timeout(20):
+            while np.array_equal(then, later := await painted(browser)):
+                pass
         assert then.shape == later.shape
-        assert (then != later).any()
         await browser.press(" ")
         await browser.until(LIVE)
         await browser.until("document.getElementById('cine').hidden")
@@ -201,21 +202,23 @@ def test_a_saved_png_is_the_published_picture_and_knows_its_frame(tmp_path: Path
 def test_a_saved_clip_holds_the_last_pictures_in_true_proportion(tmp_path: Path) -> None:
     async def scenario(browser: Chromium) -> None:
         await browser.keep_downloads(tmp_path)
-        await browser.until(f"{FRAME} > 8")
+        # A busy browser is spared frames: so many that it has at least five.
+        await browser.until(f"{FRAME} > 40")
         await browser.press(" ")
         await browser.until(f"{FRESHNESS} === 'frozen'")
         await browser.evaluate(
             "(() => { const list = document.getElementById('save'); list.value = 'clip';"
             "list.dispatchEvent(new Event('change')); })()"
         )
-        image: Any = Image.open(await file_in(tmp_path, ".webp"))
-        assert image.n_frames >= 5
-        # 192 columns of 0.2 mm, 400 rows of 0.1 mm.
-        assert image.size == (384, 400)
-        assert image.info["loop"] == 0
-        first = np.asarray(image.convert("L"))
-        image.seek(image.n_frames - 1)
-        assert (np.asarray(image.convert("L")) != first).any()
+        image: Any
+        with Image.open(await file_in(tmp_path, ".webp")) as image:
+            assert image.n_frames >= 5
+            # 192 columns of 0.2 mm, 400 rows of 0.1 mm.
+            assert image.size == (384, 400)
+            assert image.info["loop"] == 0
+            first = np.asarray(image.convert("L"))
+            image.seek(image.n_frames - 1)
+            assert (np.asarray(image.convert("L")) != first).any()
 
     watch(FakeDaemon(linear_scene), scenario)
 
