@@ -141,11 +141,10 @@ typedef struct {
 } block_view;
 
 /* Adds one channel point by point, every delay computed. */
-static __attribute__((noinline)) void add_points(const block_view *view, int32_t element, int32_t trace,
-                                                 block_sum *restrict total) {
+static __attribute__((noinline)) void add_points(const block_view *view, const block_place *restrict place, int32_t element,
+                                                 int32_t trace, block_sum *restrict total) {
     const sonod_das_blocks *plan = view->plan;
     const sonod_das_receive *receive = &plan->receive_table;
-    const block_place place = place_block(receive, view->class, view->block);
     const int32_t *restrict data = view->planes + trace;
     const double *o = receive->origins + 3 * view->class, *d = receive->directions + 3 * view->class;
     const double *e = receive->elements_m + 3 * element;
@@ -154,9 +153,9 @@ static __attribute__((noinline)) void add_points(const block_view *view, int32_t
     const float lateral = receive->lateral ? receive->lateral[element] : (float)sqrt(fx * fx + fy * fy + fz * fz);
     for (int half = 0; half < 2; half++) {
         const v8f ramp = load8(RAMP + 8 * half), k = ramp * splat8(receive->spacing_float);
-        const v8f dx = fma8(k, splat8(place.dx), splat8(place.x - receive->x[element]));
-        const v8f dy = fma8(k, splat8(place.dy), splat8(place.y - receive->y[element]));
-        const v8f dz = fma8(k, splat8(place.dz), splat8(place.z - receive->z[element]));
+        const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - receive->x[element]));
+        const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - receive->y[element]));
+        const v8f dz = fma8(k, splat8(place->dz), splat8(place->z - receive->z[element]));
         const v8f back = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz))) * splat8(receive->fine_per_metre);
         const v8f there = view->points ? load8(view->points + 8 * half)
                                        : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
@@ -171,7 +170,7 @@ static __attribute__((noinline)) void add_points(const block_view *view, int32_t
         cycles = cycles - round8(cycles);
         v8f s, c;
         turn8(cycles, &s, &c);
-        const v8f w = window8(receive->window, splat8(lateral) * load8(place.per_half + 8 * half)) * splat8(UNIT_WEIGHT);
+        const v8f w = window8(receive->window, splat8(lateral) * load8(place->per_half + 8 * half)) * splat8(UNIT_WEIGHT);
         const v16s phase = (v16s)pairs16(c * w, -(s * w));
         total->re[half] += __builtin_convertvector(paired16(value, phase), v8f);
         total->im[half] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
@@ -236,6 +235,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
                                                      size_t end, block_sum *restrict total) {
     const int32_t largest = view->plan->largest_drift, *restrict list = view->entries;
     const size_t row = (size_t)view->head[HEAD_COUNT];
+    const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
     gathering own;
     own.count = 0;
     for (size_t i = begin; i < end; i++) {
@@ -246,7 +246,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
         for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
             const int32_t trace = view->map_traces[at];
             if (view->points) {
-                add_points(view, numbers >> 16, trace, total);
+                add_points(view, &place, numbers >> 16, trace, total);
                 continue;
             }
             const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
@@ -278,6 +278,29 @@ static void add_scattered(const block_view *view, block_sum *restrict total) {
     add_one_by_one(view, windows, 0, left, total);
     add_one_by_one(view, NULL, left, right, total);
     add_one_by_one(view, windows + BLOCK / 2 * left, right, count, total);
+}
+
+/* The same where every element has one channel and none drifts: they are in the order of the elements, but some are left
+   out, and all have windows. */
+static __attribute__((noinline)) void add_listed(const block_view *view, block_sum *restrict total) {
+    const size_t row = (size_t)view->head[HEAD_COUNT];
+    const int32_t *list = view->entries, *windows = list + 5 * row, elements = (int32_t)view->plan->elements;
+    size_t begin = 0, end = row;
+    while (begin < end && (list[row + begin] >> 16) + view->shift < 0)
+        begin++;
+    while (end > begin && (list[row + end - 1] >> 16) + view->shift >= elements)
+        end--;
+    int32_t traces[PARTY] = {0};
+    for (; begin < end; begin += PARTY) {
+        const size_t count = end - begin < PARTY ? end - begin : PARTY;
+        const int32_t *own = list + begin;
+        for (size_t i = 0; i < count; i++)
+            traces[i] = view->map_traces[(own[row + i] >> 16) + view->shift];
+        party channels;
+        place_party(view->plan, own, own + row, traces, count, view->way, view->pace, &channels);
+        const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
+        add_party(view->planes, view->plan->row, &channels, count, count, count, of, windows + BLOCK / 2 * begin, NULL, total);
+    }
 }
 
 INLINE size_t within(size_t at, size_t begin, size_t end) { return at < begin ? 0 : (at < end ? at : end) - begin; }
@@ -315,12 +338,13 @@ INLINE void add_run(const run *restrict own) {
 static void add_steep(const block_view *view, block_sum *restrict total) {
     const int32_t *steep = view->entries + 5 * view->head[HEAD_COUNT] +
                            BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
+    const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
     for (int32_t i = 0; i < view->head[HEAD_STEEP]; i++) {
         const int32_t element = steep[i] + view->shift;
         if (element < 0 || element >= (int32_t)view->plan->elements)
             continue;
         for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++)
-            add_points(view, steep[i], view->map_traces[at], total);
+            add_points(view, &place, steep[i], view->map_traces[at], total);
     }
 }
 
@@ -354,8 +378,12 @@ static void add_tile(const block_view *restrict views, size_t lines, block_sum *
         from[i] = to[i] = 0;
         if (!view->plan)
             continue;
-        if (view->head[HEAD_FIRST] < 0 || !view->whole || !view->steady) {
+        if (!view->whole || !view->steady) {
             add_scattered(view, sums + i);
+            continue;
+        }
+        if (view->head[HEAD_FIRST] < 0) {
+            add_listed(view, sums + i);
             continue;
         }
         const int32_t first = view->head[HEAD_FIRST] + view->shift, left = (int32_t)view->plan->elements - first;
