@@ -174,6 +174,8 @@ class Gateway:
             line = f"the viewer does not relay {command[:40]!r}; it relays {', '.join(COMMANDS)}"
             return _reply(400, _problem("unknown_command", line))
         arguments = {name: value for name, value in fields.values.items() if name not in ("id", "command")}
+        if command == "clip" and "path" in arguments:
+            return _reply(400, _problem("forbidden", "clip: path: the page saves into record.folder only"))
         reply = await self._relay.ask(command, arguments)
         unavailable = reply.error is not None and reply.error.code == "unavailable"
         return _reply(503 if unavailable else 200, reply)
