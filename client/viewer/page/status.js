@@ -1,6 +1,7 @@
 // The status page: what the daemon says of itself, once a second.
 
 import { ask } from "./control.js";
+import { offerDevices } from "./devices.js";
 import { Plot } from "./plot.js";
 
 const PERIOD_MS = 1000;
@@ -21,6 +22,9 @@ const latency = new Plot(by("plot-latency"), ["50 %", "99 %"], (value) => `${val
 const losses = new Plot(by("plot-losses"), Object.values(CAUSES), (value) => `${value.toFixed(1)} /s`, KEPT);
 let before = null;
 
+offerDevices({
+  button: by("devices-look"), table: by("devices"), words: by("devices-words"), cures: by("devices-cures"),
+});
 look();
 
 async function look() {

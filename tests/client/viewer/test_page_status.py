@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from chromium import Chromium, chromium_path
 from fake_daemon import FakeDaemon, linear_scene
 from viewer_client import serving
 from watched_page import text
+
+from sonod.client.viewer import devices
 
 pytestmark = [
     pytest.mark.browser,
@@ -82,5 +86,53 @@ def test_the_status_page_without_a_daemon_says_so() -> None:
             assert await browser.evaluate("document.body.dataset.there") == "false"
             assert "no daemon at tcp://127.0.0.1:1" in await browser.evaluate(text("reason"))
             await browser.open("about:blank")
+
+    asyncio.run(scenario())
+
+
+ROWS = [
+    {
+        "driver": "bulk",
+        "uri": "bulk:S1",
+        "product": "<b>board</b>",
+        "state": "permission missing",
+        "permission": "RULE 1",
+    },
+    {"driver": "", "uri": "", "product": "keyboard", "state": "no driver", "permission": "RULE 2"},
+    {"driver": "wulpus", "uri": "wulpus:?emulated=1", "product": "emulated", "state": "ready", "emulated": True},
+]
+
+
+def test_devices_are_looked_for_with_state_command_and_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with serving(None) as client, Chromium() as browser:
+            await browser.open(client.url + "status.html")
+            await browser.until("document.body?.dataset.there !== undefined")
+            look = "document.getElementById('devices-look').click()"
+            monkeypatch.setattr(devices, "COMMAND", (sys.executable, "-c", f"print({json.dumps(ROWS)!r})"))
+            await browser.evaluate(look)
+            await browser.until("document.querySelectorAll('#devices tr').length === 4")
+            started = "sonod run --driver 'bulk:S1'".replace("'", "\\'")
+            assert await browser.evaluate(cell("devices", started)) == "<b>board</b>"
+            shown = await browser.evaluate(text("devices"))
+            assert "permission missing" in shown
+            cures = await browser.evaluate(text("devices-cures"))
+            assert ("RULE 1" in cures, "RULE 2" in cures) == (True, False)
+            monkeypatch.setattr(devices, "COMMAND", (sys.executable, "-c", "import sys; sys.exit('sonod: no libusb')"))
+            await browser.evaluate(look)
+            await browser.until(f"{text('devices-words')} === 'Not known: sonod: no libusb'")
+            await browser.open("about:blank")
+
+    asyncio.run(scenario())
+
+
+def test_devices_of_another_machine_and_pages_of_others_are_refused() -> None:
+    async def scenario() -> None:
+        with pytest.raises(devices.DevicesUnknown, match="on another machine"):
+            await devices.Devices("tcp://scanner:5556").look()
+        async with serving(None) as client:
+            evil = {"Origin": "http://evil.example"}
+            async with client.session.post(client.url + "devices", json={}, headers=evil) as response:
+                assert response.status == 403
 
     asyncio.run(scenario())
