@@ -32,7 +32,7 @@ $(VENV)/.foreign: $(VENV)/.set-up
 	touch $@
 
 run: set-up
-	$(BIN)/sonod run $(ARGS)
+	$(BIN)/sonod run --record-folder clips $(ARGS)
 
 lint: set-up
 	$(BIN)/ruff check .

@@ -92,6 +92,11 @@ class FakeDaemon:
     frame: int = 0
     holder: str | None = None
     token: str | None = None
+    # As `status` has it; a clip lasts until the test ends it.
+    clip: dict[str, Any] = field(default_factory=lambda: {"active": False, "path": None, "last": None})
+    clip_refusal: Problem | None = None
+    # What else `status` says.
+    status: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> FakeDaemon:
         self._leaving = threading.Event()
@@ -207,9 +212,23 @@ class FakeDaemon:
             return Reply(request.id, {"state": self.state})
         if request.command == "set":
             return self._set(request)
+        if request.command == "clip":
+            return self._clip(request)
+        if request.command == "mark":
+            return Reply(request.id, {"frame": self.frame, "monotonic_ns": time.monotonic_ns()})
+        if request.command == "status":
+            return Reply(request.id, {"clip": self.clip, **self.status})
         if request.command == "lease":
             return self._lease(request)
         return Reply(request.id, error=Problem("unknown_command", f"{request.command}: no such command"))
+
+    def _clip(self, request: Request) -> Reply:
+        if self.clip_refusal is not None:
+            return Reply(request.id, error=self.clip_refusal)
+        path = "/data/clip-1"
+        self.clip = {"active": True, "path": path, "last": None}
+        held = {"rf_held_s": 10.0, "image_held_s": 10.0}
+        return Reply(request.id, {"path": path, "before_s": 10.0, "after_s": 2.0, **held})
 
     def _lease(self, request: Request) -> Reply:
         """As the daemon does, but that a lease lasts until it is released or taken over."""

@@ -16,6 +16,7 @@ import zmq.asyncio
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from sonod.client.keys import keys_from
+from sonod.client.viewer.devices import Devices, DevicesUnknown
 from sonod.client.viewer.feed import PRODUCTS, Feed
 from sonod.client.viewer.guard import SECURITY_HEADERS, host_refusal, origin_refusal
 from sonod.client.viewer.mailbox import Mailbox
@@ -57,6 +58,7 @@ class Gateway:
         keys = keys_from(options.keys)
         self._feed = Feed(self._context, options.frames, keys)
         self._relay = Relay(self._context, options.control, keys=keys)
+        self._devices = Devices(options.control)
         self._sockets: dict[web.WebSocketResponse, Mailbox] = {}
         self._said: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -67,6 +69,7 @@ class Gateway:
             application.router.add_get(path, _serve(content_type, content))
         application.router.add_get("/live", self._live)
         application.router.add_post("/control", self._control)
+        application.router.add_post("/devices", self._look_for_devices)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
 
     async def start(self) -> str:
@@ -104,7 +107,7 @@ class Gateway:
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         host = request.headers.get("Host")
         reason = host_refusal(host)
-        if reason is None and request.path in ("/live", "/control"):
+        if reason is None and request.path in ("/live", "/control", "/devices"):
             reason = origin_refusal(request.headers.get("Origin"), host)
         if reason is not None:
             self._say_once(reason)
@@ -174,9 +177,17 @@ class Gateway:
             line = f"the viewer does not relay {command[:40]!r}; it relays {', '.join(COMMANDS)}"
             return _reply(400, _problem("unknown_command", line))
         arguments = {name: value for name, value in fields.values.items() if name not in ("id", "command")}
+        if command == "clip" and "path" in arguments:
+            return _reply(400, _problem("forbidden", "clip: path: the page saves into record.folder only"))
         reply = await self._relay.ask(command, arguments)
         unavailable = reply.error is not None and reply.error.code == "unavailable"
         return _reply(503 if unavailable else 200, reply)
+
+    async def _look_for_devices(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return _reply(200, Reply(None, {"devices": await self._devices.look()}))
+        except DevicesUnknown as error:
+            return _reply(503, _problem("unavailable", str(error)))
 
     def _say_once(self, reason: str) -> None:
         if reason not in self._said and len(self._said) < 100:

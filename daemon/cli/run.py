@@ -38,6 +38,14 @@ def run(
         int | None, typer.Option("--viewer-port", metavar="PORT", help="The viewer page on this port.")
     ] = None,
     viewer: Annotated[bool | None, typer.Option("--viewer/--no-viewer", help="Serve the viewer page.")] = None,
+    record_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--record-folder",
+            metavar="FOLDER",
+            help="Clips of the viewer page, and of clients that name no place, go here; made when it is not there.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Initial setting; may be repeated.")
     ] = None,
@@ -63,6 +71,8 @@ def run(
     page = {"port": viewer_port, "enabled": viewer}
     if given := {key: value for key, value in page.items() if value is not None}:
         overrides["viewer"] = given
+    if record_folder is not None:
+        overrides["record"] = {"folder": str(_make_folder(record_folder.expanduser().absolute()))}
     if settings:
         overrides["settings"] = parse_changes(settings)
     if log_level is not None:
@@ -91,6 +101,14 @@ def _prepare(source: Source, environment: Environment) -> Config:
     configure_logging(checked.log.level, checked.log.form, journal_stream=environment.journal_stream)
     configure_core(checked.core.threads, checked.core.instruction_set)
     return checked
+
+
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(USAGE, f"--record-folder: {folder} cannot be made ({error.strerror}); choose another") from error
+    return folder
 
 
 def _greet(daemon: Daemon) -> None:

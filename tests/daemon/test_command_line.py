@@ -178,6 +178,13 @@ def test_uri_that_cannot_be_is_exit_2(uri: str, line: str) -> None:
     failed_with(sonod("run", "--driver", uri, "--port", "0", "--no-viewer"), 2, line)
 
 
+def test_folder_for_clips_that_cannot_be_made_is_exit_2(recording: Path) -> None:
+    folder = recording / "clips"
+    failed_with(
+        sonod("run", "--no-viewer", "--record-folder", str(folder)), 2, f"--record-folder: {folder} cannot be made"
+    )
+
+
 def test_first_setting_out_of_range_is_exit_2(recording: Path) -> None:
     arguments = ("run", "--driver", f"replay:{recording}", "--port", "0", "--no-viewer")
     failed_with(

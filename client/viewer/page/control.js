@@ -10,13 +10,18 @@ export class Refused extends Error {
 }
 
 /** The result of one command; Refused when it was not carried out. */
-export async function ask(command, values = {}) {
+export function ask(command, values = {}) {
+  return post("/control", { command, ...values });
+}
+
+/** What the viewer answers to a request; Refused when it was not carried out. */
+export async function post(path, body) {
   let reply;
   try {
-    const response = await fetch("/control", {
+    const response = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ command, ...values }),
+      body: JSON.stringify(body),
     });
     reply = await response.json();
   } catch (error) {

@@ -1,6 +1,6 @@
 // Sliders and lists made from what the daemon describes; a knob that nobody here has heard of appears too.
 
-import { displayUnit, formatNumber, formatValue, knobLabel, signed } from "./units.js";
+import { displayUnit, formatNumber, formatValue, knobLabel, lengthUnit, signed } from "./units.js";
 
 const FIRST = ["depth_m", "gain_db", "dynamic_range_db"];
 const STEPS_WITHOUT_STEP = 200;
@@ -146,8 +146,9 @@ export class Knobs {
     };
     show.depth = (depth) => {
       rows.forEach(({ label }, index) => {
-        const at = (depth * 1e3 * index) / Math.max(1, rows.length - 1);
-        label.textContent = knob.name === "tgc_db" ? `${at.toFixed(at < 9.95 ? 1 : 0)} mm` : String(index + 1);
+        const { unit, factor } = lengthUnit(depth);
+        const at = (depth * factor * index) / Math.max(1, rows.length - 1);
+        label.textContent = knob.name === "tgc_db" ? `${at.toFixed(at < 9.95 ? 1 : 0)} ${unit}` : String(index + 1);
       });
     };
     show.depth(this.#knobs.get("depth_m")?.value ?? 0);

@@ -1,6 +1,7 @@
 // Wires the page together.
 
 import { Cine } from "./cine.js";
+import { Clip } from "./clip.js";
 import { Refused, ask } from "./control.js";
 import { freshness, silent } from "./freshness.js";
 import { Knobs } from "./knobs.js";
@@ -31,6 +32,10 @@ const settings = new Settings({ changed: showSetting, refused: showRefusal }, ()
 const knobs = new Knobs(by("knobs"), (name, value) => settings.change(name, value));
 const presets = new Presets(by("preset"), choosePreset);
 const cine = new Cine();
+const clip = new Clip({
+  button: by("clip-save"), phase: by("clip-phase"), site: by("clip-site"), side: by("clip-side"), note: by("clip-note"),
+  result: by("clip-result"),
+});
 const review = new Review(
   cine,
   { bar: by("cine"), slider: by("cine-place"), label: by("cine-label"), back: by("cine-back"), on: by("cine-on") },
@@ -85,7 +90,10 @@ const link = new Link({
       numbers.settings(notice);
       settings.confirm(notice.settings, notice.revision);
     }
-    if (notice.product === "event" && notice.level === "error") {
+    const ofClip = notice.product === "event" && notice.event.startsWith("clip_");
+    if (ofClip) clip.heard(notice);
+    // Said beside the button already.
+    if (notice.product === "event" && notice.level === "error" && !ofClip) {
       showRefusal(new Refused({ code: notice.event, message: notice.message || notice.event }));
     }
   },
@@ -130,6 +138,7 @@ function heard(ageMs) {
 /** A message of another session or probe: everything known before belongs to the past. */
 function enter(newSession, newProbe) {
   if (newSession === session && newProbe === probe) return;
+  if (newSession !== session) clip.forget();
   session = newSession;
   probe = newProbe;
   described = false;
@@ -310,6 +319,7 @@ const KEYS = {
   a: () => tools.toggle("angle"),
   n: () => tools.toggle("note"),
   p: () => tools.save("frame"),
+  k: () => clip.save(),
 };
 
 document.addEventListener("keydown", (event) => {

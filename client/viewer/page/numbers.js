@@ -79,7 +79,10 @@ export class Numbers {
   /** It is on the screen; `daemonMs` is the daemon's clock now, null when not known. */
   painted(header, nowMs, daemonMs) {
     this.#shown.add(nowMs);
-    if (daemonMs !== null) this.#painted.add(daemonMs - header.times.last_byte_ns / 1e6);
+    if (daemonMs === null) return;
+    // Painted before it was published: the clocks are not related well enough for a figure.
+    if (daemonMs < header.times.published_ns / 1e6) this.#painted.clear();
+    else this.#painted.add(daemonMs - header.times.last_byte_ns / 1e6);
   }
 
   /** An older frame is looked at instead of the newest; null = the newest. */

@@ -1,7 +1,7 @@
 // Everything beside and above the picture: drawn on a canvas of its own, never into the frame.
 
 import { mapping, ticks } from "./plane.js";
-import { formatNumber, signed } from "./units.js";
+import { formatNumber, lengthUnit, signed } from "./units.js";
 
 const INK = "#c8d0d9";
 const QUIET = "#a9b3be";
@@ -40,20 +40,21 @@ export class Scales {
     this.#context.strokeRect(rect.x - 0.5, rect.y - 0.5, rect.width + 1, rect.height + 1);
   }
 
-  /** Depth in millimetres along the left edge. */
+  /** Depth in millimetres, or metres, along the left edge. */
   depth(plane, rect) {
     const { y } = mapping(plane, rect);
     const most = rect.height / (TICK_ROOM_DOWN * this.#ratio);
-    const { step, values, digits } = ticks(plane.top * 1e3, plane.bottom * 1e3, most);
+    const { unit, factor } = lengthUnit(plane.bottom);
+    const { step, values, digits } = ticks(plane.top * factor, plane.bottom * factor, most);
     for (const value of values) {
-      const at = y(value / 1e3);
+      const at = y(value / factor);
       this.#line(rect.x - 7 * this.#ratio, at, rect.x, at);
       this.#text(signed(value.toFixed(digits)), rect.x - 10 * this.#ratio, at, "right", "middle");
     }
-    for (const value of ticksBetween(step, plane.top * 1e3, plane.bottom * 1e3)) {
-      this.#line(rect.x - 4 * this.#ratio, y(value / 1e3), rect.x, y(value / 1e3));
+    for (const value of ticksBetween(step, plane.top * factor, plane.bottom * factor)) {
+      this.#line(rect.x - 4 * this.#ratio, y(value / factor), rect.x, y(value / factor));
     }
-    this.#text("mm", rect.x - 10 * this.#ratio, rect.y - 13 * this.#ratio, "right", "middle", QUIET);
+    this.#text(unit, rect.x - 10 * this.#ratio, rect.y - 13 * this.#ratio, "right", "middle", QUIET);
   }
 
   /** Lateral millimetres along the lower edge, from the middle of the array face. */

@@ -2,11 +2,17 @@
 
 const SUFFIXES = ["_m_s", "_m", "_db", "_hz", "_rad", "_s"];
 const LARGE_HZ = 1e5;
+const LARGE_M = 1;
+
+/** Unit and factor in which lengths up to `largestM` are shown: a sonar's depths are metres. */
+export function lengthUnit(largestM) {
+  return largestM > LARGE_M ? { unit: "m", factor: 1 } : { unit: "mm", factor: 1e3 };
+}
 
 /** Unit and factor in which a knob is shown: millimetres, megahertz, degrees; what people read as it is stays. */
 export function displayUnit(knob) {
   const largest = Math.max(Math.abs(knob.maximum ?? 0), Math.abs(knob.default ?? 0));
-  if (knob.unit === "m") return { unit: "mm", factor: 1e3 };
+  if (knob.unit === "m") return lengthUnit(largest);
   if (knob.unit === "rad") return { unit: "°", factor: 180 / Math.PI };
   if (knob.unit === "Hz" && largest >= LARGE_HZ) return { unit: "MHz", factor: 1e-6 };
   return { unit: knob.unit, factor: 1 };

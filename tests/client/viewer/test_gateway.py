@@ -162,6 +162,7 @@ def test_without_a_daemon_the_reply_says_so() -> None:
     [
         ({"command": "stop"}, 400, "unknown_command"),
         ({"command": "record", "action": "start", "path": "/etc/passwd"}, 400, "unknown_command"),
+        ({"command": "clip", "path": "/etc/clip"}, 400, "forbidden"),
         ({"command": 3}, 400, "malformed"),
         ({}, 400, "malformed"),
         ([1, 2], 400, "malformed"),

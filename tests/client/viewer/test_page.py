@@ -331,8 +331,36 @@ def test_ticks_and_numbers_are_what_people_expect() -> None:
             (394.6666, 1, "394.67"),
         ):
             assert await call(browser, "units", "formatNumber", value, step) == shown
+        for maximum, value, shown in ((0.08, 0.04, "40.0 mm"), (17.5824, 17.5824, "17.5824 m")):
+            sonar = {"unit": "m", "maximum": maximum, "default": value, "step": maximum / 100}
+            assert await call(browser, "units", "formatValue", sonar, value) == shown
         for name, label in (("sound_speed_m_s", "Sound speed"), ("tgc_db", "Time gain (TGC)"), ("odd", "Odd")):
             assert await call(browser, "units", "knobLabel", name) == label
+
+    watch(FakeDaemon(linear_scene), scenario)
+
+
+def test_a_latency_that_the_clocks_cannot_give_is_not_shown() -> None:
+    published_ms, script = (
+        1000.0,
+        """import('/numbers.js').then(({ Numbers }) => {
+        const times = {last_byte_ns: 9.9e8, processed_ns: 9.95e8, published_ns: 1e9};
+        const header = {frame: 1, revision: 1, times, losses: {}, settings: {},
+            geometry: {kind: 'image', shape: [1, 1], spacing_m: [1, 1]}};
+        const numbers = new Numbers();
+        numbers.frame(header, 0);
+        return [AT].map((daemonMs) => {
+            numbers.painted(header, 0, daemonMs);
+            numbers.show(0, true);
+            return document.getElementById('latency-shown').textContent;
+        });
+    })""",
+    )
+
+    async def scenario(browser: Chromium) -> None:
+        # 2 ms after it was published; 1 ms before; before its last byte; good again.
+        at = ", ".join(str(published_ms + later_ms) for later_ms in (2, -1, -30, 4))
+        assert await browser.evaluate(script.replace("AT", at)) == ["12 ms", "–", "–", "14 ms"]
 
     watch(FakeDaemon(linear_scene), scenario)
 

@@ -44,7 +44,7 @@ def running_daemon(folder: Path) -> Iterator[str]:
     """`sonod run`, and the address of its page."""
     config = folder / "sonod.toml"
     config.write_text(CONFIG)
-    command = [sys.executable, "-m", "sonod", "run", "--config", str(config)]
+    command = [sys.executable, "-m", "sonod", "run", "--config", str(config), "--record-folder", str(folder / "clips")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -85,6 +85,17 @@ def test_a_simulated_probe_is_seen_turned_and_frozen(tmp_path: Path) -> None:
             await browser.until("!document.querySelector('.pending')", WAIT_S)
             await browser.press(" ")
             await browser.until(f"{STAGE}.freshness === 'frozen'", WAIT_S)
+            await browser.evaluate("document.getElementById('clip-phase').value = 'pre'")
+            await browser.press("k")
+            await browser.until("document.getElementById('clip-result').dataset.state === 'saved'", WAIT_S)
+            [saved] = (tmp_path / "clips").iterdir()
+            assert f"Saved as {saved.name}" in await browser.evaluate(
+                "document.getElementById('clip-result').textContent"
+            )
+            manifest = json.loads((saved / "manifest.json").read_text())
+            assert [mark["phase"] for mark in manifest["marks"]] == ["pre"]
+            assert manifest["complete"]
+            assert manifest["pictures"]["count"] > 3
             await browser.press(" ")
             await browser.until(f"{STAGE}.freshness === 'live'", WAIT_S)
             assert browser.complaints == []

@@ -1,0 +1,64 @@
+"""Which devices are attached to this machine, as `sonod devices` tells; run as a program of its own, when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from sonod.client.viewer.options import is_loopback
+
+COMMAND = (sys.executable, "-m", "sonod", "devices", "--json")
+# Boards are asked who they are; one that does not answer takes seconds.
+TIMEOUT_S = 30.0
+
+
+class DevicesUnknown(Exception):
+    """Nobody could look; one line says why and what to do."""
+
+
+class Devices:
+    """Looks at this machine's devices, once at a time. `control` is the daemon's address."""
+
+    def __init__(self, control: str) -> None:
+        self._here = control.startswith("ipc://") or is_loopback(_host(control))
+        self._looking = asyncio.Lock()
+
+    async def look(self) -> list[dict[str, Any]]:
+        """A row for each device and emulated board, as `sonod devices --json` has it."""
+        if not self._here:
+            raise DevicesUnknown("the daemon is on another machine; run `sonod devices` there")
+        if self._looking.locked():
+            raise DevicesUnknown("somebody looks already; wait for it")
+        async with self._looking:
+            return _rows(await _run())
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+
+
+async def _run() -> bytes:
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*COMMAND, stdin=nothing, stdout=pipe, stderr=pipe)
+    try:
+        output, problem = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    except TimeoutError as error:
+        raise DevicesUnknown(f"no answer in {TIMEOUT_S:g} s; run `sonod devices` in a terminal") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        lines = problem.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        raise DevicesUnknown(lines[-1][:300])
+    return output
+
+
+def _rows(output: bytes) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(output)
+    except ValueError as error:
+        raise DevicesUnknown(f"`sonod devices` was not understood ({error})") from error
+    return [row for row in rows if isinstance(row, dict)]
