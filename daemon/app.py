@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -39,6 +36,7 @@ from sonod.daemon.ring import SlotRing
 from sonod.daemon.runner import Runner
 from sonod.daemon.session import Session, UtcStep
 from sonod.daemon.shared_memory import SharedMemory
+from sonod.daemon.signals import Signals
 from sonod.daemon.state import Situation, State, StateKeeper
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.daemon.watchdog import Watchdog
@@ -188,7 +186,7 @@ class Daemon:
         viewer = None if self._viewer is None else self._viewer.url
         return Addresses(self.publisher.endpoints, self.control.endpoints, viewer, self.publisher.latest)
 
-    def start(self, leave: threading.Event | None = None) -> None:
+    def start(self, leave: Signals | None = None) -> None:
         """Begin, and wait until the device has been tried, or until `leave` is set.
 
         ConfigError when the driver's URI or the initial settings can never work.
@@ -451,30 +449,19 @@ def run(
 
     SIGHUP ends it, too; with a `source`, that makes it read its configuration again.
     """
-    leave, woken, again = threading.Event(), threading.Event(), threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        (again if number == signal.SIGHUP and source is not None else leave).set()
-        woken.set()
-
     daemon = Daemon(config, source, environment)
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        daemon.start(leave)
-        if ready is not None and not leave.is_set():
-            ready(daemon)
-        while not leave.is_set():
-            woken.wait(SUPERVISION_PERIOD_S)
-            woken.clear()
-            if again.is_set():
-                again.clear()
-                if daemon.reload():
+    with Signals(reloads=source is not None) as signals:
+        try:
+            daemon.start(signals)
+            if ready is not None and not signals.is_set():
+                ready(daemon)
+            while not signals.is_set():
+                signals.wait(SUPERVISION_PERIOD_S)
+                if signals.take_reload() and daemon.reload():
                     configure_level(daemon.config.log.level)
-            daemon.supervise()
-    finally:
-        stuck = daemon.stop()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if stuck:
-            # A driver or a library that does not come back: the end of the process closes the device for it.
-            os._exit(STUCK_EXIT_CODE)
+                daemon.supervise()
+        finally:
+            stuck = daemon.stop()
+            if stuck:
+                # A driver or a library that does not come back: the end of the process closes the device for it.
+                os._exit(STUCK_EXIT_CODE)
