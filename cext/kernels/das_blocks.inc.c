@@ -68,7 +68,7 @@ static const int16_t RAMP16[2][2][16] = {
     {{28800, 28800, 21632, 21632, 15488, 15488, 10368, 10368, 6272, 6272, 3200, 3200, 1152, 1152, 128, 128},
      {128, 128, 1152, 1152, 3200, 3200, 6272, 6272, 10368, 10368, 15488, 15488, 21632, 21632, 28800, 28800}}};
 
-/* Entries of the receive table: `row` numbers of each kind after those of the one before. */
+/* Phases of the way back of the channels of a party, to second order in the point of the block. */
 typedef struct {
     const int32_t *level, *rise, *curve;
 } phases;
