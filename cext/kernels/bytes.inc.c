@@ -1,5 +1,6 @@
 /* What arrives over a wire: checksum, packed samples, interleaved channels. */
 #include <string.h>
+#include "crc_tables.h"
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
@@ -8,44 +9,10 @@
 /* Castagnoli's polynomial, reflected (RFC 3720, appendix B.4). Software: slicing by eight (Kounavis and Berry, ISCC 2005).
    With the processor's own instruction: three interleaved streams, because its latency is three cycles, joined by
    tables that move a remainder over the bytes of one stream. */
-#define CASTAGNOLI 0x82F63B78u
-#define STREAM 1024
+#define STREAM SONOD_CRC_STREAM
 
-static uint32_t crc_slices[8][256];
-#ifdef __SSE4_2__
-static uint32_t crc_ahead[4][256];
-#endif
-
-__attribute__((constructor)) static void crc_make_tables(void) {
-    for (uint32_t value = 0; value < 256; value++) {
-        uint32_t rest = value;
-        for (int bit = 0; bit < 8; bit++)
-            rest = rest & 1 ? rest >> 1 ^ CASTAGNOLI : rest >> 1;
-        crc_slices[0][value] = rest;
-    }
-    for (int slice = 1; slice < 8; slice++)
-        for (int value = 0; value < 256; value++) {
-            const uint32_t before = crc_slices[slice - 1][value];
-            crc_slices[slice][value] = before >> 8 ^ crc_slices[0][before & 255];
-        }
-#ifdef __SSE4_2__
-    uint32_t moved[32];
-    for (int bit = 0; bit < 32; bit++) {
-        uint32_t rest = (uint32_t)1 << bit;
-        for (int byte = 0; byte < STREAM; byte++)
-            rest = rest >> 8 ^ crc_slices[0][rest & 255];
-        moved[bit] = rest;
-    }
-    for (int place = 0; place < 4; place++)
-        for (int value = 0; value < 256; value++) {
-            uint32_t rest = 0;
-            for (int bit = 0; bit < 8; bit++)
-                if (value >> bit & 1)
-                    rest ^= moved[8 * place + bit];
-            crc_ahead[place][value] = rest;
-        }
-#endif
-}
+#define crc_slices sonod_crc_tables.slices
+#define crc_ahead sonod_crc_tables.ahead
 
 static inline uint64_t load64(const uint8_t *at) {
     uint64_t value;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonod.cext import instruction, threads
+from sonod.cext import _native, instruction, threads
 from sonod.cext.detect import Envelope
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +48,33 @@ def test_instruction_set_can_be_selected_and_unknown_ones_are_refused() -> None:
         assert instruction.instruction_set() == name
     with pytest.raises(ValueError, match="sse9"):
         instruction.select_instruction_set("sse9")
+
+
+@pytest.mark.processor
+@pytest.mark.parametrize(
+    ("model", "sets"), [("Nehalem", ("base",)), ("SandyBridge", ("base",)), ("Haswell", ("base", "avx2"))]
+)
+def test_the_module_loads_on_processors_that_lack_wider_sets(model: str, sets: tuple[str, ...]) -> None:
+    # Code of a wider set must not run before it is known to be there: not when the library is loaded, either.
+    emulator = shutil.which("qemu-x86_64")
+    if emulator is None or platform.machine() != "x86_64":
+        pytest.skip("qemu-x86_64 not found (package qemu-user), or not an x86-64 machine")
+    folders = [entry for entry in sys.path if entry.endswith("site-packages")]
+    program = (
+        f"import sys; sys.path += {folders!r}\n"
+        "from importlib.util import module_from_spec, spec_from_file_location\n"
+        f"spec = spec_from_file_location('sonod.cext._native', {_native.__file__!r})\n"
+        "module = module_from_spec(spec); spec.loader.exec_module(module)\n"
+        "print(module.instruction_sets(), hex(module.crc32c(b'123456789', 0)))"
+    )
+    done = subprocess.run(
+        [emulator, "-cpu", model, os.path.realpath(sys.executable), "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{model}: {done.returncode} {done.stderr[-500:]}"
+    assert done.stdout.strip() == f"{sets} 0xe3069283"
 
 
 def test_thread_count_is_kept_and_bounded() -> None:
