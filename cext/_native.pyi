@@ -81,6 +81,7 @@ def das_times(
     point_at: NDArray[np.int32] | None,
     points: NDArray[np.float32] | None,
 ) -> None: ...
+def das_points(tables: object, data: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
 def das_receive(
     geometry: tuple[object, ...],
     heads: NDArray[np.int32],

@@ -579,6 +579,9 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         sonod_run_das_blocks(&plan)
 
 
+include "native_points.pxi"
+
+
 # -- adaptive beamforming -----------------------------------------------------------------------------------------------
 
 cdef extern from "kernels.h":

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
+from sonod.cext.channel_maps import PARTY, channel_maps
 from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, plane_order, preferred_rate_hz
 from sonod.cext.symmetry import MOST_ELEMENTS, line_classes
 from sonod.cext.waves import BLOCK, WAVE_TOLERANCE_RAD, pass_waves
 
-# Samples are taken in eights, channels up to sixteen at a time.
+# Samples are taken in eights.
 GROUP = 8
-PARTY = 16
 # Pairs of a row of a plane beyond its samples; the kernel's margins.
 ROW_MARGIN = 48
 # Fine samples per second over half the signal's bandwidth, at least.
@@ -135,7 +135,7 @@ class BlockPlan:
         )
         if real_input:
             self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
-        self._list_channels(aperture.elements)
+        self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
         self._measure(aperture, slowness, demodulation_hz)
         transmits, channels = receive.shape
         group = min(transmits, max(1, PLANE_BYTES // (channels * self.step * ROWS * self._row * 4)))
@@ -148,12 +148,13 @@ class BlockPlan:
         """Memory of all tables and of the resampled data."""
         own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
         own += [value for value in self._geometry if isinstance(value, np.ndarray)]
+        own += vars(self._maps).values()
         return sum(value.nbytes for value in own) + self._waves.nbytes
 
     def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`; RF without the last axes."""
         transmits, channels = self._receive.shape
-        waves = self._waves
+        waves, maps = self._waves, self._maps
         _native.das_blocks(
             self._geometry,
             self._heads,
@@ -163,10 +164,10 @@ class BlockPlan:
             self._shift,
             self._mirrored,
             self._receive,
-            self._map_of,
-            self._map_first,
-            self._map_traces,
-            self._map_whole,
+            maps.of,
+            maps.first,
+            maps.traces,
+            maps.whole,
             self.step,
             self._width,
             self._largest_drift,
@@ -222,21 +223,6 @@ class BlockPlan:
         self._width = -(-per_plane // GROUP) * GROUP
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
-
-    def _list_channels(self, elements: int) -> None:
-        """Channels of each distinct receive row, by element and by element from the other end."""
-        rows, inverse = np.unique(self._receive, axis=0, return_inverse=True)
-        self._map_of = np.ascontiguousarray(inverse.reshape(-1), dtype=np.int32)
-        # Some more, for the kernel reads them in parties.
-        self._map_traces = np.zeros((len(rows), 2, rows.shape[1] + PARTY), np.int32)
-        self._map_first = np.zeros((len(rows), 2, elements + 1), np.int32)
-        for number, row in enumerate(rows):
-            for mirrored, own in enumerate((row, np.where(row < 0, -1, elements - 1 - row))):
-                order = np.argsort(own, kind="stable")[int((own < 0).sum()) :]
-                self._map_traces[number, mirrored, : len(order)] = order * (self.step * ROWS * self._row)
-                self._map_first[number, mirrored] = np.searchsorted(own[order], np.arange(elements + 1))
-        whole = (np.diff(self._map_first, axis=2) == 1).all(axis=2)
-        self._map_whole = np.ascontiguousarray(whole, dtype=np.uint8)
 
     def _measure(self, aperture: Aperture, slowness: float, demodulation_hz: float) -> None:
         """How elements hear the blocks of each class of lines."""

@@ -12,6 +12,7 @@ from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray, OutputBuffer, Scalar, checked_input, finite, positive
 from sonod.cext.blocks import BlockPlan, preferred_input_hz
+from sonod.cext.points import PointPlan
 
 __all__ = ["QUALITIES", "DelayAndSum", "preferred_input_hz"]
 
@@ -35,7 +36,8 @@ class DelayAndSum:
 
     - `exact` computes every delay in double and interpolates linearly between the samples given; it agrees with
       `reference.delay_and_sum` to -80 dB. Linear interpolation itself is about -38 dB from the band-limited signal for
-      baseband at four times the centre frequency. Single points, RF and explicit receive times are always done so.
+      baseband at four times the centre frequency. RF is always done so, and single points of a record of more than some
+      ten thousand samples.
     - `default` resamples baseband to a rate that fits the points (`blocks.BlockPlan`) and sums in 16-bit integers:
       better than -45 dB from the band-limited signal for usual apertures and waves, -40 dB for the worst of the tests.
     - `fast` is the same with fewer samples, never worse than -37 dB.
@@ -117,23 +119,11 @@ class DelayAndSum:
         self._receive_time = None
         if receive_time_s is not None:
             self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
-        self._blocks: BlockPlan | None = None
-        if quality != "exact" and self._demodulation_hz and points_m is None and receive_time_s is None:
-            self._blocks = BlockPlan(
-                self._aperture,
-                self._receive,
-                time=_one_of(self._time32, self._time64),
-                weight=self._weight,
-                sampling_hz=self._sampling_hz,
-                t0_s=self._t0_s,
-                samples=samples,
-                demodulation_hz=self._demodulation_hz,
-                slowness=self._slowness,
-                time_offset_s=self._time_offset_s,
-                half_bandwidth_hz=half_bandwidth_hz,
-                quality=quality,
-            )
-            self._time32 = self._time64 = self._weight = None
+        self._plan: BlockPlan | PointPlan | None = None
+        if quality != "exact" and self._demodulation_hz:
+            self._plan = self._make_plan(quality, half_bandwidth_hz)
+        if self._plan is not None:
+            self._time32 = self._time64 = self._weight = self._receive_time = None
         pairs = () if self._demodulation_hz == 0 else (2,)
         self.input_shape = (transmits, channels, samples, *pairs)
         self.output_shape = (lines, points, *pairs)
@@ -141,18 +131,39 @@ class DelayAndSum:
 
     @property
     def table_bytes(self) -> int:
-        """Memory of the plan of the block kernel, its resampled data included; 0 when it is not used."""
-        return 0 if self._blocks is None else self._blocks.table_bytes
+        """Memory of the plan, its resampled data included; 0 for `exact`, which has none."""
+        return 0 if self._plan is None else self._plan.table_bytes
 
     def run(self, data: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Beamformed `data`, into `out` or an array that the next call overwrites."""
         data = checked_input(data, self.input_shape, np.float32, "data")
         target = self._output.take(out)
-        if self._blocks is None:
+        if self._plan is None:
             self._run_exact(data, target)
         else:
-            self._blocks.run(data, target)
+            self._plan.run(data, target)
         return target
+
+    def _make_plan(self, quality: str, half_bandwidth_hz: float | None) -> BlockPlan | PointPlan | None:
+        """The plan of the block kernel for lines, of the point kernel for all else; None where that cannot do it."""
+        common: dict[str, Any] = {
+            "time": _one_of(self._time32, self._time64),
+            "weight": self._weight,
+            "sampling_hz": self._sampling_hz,
+            "t0_s": self._t0_s,
+            "samples": self._samples,
+            "demodulation_hz": self._demodulation_hz,
+            "slowness": self._slowness,
+            "time_offset_s": self._time_offset_s,
+            "half_bandwidth_hz": half_bandwidth_hz,
+            "quality": quality,
+        }
+        if self._aperture.points_m is None and self._receive_time is None:
+            return BlockPlan(self._aperture, self._receive, **common)
+        try:
+            return PointPlan(self._aperture, self._receive, receive_time=self._receive_time, **common)
+        except OverflowError:
+            return None
 
     def _run_exact(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         aperture = self._aperture

@@ -233,6 +233,27 @@ typedef struct {
     float *out;        /* (lines, count, 2), likewise */
 } sonod_das_blocks;
 
+/* Delay and sum of baseband data at points that lie anywhere, sixteen at a time; see das_points.inc.c. */
+typedef struct {
+    sonod_das_blocks common; /* what both kernels have of record, channels and resampling; the fields of lines and waves are
+                                not used, `planes` are (group, channels, row, 4) */
+    size_t points;                    /* in whole sixteens, neighbours together */
+    const int32_t *order;             /* (points) which one of the output each is, or -1 */
+    const float *x, *y, *z;           /* (elements in whole eights) */
+    const float *places[3], *feet[3]; /* (points) where they are, and where their lines leave the array */
+    const float *per_half;            /* (points) 1 / half aperture */
+    const float *bounds;  /* (points / 16, 6) middle of the feet, largest distance from it, least and largest half aperture */
+    const float *lateral; /* (elements) or NULL, as for the exact kernel */
+    int window;
+    float fine_per_metre;
+    const float *back;        /* (elements, points) ways back in fine samples, or NULL: straight ones */
+    const float *there;       /* (transmits, points) ways there in fine samples since the first one, far below 0: not seen */
+    const float *weights;     /* (transmits, points) or NULL */
+    const float *turning;     /* (width, 2) carrier at the fine samples */
+    const float *wave_phases; /* (transmits, 2) carrier at the first fine sample */
+    int16_t sine[3], cosine[3]; /* of a turn within a fine sample, polynomials in half samples, 2^14 at unity */
+} sonod_das_points;
+
 /* From travel times of points to blocks. */
 typedef struct {
     size_t transmits, lines, count, step;
@@ -344,6 +365,8 @@ typedef struct {
     void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t party);
     void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*das_times)(const sonod_das_times *plan, size_t index);
+    void (*das_points_resample)(const sonod_das_points *plan, size_t first_transmit, size_t party);
+    void (*das_points)(const sonod_das_points *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*adaptive_resample)(const sonod_adaptive *plan, size_t trace);
     void (*adaptive)(const sonod_adaptive *plan, size_t group);
     void (*envelope)(const float *iq, float *out, size_t count);
@@ -366,6 +389,7 @@ void sonod_run_baseband(const sonod_baseband *plan);
 void sonod_run_das_exact(const sonod_das_exact *plan);
 void sonod_run_das_receive(const sonod_das_receive *plan);
 void sonod_run_das_blocks(const sonod_das_blocks *plan);
+void sonod_run_das_points(const sonod_das_points *plan);
 void sonod_run_das_times(const sonod_das_times *plan);
 void sonod_run_adaptive(const sonod_adaptive *plan);
 void sonod_run_envelope(const float *iq, float *out, size_t count);

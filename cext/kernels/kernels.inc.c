@@ -19,6 +19,7 @@
 #include "das_receive.inc.c"
 #include "das_resample.inc.c"
 #include "das_blocks.inc.c"
+#include "das_points.inc.c"
 #include "das_adaptive.inc.c"
 #include "das_times.inc.c"
 
@@ -34,6 +35,8 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .das_resample = das_resample,
     .das_blocks = das_blocks,
     .das_times = das_times,
+    .das_points_resample = das_points_resample,
+    .das_points = das_points,
     .adaptive_resample = adaptive_resample,
     .adaptive = adaptive,
     .envelope = envelope,

@@ -85,6 +85,37 @@ void sonod_run_das_blocks(const sonod_das_blocks *plan) {
     }
 }
 
+/* Blocks of points that are one piece of work. */
+#define POINT_BAND ((size_t)32)
+
+typedef struct {
+    const sonod_das_points *plan;
+    size_t first, count;
+} point_group;
+
+static void one_points_resample(void *context, size_t party) {
+    const point_group *group = context;
+    sonod_kernels_current()->das_points_resample(group->plan, group->first, party);
+}
+
+static void one_point_band(void *context, size_t band) {
+    const point_group *group = context;
+    const size_t blocks = group->plan->points / 16, end = (band + 1) * POINT_BAND;
+    sonod_kernels_current()->das_points(group->plan, group->first, group->count, band * POINT_BAND, end < blocks ? end : blocks);
+}
+
+void sonod_run_das_points(const sonod_das_points *plan) {
+    const sonod_das_blocks *common = &plan->common;
+    sonod_parallel(common->transmits * common->channels, one_peak, (void *)common);
+    choose_scales(common);
+    for (size_t first = 0; first < common->transmits; first += common->group) {
+        const size_t left = common->transmits - first;
+        point_group group = {plan, first, left < common->group ? left : common->group};
+        sonod_parallel(group.count * ((common->channels + 7) / 8), one_points_resample, &group);
+        sonod_parallel((plan->points / 16 + POINT_BAND - 1) / POINT_BAND, one_point_band, &group);
+    }
+}
+
 typedef struct {
     const float *iq;
     float *out;

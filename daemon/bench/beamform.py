@@ -195,6 +195,14 @@ def _sonod(work: Work, quality: str) -> tuple[Run, int]:
             t0_s=np.zeros(work.transmits),
         )
         sampling_hz, samples = prepare.output_hz, prepare.output_shape[2]
+    lines = {
+        "origins_m": work.origins_m,
+        "directions": work.directions,
+        "first_m": work.first_m,
+        "spacing_m": work.spacing_m,
+        "count": work.count,
+    }
+    grid: dict[str, Any] = {"points_m": work.points_m} if work.single_points else lines
     operator = DelayAndSum(
         element_positions_m=work.elements_m,
         element_normals=work.normals,
@@ -207,19 +215,15 @@ def _sonod(work: Work, quality: str) -> tuple[Run, int]:
         sound_speed_m_s=SOUND_SPEED_M_S,
         f_number=work.f_number,
         quality=quality,
-        origins_m=work.origins_m,
-        directions=work.directions,
-        first_m=work.first_m,
-        spacing_m=work.spacing_m,
-        count=work.count,
+        **grid,
     )
-    lines = len(work.origins_m)
-    out = np.zeros((lines, work.count, 2), np.float32)
+    shape = work.points_m.shape[:2]
+    out = np.zeros((*shape, 2), np.float32)
     data = work.data if work.is_rf else work.data.view(np.float32).reshape(*work.data.shape, 2)
     data = np.ascontiguousarray(data, dtype=np.float32)
 
     def run() -> NDArray[Any]:
         operator.run(data if prepare is None else prepare.run(data), out)
-        return out.reshape(lines, work.count * 2).view(np.complex64)
+        return out.reshape(shape[0], 2 * shape[1]).view(np.complex64)
 
     return run, operator.table_bytes

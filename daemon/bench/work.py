@@ -46,6 +46,8 @@ class Work:
     f_number: float
     waves: FloatArray
     data: NDArray[np.complex64] | NDArray[np.float32]
+    single_points: bool = False
+    """Beamformed as points that might lie anywhere, not as lines."""
 
     @property
     def transmits(self) -> int:
@@ -115,14 +117,14 @@ def arrival_s(wave: FloatArray, points_m: FloatArray) -> FloatArray:
     return np.asarray((np.linalg.norm(points_m - wave, axis=-1) - np.linalg.norm(wave)) / SOUND_SPEED_M_S)
 
 
-def common(transmits: int = 1) -> Work:
-    """The common work with so many plane waves over +-8 degrees."""
-    elements, normals = _flat(128, 0.3e-3)
-    origins, directions = _columns(np.linspace(-19.05e-3, 19.05e-3, 384))
+def common(transmits: int = 1, elements: int = 128, lines: int = 384, points: int = 607) -> Work:
+    """The common work with so many plane waves over +-8 degrees; other numbers fill the same array and field."""
+    positions, normals = _flat(elements, 38.4e-3 / elements)
+    origins, directions = _columns(np.linspace(-19.05e-3, 19.05e-3, lines))
+    name = f"common-{transmits}" if transmits > 1 else "common"
     return _filled(
-        f"common-{transmits}" if transmits > 1 else "common",
-        elements, normals, origins, directions, (5e-3, 50e-3, 607), 20e6, 5e6, 1536, 1.75, _plane(transmits),
-    )  # fmt: skip
+        name, positions, normals, origins, directions, (5e-3, 50e-3, points), 20e6, 5e6, 1536, 1.75, _plane(transmits)
+    )
 
 
 def rf() -> Work:
@@ -169,6 +171,9 @@ WORKS = {
     "common": common,
     "common-11": lambda: common(11),
     "common-75": lambda: common(75),
+    "elements-256": lambda: replace(common(elements=256), name="elements-256"),
+    "points-1024": lambda: replace(common(lines=1024, points=1024), name="points-1024"),
+    "single-points": lambda: replace(common(), name="single-points", single_points=True),
     "rf": rf,
     "curvilinear-192": curvilinear,
     "phased-128": phased,

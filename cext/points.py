@@ -1,0 +1,221 @@
+"""The plan of the point kernel: baseband at points that lie anywhere, or whose ways back are given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonod.cext import _native
+from sonod.cext.aperture import Aperture
+from sonod.cext.arrays import FloatArray
+from sonod.cext.blocks import (
+    FINE_RATE,
+    LARGEST_HALF_BAND,
+    PLANE_BYTES,
+    ROUNDING_MARGIN,
+    SMALLEST_HALF_M,
+    USUAL_HALF_BAND,
+)
+from sonod.cext.channel_maps import channel_maps
+from sonod.cext.resampling import farrow_filters, fine_rate, plane_order
+
+# Points of a block; the kernel's own number.
+BLOCK = 16
+GROUP = 8
+# Whole numbers of 32 bits of a fine sample, and fine samples of zeros round a trace.
+FINE_INTS = 4
+MARGIN = 8
+# Fine samples per turn of the carrier, at least: the kernel's polynomials give a sixth of a turn to each side.
+LEAST_PER_TURN = 3.0
+# Most fine samples of a record: the kernel counts them in floats.
+MOST_FINE = 16_000
+# A way there of a transmission that does not see the point, in fine samples.
+UNSEEN = -1e6
+# Depth of the points that are worked on together, in fine samples.
+SLAB_FINE = 24.0
+# Unity of the polynomials of a turn.
+UNIT_TURN = 2**14
+
+
+class PointPlan:
+    """Tables of `kernels/das_points.inc.c` for one set of points and waves.
+
+    The points are those of `aperture`: single ones, or those of its lines with `receive_time (elements, lines, count)`,
+    in seconds, instead of straight ways back. OverflowError where the kernel cannot do the work: a record of too many
+    fine samples, or elements that look away from some points.
+    """
+
+    def __init__(
+        self,
+        aperture: Aperture,
+        receive: NDArray[np.int32],
+        *,
+        time: NDArray[np.float32] | FloatArray,
+        weight: NDArray[np.float32] | None,
+        receive_time: NDArray[np.float32] | None,
+        sampling_hz: float,
+        t0_s: FloatArray,
+        samples: int,
+        demodulation_hz: float,
+        slowness: float,
+        time_offset_s: float,
+        half_bandwidth_hz: float | None,
+        quality: str,
+    ) -> None:
+        self.receive, self.samples = receive, samples
+        self.transmits, self.channels = receive.shape
+        self.elements = aperture.elements
+        self.count = aperture.lines * aperture.count
+        self.points = -(-self.count // BLOCK) * BLOCK
+        half = min(half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz, LARGEST_HALF_BAND * sampling_hz)
+        wanted_hz = max(FINE_RATE[quality] * half, LEAST_PER_TURN * demodulation_hz)
+        fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
+        while fine_hz < LEAST_PER_TURN * demodulation_hz:
+            wanted_hz *= 1.01
+            fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
+        self.fine_per_metre = fine_hz * slowness
+        self._place(aperture, SLAB_FINE / (2 * self.fine_per_metre))
+        self._find_span(aperture, time, receive_time, t0_s - time_offset_s, slowness, sampling_hz, fine_hz)
+        resampling = farrow_filters(ratio, half / sampling_hz, None)
+        # Turned to the carrier, a component may have the magnitude of both.
+        self.bound = resampling.bound * ROUNDING_MARGIN * math.sqrt(2)
+        self.coefficients = np.ascontiguousarray(resampling.coefficients, dtype=np.float32)
+        starts, phases = plane_order(1, self.width, resampling)
+        self.starts = np.ascontiguousarray(np.minimum(starts[0], self.end_at - self.begin_at), dtype=np.int32)
+        self.filters = np.ascontiguousarray(phases[0] * (3 * self.coefficients.shape[2]), dtype=np.int32)
+        start_s = self.begin_at / sampling_hz
+        self.turning = _turns(demodulation_hz / fine_hz * np.arange(self.width, dtype=np.float64))
+        self.wave_phases = _turns(np.asarray(demodulation_hz * (t0_s + start_s), dtype=np.float64))
+        self.sine, self.cosine = turn_polynomials(math.pi * demodulation_hz / fine_hz)
+        self.there = np.empty((self.transmits, self.points), np.float32)
+        self.weights: NDArray[np.float32] | None = None
+        if weight is not None:
+            self.weights = np.zeros((self.transmits, self.points), np.float32)
+        for t in range(self.transmits):
+            own = np.asarray(time[t], dtype=np.float64).reshape(-1)
+            seen = np.abs(own) < 1e9
+            if weight is not None and self.weights is not None:
+                seen &= np.isfinite(weight[t].reshape(-1))
+                self.weights[t] = np.where(seen, weight[t].reshape(-1), 0)[self._chosen]
+            fine = (own + (time_offset_s - t0_s[t] - start_s)) * fine_hz
+            self.there[t] = np.where(seen, np.clip(fine, UNSEEN, -UNSEEN), UNSEEN)[self._chosen]
+        self.back: NDArray[np.float32] | None = None
+        if receive_time is not None:
+            self.back = np.take(receive_time.reshape(self.elements, -1), self._chosen, axis=1) * np.float32(fine_hz)
+        self.row = self.width + 2 * MARGIN
+        maps = channel_maps(receive, self.elements, FINE_INTS * self.row)
+        self.map_of = maps.of
+        self.map_first = np.ascontiguousarray(maps.first[:, 0])
+        self.map_traces = np.ascontiguousarray(maps.traces[:, 0])
+        group = min(self.transmits, max(1, PLANE_BYTES // (self.channels * self.row * FINE_INTS * 4)))
+        self.planes = np.zeros((group, self.channels, self.row, FINE_INTS), np.int32)
+        self.peaks = np.zeros((self.transmits, self.channels), np.float32)
+        self.scales = np.zeros((2, self.transmits), np.float32)
+        self.factor = 1.0 / (self.transmits * self.channels)
+
+    @property
+    def table_bytes(self) -> int:
+        """Memory of all tables and of the resampled data."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+
+    def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        """Beamforms `data (T, C, samples, 2)` into `out (lines, count, 2)`."""
+        _native.das_points(self, data.reshape(-1), out.reshape(-1))
+
+    def _place(self, aperture: Aperture, slab_m: float) -> None:
+        """Points, the feet of their lines and their half apertures, neighbours together: slabs of equal depth, and
+        along the array within them, so that what one block reads of a trace is read again by the next."""
+        directions = aperture.directions
+        if aperture.points_m is None or aperture.heights_m is None:
+            distance = aperture.first_m + np.arange(aperture.count) * aperture.spacing_m
+            places = aperture.origins_m[:, None] + directions[:, None] * distance[:, None]
+            heights = (distance - aperture.feet_m[:, None]).reshape(-1)
+            along = np.repeat(directions, aperture.count, axis=0)
+        else:
+            places, heights, along = aperture.points_m, aperture.heights_m.reshape(-1), directions
+        if aperture.lateral_m is None:
+            facing = np.unique(directions, axis=0) @ aperture.element_normals.T
+            if (facing <= 0).any():
+                raise OverflowError("elements look away from some points")
+        flat = places.reshape(-1, 3)
+        feet = flat - along * heights[:, None]
+        halves = np.maximum(np.maximum(heights * aperture.per_half, aperture.least_half_m), SMALLEST_HALF_M)
+        along_array = np.floor(feet @ _axis(aperture.element_positions_m) / aperture.pitch_m)
+        order = np.lexsort((heights, feet[:, 1], along_array, np.floor(heights / slab_m)))
+        # The last point once more, up to a whole block.
+        self._chosen = chosen = order[np.minimum(np.arange(self.points), self.count - 1)]
+        self.order = chosen.astype(np.int32)
+        self.order[self.count :] = -1
+        self.places = np.ascontiguousarray(flat[chosen].T, dtype=np.float32)
+        self.feet = np.ascontiguousarray(feet[chosen].T, dtype=np.float32)
+        self.per_half = np.ascontiguousarray(1 / halves[chosen], dtype=np.float32)
+        by_block = feet[chosen].reshape(-1, BLOCK, 3)
+        middle = (by_block.max(axis=1) + by_block.min(axis=1)) / 2
+        reach = np.linalg.norm(by_block - middle[:, None], axis=2).max(axis=1)
+        half = halves[chosen].reshape(-1, BLOCK)
+        # Rounding of the kernel's floats must not leave an element out.
+        rim = 1e-5 * half.max(axis=1) + 1e-7
+        columns = [*middle.T, reach + rim, half.min(axis=1), half.max(axis=1)]
+        self.bounds = np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
+        self.positions = np.zeros((3, -(-self.elements // GROUP) * GROUP), np.float32)
+        self.positions[:, : self.elements] = aperture.element_positions_m.T
+        self.lateral = aperture.lateral_m
+        self.window = aperture.window
+
+    def _find_span(
+        self,
+        aperture: Aperture,
+        time: NDArray[np.float32] | FloatArray,
+        receive_time: NDArray[np.float32] | None,
+        before_s: FloatArray,
+        slowness: float,
+        sampling_hz: float,
+        fine_hz: float,
+    ) -> None:
+        """Which part of the record the delays can reach, and how many fine samples cover it."""
+        if receive_time is None:
+            low, high = self.places.min(axis=1), self.places.max(axis=1)
+            near, far = aperture.element_positions_m.min(axis=0), aperture.element_positions_m.max(axis=0)
+            gap = np.maximum(0, np.maximum(near - high, low - far))
+            nearest, farthest = (
+                float(np.linalg.norm(part)) * slowness for part in (gap, np.maximum(high - near, far - low))
+            )
+        else:
+            nearest, farthest = float(np.nanmin(receive_time)), float(np.nanmax(receive_time))
+        with np.errstate(invalid="ignore"):
+            early = np.fmin.reduce(time.reshape(len(time), -1), axis=1)
+            late = np.fmax.reduce(time.reshape(len(time), -1), axis=1)
+        first = float(np.fmin.reduce(early - before_s)) + nearest
+        last = float(np.fmax.reduce(late - before_s)) + farthest
+        if not math.isfinite(first + last):
+            first = last = 0.0
+        self.begin_at = min(max(math.floor(first * sampling_hz) - 2, 0), self.samples - 1)
+        self.end_at = min(max(math.ceil(last * sampling_hz) + 2, self.begin_at), self.samples - 1) + 1
+        fine = math.floor((self.end_at - 1 - self.begin_at) / sampling_hz * fine_hz) + 1
+        if fine > MOST_FINE:
+            raise OverflowError(f"{fine} fine samples")
+        self.width = -(-fine // GROUP) * GROUP
+
+
+def turn_polynomials(half_turn_rad: float) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Sine z (a + b z^2 + c z^4) and cosine a + b z^2 + c z^4 of `half_turn_rad` z for |z| <= 1, by least squares: a,
+    b, c as whole numbers of 2^-14 (3,)."""
+    z = np.cos(np.pi * (np.arange(200) + 0.5) / 200)
+    powers = np.stack([np.ones_like(z), z**2, z**4], axis=1)
+    sine = np.linalg.lstsq(powers * z[:, None], np.sin(half_turn_rad * z), rcond=None)[0]
+    cosine = np.linalg.lstsq(powers, np.cos(half_turn_rad * z), rcond=None)[0]
+    whole = [np.clip(np.round(part * UNIT_TURN), -32767, 32767).astype(np.int16) for part in (sine, cosine)]
+    return whole[0], whole[1]
+
+
+def _axis(positions_m: FloatArray) -> FloatArray:
+    """Direction in which the array is longest (3,)."""
+    return np.asarray(np.linalg.svd(positions_m - positions_m.mean(axis=0), full_matrices=False)[2][0])
+
+
+def _turns(turns: FloatArray) -> NDArray[np.float32]:
+    """Cosine and sine of so many turns (n, 2)."""
+    angle = 2 * np.pi * (np.asarray(turns, dtype=np.float64) % 1)
+    return np.ascontiguousarray(np.stack([np.cos(angle), np.sin(angle)], axis=1), dtype=np.float32)
