@@ -35,7 +35,7 @@ GUEST = Path(__file__).parent / "guest"
 PACKAGES = "systemd,systemd-sysv,dbus,udev,python3,libusb-1.0-0,procps,linux-image-amd64,e2fsprogs"
 SUITE = "bookworm"
 IMAGE_BYTES = 6 << 30
-KERNEL = "root=/dev/vda rw console=ttyS0 earlyprintk=ttyS0 panic=-1 no_timer_check systemd.show_status=0"
+KERNEL = "root=/dev/vda rw console=ttyS0 earlyprintk=ttyS0 panic=-1 rootdelay=300 no_timer_check systemd.show_status=0"
 MEMORY_MIB = 3072
 # The daemon ends at a gather of AVX2 under the TCG of qemu 7.2, and on no processor: with TCG the guest has none.
 PROCESSOR = {"kvm": "host", "tcg": "max,avx2=off"}
