@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,9 +13,10 @@ from typing import Any
 import structlog
 
 from sonod.daemon.cine.facts import RawFacts
-from sonod.daemon.cine.feed import PERIOD_S, Feed, WriterDied
+from sonod.daemon.cine.feed import Feed, WriterDied
 from sonod.daemon.cine.keeper import CineKeeper
 from sonod.daemon.cine.messages import ClipJob, Done, End, Policy
+from sonod.daemon.cine.orders import OrderThread, Result
 from sonod.daemon.cine.ring import CineRing, Entry
 from sonod.daemon.errors import CommandError
 from sonod.daemon.marks import Marks
@@ -27,7 +26,7 @@ from sonod.daemon.session import Session
 SILENT_NS = 1_000_000_000
 # Frames take this long at most from the probe to the ring, once the time of the clip is over.
 LATE_S = 0.5
-Result = dict[str, Any]
+DAEMON_LEFT = "the daemon left"
 Attributes = Mapping[str, str | float | int | bool]
 
 
@@ -91,37 +90,25 @@ class Clipper:
         self._facts = facts
         self._began = began
         self._ended = ended
-        self._orders: deque[tuple[Callable[[], Result], Future[Result]]] = deque()
-        self._changed = threading.Condition()
-        self._leaving = False
         self._clip: _Clip | None = None
         self._last: ClipOutcome | None = None
         self._log = structlog.get_logger()
-        self._thread = threading.Thread(target=self._run, name="sonod-clip")
+        self._orders = OrderThread("sonod-clip", lambda: self._clip is not None, self._advance, self._give_up)
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
     def launch(self) -> None:
         """Begin to serve requests."""
-        self._thread.start()
+        self._orders.launch()
 
     def leave(self, timeout_s: float) -> bool:
         """Give up the clip being made and end the thread; False when that took longer than allowed."""
-        with self._changed:
-            self._leaving = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._orders.leave(timeout_s)
 
     def save(self, path: Path, before_s: float, after_s: float) -> Future[Result]:
         """Begin a clip as the folder `path`; the future fails with a CommandError."""
         now_ns = self._session.monotonic_ns()
-        future: Future[Result] = Future()
-        with self._changed:
-            self._orders.append((lambda: self._start(path, before_s, after_s, now_ns), future))
-            self._changed.notify()
-        return future
+        return self._orders.order(lambda: self._start(path, before_s, after_s, now_ns))
 
     def block(self) -> Result:
         """As `status` shows it."""
@@ -134,24 +121,9 @@ class Clipper:
 
     # -- the clipper's thread --------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while not self._leaving:
-            with self._changed:
-                pause_s = None if self._clip is None else PERIOD_S
-                self._changed.wait_for(lambda: self._orders or self._leaving, pause_s)
-                order = self._orders.popleft() if self._orders else None
-            if order is not None:
-                action, future = order
-                try:
-                    future.set_result(action())
-                except CommandError as error:
-                    future.set_exception(error)
-            if self._clip is not None:
-                self._advance(self._clip)
-        if self._clip is not None:
-            self._conclude(self._clip, None, "the daemon left")
-
     def _start(self, path: Path, before_s: float, after_s: float, now_ns: int) -> Result:
+        if self._orders.is_leaving():
+            raise CommandError("unavailable", "the daemon is leaving")
         if self._clip is not None:
             raise CommandError("busy", f"the clip {self._clip.path} is being saved; wait for it")
         newest = self._cine.raw.newest() or self._cine.pictures.newest()
@@ -164,7 +136,7 @@ class Clipper:
         job = ClipJob(path, self._attributes, self._policy)
         try:
             feed = Feed(job, self._cine, raw.serial, pictures.serial)
-            refusal = feed.begin(lambda: self._leaving)
+            refusal = feed.begin(self._orders.is_leaving)
         except (OSError, WriterDied) as error:
             raise CommandError("refused", f"{path}: cannot be saved ({error})") from error
         if refusal:
@@ -180,7 +152,9 @@ class Clipper:
         self._began(path)
         return {"path": str(path), **asked}
 
-    def _advance(self, clip: _Clip) -> None:
+    def _advance(self) -> None:
+        clip = self._clip
+        assert clip is not None
         feed = clip.feed
         try:
             within = feed.advance(clip.wants)
@@ -190,10 +164,14 @@ class Clipper:
             late = self._session.monotonic_ns() - clip.last_ns
             told = not within or (late > 0 and feed.idle)
             if told and (feed.caught_up() or late > LATE_S * 1e9):
-                done = feed.end(End(manifest=self._manifest(clip), missed=feed.missed), lambda: self._leaving)
-                self._conclude(clip, done, "the daemon left")
+                done = feed.end(End(manifest=self._manifest(clip), missed=feed.missed), self._orders.is_leaving)
+                self._conclude(clip, done, DAEMON_LEFT)
         except WriterDied as error:
             self._conclude(clip, None, str(error))
+
+    def _give_up(self) -> None:
+        if self._clip is not None:
+            self._conclude(self._clip, None, DAEMON_LEFT)
 
     def _manifest(self, clip: _Clip) -> Result:
         utc = self._session.check()

@@ -16,6 +16,7 @@ from sonod.daemon.endpoint import check_endpoint, is_exposed, is_ipc, is_loopbac
 from sonod.daemon.errors import ConfigError
 from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
+from sonod.drivers.compression import CompressionName, compression_problem
 from sonod.drivers.settings import KNOBS, OWN
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
@@ -133,9 +134,17 @@ class RecordSection(Section):
     flush_s: float = Field(default=0.5, ge=0, le=60)
     fsync_s: float = Field(default=5.0, ge=0, le=3600)
     keep_free_mib: int = Field(default=512, ge=0, le=1 << 20)
+    compression: CompressionName = "none"
+
+    @field_validator("compression")
+    @classmethod
+    def _filter_is_here(cls, value: CompressionName) -> CompressionName:
+        if problem := compression_problem(value):
+            raise ValueError(problem)
+        return value
 
     def policy(self) -> Policy:
-        return Policy(self.flush_s, self.fsync_s, self.keep_free_mib * MIB)
+        return Policy(self.flush_s, self.fsync_s, self.keep_free_mib * MIB, self.compression)
 
 
 class CineSection(Section):

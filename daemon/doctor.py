@@ -30,6 +30,8 @@ USBFS_NEEDED_MIB = 16
 # A minute of RF at 100 MB/s, and room for everything else.
 DISK_WARNING_BYTES = 10 << 30
 DISK_FAILURE_BYTES = 1 << 30
+# Of the memory that there is; the rest is for the daemon, the system and a browser.
+LARGEST_RING_SHARE = 0.4
 
 
 class Verdict(StrEnum):
@@ -325,6 +327,22 @@ def check_clock(machine: Machine, config: Config) -> Iterator[Finding]:
         yield Finding("clock", Verdict.GOOD, f"clock: {source or 'not told here'}, kept in step")
 
 
+def check_memory(machine: Machine, config: Config) -> Iterator[Finding]:
+    cine = config.cine
+    rings_mib = (cine.rf_memory_mib if cine.rf_s else 0) + (cine.image_memory_mib if cine.image_s else 0)
+    lines = (machine.text("proc/meminfo") or "").splitlines()
+    total_mib = next((int(line.split()[1]) >> 10 for line in lines if line.startswith("MemTotal:")), None)
+    if total_mib is not None and rings_mib > total_mib * LARGEST_RING_SHARE:
+        yield Finding(
+            "memory",
+            Verdict.WARNING,
+            f"the rings for clips may take {rings_mib} MiB of this machine's {total_mib} MiB",
+            "make cine.rf_memory_mib and cine.image_memory_mib smaller (fewer seconds), or rf_s and image_s 0 (none)",
+        )
+    else:
+        yield Finding("memory", Verdict.GOOD, f"rings for clips take at most {rings_mib} MiB")
+
+
 def check_disk(machine: Machine, config: Config) -> Iterator[Finding]:
     folder = machine.root / "var/lib/sonod"
     while not folder.is_dir():
@@ -372,6 +390,7 @@ CHECKS: Sequence[Check] = (
     check_instructions,
     check_realtime,
     check_clock,
+    check_memory,
     check_disk,
     check_ports,
 )

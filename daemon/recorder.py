@@ -5,14 +5,11 @@ The frames are in the cine ring already; nothing is copied for a recording on th
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -20,6 +17,7 @@ from sonod.daemon.cine.facts import RawFacts
 from sonod.daemon.cine.feed import PERIOD_S, Feed, WriterDied
 from sonod.daemon.cine.keeper import CineKeeper
 from sonod.daemon.cine.messages import Done, End, Policy, RecordJob
+from sonod.daemon.cine.orders import OrderThread, Result
 from sonod.daemon.cine.ring import Entry
 from sonod.daemon.errors import CommandError
 from sonod.drivers.frame import Acquisition
@@ -29,7 +27,6 @@ SUFFIX = ".h5"
 PICTURE_WAIT_S = 0.3
 # When the daemon leaves, how long the process may take; after that it finishes the file by itself.
 LEAVE_WAIT_S = 1.0
-Result = dict[str, Any]
 Attributes = Mapping[str, str | float | int | bool]
 
 
@@ -96,37 +93,29 @@ class Recorder:
         self._attributes = attributes
         self._acquisition = acquisition
         self._ended = ended
-        self._orders: deque[tuple[Callable[[], Result], Future[Result]]] = deque()
-        self._changed = threading.Condition()
-        self._leaving = False
         self._recording: _Recording | None = None
         self._last: Outcome | None = None
         self.unrecorded = 0
         self._log = structlog.get_logger()
-        self._thread = threading.Thread(target=self._run, name="sonod-recorder")
+        self._orders = OrderThread("sonod-recorder", lambda: self._recording is not None, self._advance, self._leave)
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
     def launch(self) -> None:
         """Begin to serve requests."""
-        self._thread.start()
+        self._orders.launch()
 
     def leave(self, timeout_s: float) -> bool:
         """Finish the recording and end the thread; False when that took longer than allowed."""
-        with self._changed:
-            self._leaving = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._orders.leave(timeout_s)
 
     def start(self, path: str, seconds: float | None) -> Future[Result]:
         """Record into a new file, until `stop` or for so many seconds; the future fails with a CommandError."""
-        return self._order(lambda: self._start(path, seconds))
+        return self._orders.order(lambda: self._start(path, seconds))
 
     def stop(self) -> Future[Result]:
         """End the recording after the frames that have come."""
-        return self._order(self._stop)
+        return self._orders.order(self._stop)
 
     @property
     def path(self) -> str | None:
@@ -154,33 +143,7 @@ class Recorder:
             "last": None if last is None else last.block(),
         }
 
-    def _order(self, action: Callable[[], Result]) -> Future[Result]:
-        future: Future[Result] = Future()
-        with self._changed:
-            self._orders.append((action, future))
-            self._changed.notify()
-        return future
-
     # -- the recorder's thread -------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                pause_s = None if self._recording is None else PERIOD_S
-                self._changed.wait_for(lambda: self._orders or self._leaving, pause_s)
-                order = self._orders.popleft() if self._orders else None
-            if order is not None:
-                action, future = order
-                try:
-                    future.set_result(action())
-                except CommandError as error:
-                    future.set_exception(error)
-            elif self._recording is not None:
-                self._advance(self._recording)
-            if self._leaving and not self._orders:
-                break
-        if self._recording is not None:
-            self._finish(self._recording)
 
     def _start(self, text: str, seconds: float | None) -> Result:
         if self._recording is not None:
@@ -196,7 +159,7 @@ class Recorder:
         try:
             # From now on the ring keeps the frames that the process will write when it has started.
             feed = Feed(job, self._cine, self._cine.raw.next_serial, self._cine.pictures.next_serial)
-            refusal = feed.begin(lambda: self._leaving)
+            refusal = feed.begin(self._orders.is_leaving)
         except (OSError, WriterDied) as error:
             self._cine.release()
             raise CommandError("refused", f"{path}: cannot be recorded ({error})") from error
@@ -215,7 +178,9 @@ class Recorder:
             raise CommandError("refused", "nothing is being recorded")
         return self._finish(self._recording).block()
 
-    def _advance(self, recording: _Recording) -> None:
+    def _advance(self) -> None:
+        recording = self._recording
+        assert recording is not None
         feed = recording.feed
         try:
             feed.advance(recording.wants)
@@ -228,6 +193,10 @@ class Recorder:
         elif feed.missed or recording.over:
             self._finish(recording)
 
+    def _leave(self) -> None:
+        if self._recording is not None:
+            self._finish(self._recording)
+
     def _finish(self, recording: _Recording) -> Outcome:
         """Write what has come, and close the file."""
         feed, last_serial = recording.feed, self._cine.raw.next_serial
@@ -235,7 +204,7 @@ class Recorder:
         wait_s = time.monotonic() + PICTURE_WAIT_S
 
         def give_up() -> bool:
-            return self._leaving and time.monotonic() > leave_s
+            return self._orders.is_leaving() and time.monotonic() > leave_s
 
         try:
             while feed.done is None and not give_up():
@@ -258,7 +227,7 @@ class Recorder:
 
     def _conclude(self, recording: _Recording, done: Done | None, reason: str = "") -> Outcome:
         feed = recording.feed
-        finished = done is not None or not self._leaving
+        finished = done is not None or not self._orders.is_leaving()
         if done is None:
             # What was flushed is in the file.
             done = Done((recording.path,), feed.flushed, False, reason)

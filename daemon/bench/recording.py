@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from sonod.daemon.cine.feed import Feed
 from sonod.daemon.cine.keeper import MIB, CineKeeper, CineLimits
 from sonod.daemon.cine.messages import End, Policy, RecordJob
 from sonod.drivers import open_uri
+from sonod.drivers.compression import COMPRESSIONS, CompressionName, compression_problem
 from sonod.drivers.frame import Configuration, Slot
 from sonod.drivers.recording import RecordingWriter
 from sonod.drivers.settings import change_settings, default_settings
@@ -33,7 +33,8 @@ FRAMES = 8
 AHEAD = 48
 # Each way is measured so often, in turns; the quickest counts, for a disk that others use.
 TURNS = 3
-COMPRESSED_FRAMES = 24
+# Enough that the file's own structures do not count.
+COMPRESSED_BYTES = 48 << 20
 START_TIMEOUT_S = 30.0
 # Of the clip.
 RATE_HZ, BEFORE_S, AFTER_S = 60.0, 10.0, 2.0
@@ -54,7 +55,7 @@ class RecordResult:
 
 @dataclass(frozen=True)
 class CompressionResult:
-    """One thread, simulated RF; `ratio` is bytes before over bytes after."""
+    """One thread, to a file in memory; `ratio` is bytes before over bytes after."""
 
     filter: str
     ratio: float
@@ -106,20 +107,10 @@ def measure_record(seconds: float) -> RecordResult:
     )
 
 
-def measure_compression() -> list[CompressionResult]:
-    """What HDF5 filters cost on simulated RF; those of hdf5plugin where it is installed."""
-    configuration, frames = _frames("sim:", {})
-    filters: dict[str, Any] = {"none": None, "gzip 1": {"compression": "gzip", "compression_opts": 1}}
-    try:
-        import hdf5plugin
-    except ImportError:
-        pass
-    else:
-        filters["lz4"] = dict(hdf5plugin.LZ4())
-        filters["bitshuffle + lz4"] = dict(hdf5plugin.Bitshuffle(cname="lz4"))
-        filters["blosc lz4"] = dict(hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE))
-        filters["blosc zstd"] = dict(hdf5plugin.Blosc(cname="zstd", clevel=3, shuffle=hdf5plugin.Blosc.SHUFFLE))
-    return [_compressed(name, options, configuration, frames) for name, options in filters.items()]
+def measure_compression(uri: str) -> list[CompressionResult]:
+    """What `record.compression` costs on frames of this probe or recording; what needs hdf5plugin where it is here."""
+    configuration, frames = _frames(uri, {})
+    return [_compressed(name, configuration, frames) for name in COMPRESSIONS if not compression_problem(name)]
 
 
 def measure_clip() -> ClipResult:
@@ -217,19 +208,24 @@ def _recorded(
 
 
 def _compressed(
-    name: str, options: dict[str, Any] | None, configuration: Configuration, frames: list[NDArray[np.int16]]
+    name: CompressionName, configuration: Configuration, frames: list[NDArray[np.int16]]
 ) -> CompressionResult:
-    nbytes = COMPRESSED_FRAMES * frames[0].nbytes
+    count = max(1, COMPRESSED_BYTES // frames[0].nbytes)
+    nbytes = count * frames[0].nbytes
+    elapsed, used = [], []
     with tempfile.TemporaryDirectory(prefix="sonod-", dir="/dev/shm") as folder:
-        path = Path(folder, "a.h5")
-        begun, used = time.perf_counter(), time.process_time()
-        with RecordingWriter(path, configuration.acquisition, compression=options) as writer:
-            for number in range(COMPRESSED_FRAMES):
-                writer.append_frame(frames[number % FRAMES], number=number + 1)
-        elapsed, used = time.perf_counter() - begun, time.process_time() - used
-        size = path.stat().st_size
+        for turn in range(TURNS):
+            path = Path(folder, f"{turn}.h5")
+            begun, used_before = time.perf_counter(), time.process_time()
+            with RecordingWriter(path, configuration.acquisition, compression=name) as writer:
+                for number in range(count):
+                    writer.append_frame(frames[number % FRAMES], number=number + 1)
+            elapsed.append(time.perf_counter() - begun)
+            used.append(time.process_time() - used_before)
+            size = path.stat().st_size
+            path.unlink()
     return CompressionResult(
-        name, round(nbytes / size, 2), round(nbytes / elapsed / 1e6, 1), round(used / nbytes * 1e9, 2)
+        name, round(nbytes / size, 2), round(nbytes / min(elapsed) / 1e6, 1), round(min(used) / nbytes * 1e9, 2)
     )
 
 

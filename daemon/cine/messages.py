@@ -15,17 +15,19 @@ from typing import Any
 
 from sonod.daemon.cine.facts import PictureFacts, RawFacts
 from sonod.daemon.cine.ring import Entry
+from sonod.drivers.compression import CompressionName
 from sonod.drivers.frame import Acquisition, Configuration
 
 
 @dataclass(frozen=True)
 class Policy:
     """How files are written: handed to the operating system every `flush_s`, forced to the disk every `fsync_s` (0 =
-    never), ended before less than `keep_free_bytes` are left."""
+    never), ended before less than `keep_free_bytes` are left; how the samples of recordings are compressed."""
 
     flush_s: float = 0.5
     fsync_s: float = 5.0
     keep_free_bytes: int = 0
+    compression: CompressionName = "none"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from sonod.client.wire.geometry import ImageGeometry
 from sonod.daemon.cine.facts import PictureFacts, RawFacts
 from sonod.daemon.cine.ring import Entry, RingView
+from sonod.drivers.compression import CompressionName
 from sonod.drivers.digests import PictureRow
 from sonod.drivers.frame import Acquisition, Configuration, DataKind, PixelGrid, SampleFormat
 from sonod.drivers.recording import RecordingWriter
@@ -34,10 +35,13 @@ class RawSink:
     RecordingError when a file cannot be written.
     """
 
-    def __init__(self, first: Path, attributes: Attributes, view: RingView) -> None:
+    def __init__(
+        self, first: Path, attributes: Attributes, view: RingView, compression: CompressionName = "none"
+    ) -> None:
         self._first = first
         self._attributes = attributes
         self._view = view
+        self._compression = compression
         self._buffer = np.zeros(0, np.uint8)
         self._files: list[_File] = []
         self._open: list[_File] = []
@@ -125,7 +129,7 @@ class RawSink:
             self._files.pop().path.unlink()
         count = len(self._files) + 1
         path = self._first if count == 1 else self._first.with_name(f"{self._first.stem}-{count}{self._first.suffix}")
-        writer = RecordingWriter(path, acquisition, self._attributes)
+        writer = RecordingWriter(path, acquisition, self._attributes, self._compression)
         file = _File(path, writer)
         self._files.append(file)
         self._open.append(file)

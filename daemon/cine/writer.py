@@ -50,7 +50,7 @@ class RecordWriter:
         self._folder = job.path.parent
         if self._folder.is_dir():
             require_space(self._folder, 0, job.policy)
-        self.sink = RawSink(job.path, job.attributes, raw)
+        self.sink = RawSink(job.path, job.attributes, raw, job.policy.compression)
         self.sink.begin(job.acquisition)
         self._flushed_s = self._synced_s = time.monotonic()
 

@@ -158,7 +158,7 @@ def bench(
     leases = [measure_lease(*run) for run in LEASE_DRIVERS] if case == LEASE_CASE else []
     # They need a disk and half a minute.
     record = measure_record(seconds) if case == RECORD_CASE else None
-    compression = measure_compression() if case == RECORD_CASE else []
+    compression = measure_compression(driver or "sim:") if case == RECORD_CASE else []
     clip = measure_clip() if case == CLIP_CASE else None
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
@@ -456,7 +456,7 @@ def _record_lines(result: RecordResult, compression: list[CompressionResult]) ->
     put(f"  recorded {result.recorded_mb_s:g} MB/s, a plain file {result.disk_mb_s:g} MB/s: x {result.ratio:g}")
     put(f"  processor time of the process that writes {result.writer_ns_byte:g} ns/byte; complete: {result.complete}")
     put_table(
-        ("filter, one thread, memory", "smaller x", "MB/s", "cpu ns/byte"),
+        ("compression, one thread, to memory", "smaller x", "MB/s", "cpu ns/byte"),
         ((one.filter, f"{one.ratio:g}", f"{one.mb_s:g}", f"{one.cpu_ns_byte:g}") for one in compression),
     )
 

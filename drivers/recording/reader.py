@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sonod.drivers.digests import PictureRow, digest_of
 from sonod.drivers.errors import DriverError, RecordingError
 from sonod.drivers.frame import GroundTruth, NeedlePose
+from sonod.drivers.recording.filters import unreadable_filter
 from sonod.drivers.recording.layout import FORMAT, VERSION
 from sonod.drivers.recording.meaning import read_acquisition
 from sonod.drivers.recording.source import RecordingSource
@@ -154,6 +155,7 @@ class Recording:
     def _read_meaning(self) -> None:
         self._check_format()
         self.acquisition, self._samples, self.frame_count = read_acquisition(self._source)
+        self._require_filter()
         self.attributes: Mapping[str, Any] = {
             str(name): self._source.attribute(str(name)) for name in self._source.file.attrs
         }
@@ -163,6 +165,11 @@ class Recording:
         self._truth = {name: self._column(name) for name in ("scene_time_s", "needle_diameter_m")}
         self.device_ticks = self._source.whole_numbers("frames/device_ticks")
         self._needle = {name: self._column(name, 3) for name in ("needle_tip_m", "needle_shaft_m")}
+
+    def _require_filter(self) -> None:
+        problem = unreadable_filter(self._source.file[self._samples])
+        if problem:
+            raise self._source.fail(self._samples, problem)
 
     def _leave_out_unfinished(self) -> None:
         """Frames whose row was not flushed any more are not frames; only files with digests have rows for all."""

@@ -21,11 +21,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sonod.drivers.compression import CompressionName
 from sonod.drivers.digests import DIGEST_BYTES, PictureRow, digest_of
 from sonod.drivers.errors import RecordingError
 from sonod.drivers.frame import Acquisition, Configuration, GroundTruth, Slot
 from sonod.drivers.recording.compare import difference
 from sonod.drivers.recording.describe import Attribute, describe, write_geometry
+from sonod.drivers.recording.filters import Options, filter_options
 from sonod.drivers.recording.layout import AXES, FORMAT, SAMPLES, VERSION, samples_object
 from sonod.drivers.recording.superblock import trim
 from sonod.drivers.recording.tables import PictureTable, SettingsLog
@@ -43,8 +45,6 @@ REASON_BYTES = 500
 # The oldest HDF5 that knows SWMR reads what we write.
 HDF5_VERSION = ("v110", "v110")
 
-# A filter of HDF5's by name, or h5py's arguments for one, such as hdf5plugin's.
-Compression = str | Mapping[str, Any] | None
 ABANDONED = "the writer ended without closing the recording"
 
 _INTEGERS = (
@@ -74,7 +74,7 @@ class RecordingWriter:
         path: str | Path,
         acquisition: Acquisition,
         attributes: Mapping[str, Attribute] | None = None,
-        compression: Compression = None,
+        compression: CompressionName = "none",
     ) -> None:
         self.path = Path(path)
         self.acquisition = acquisition
@@ -89,6 +89,8 @@ class RecordingWriter:
             self._name = samples_object(acquisition.kind, acquisition.sample_format)
         except ValueError as error:
             raise RecordingError(f"{self.path}: {error}") from error
+        options = filter_options(compression)
+        self._compressed = bool(options)
         wanted = SAMPLES[self._name].dtype
         if acquisition.dtype != wanted:
             raise RecordingError(
@@ -103,7 +105,7 @@ class RecordingWriter:
         except (OSError, RuntimeError) as error:
             raise RecordingError(f"{self.path}: cannot be written ({error})") from error
         try:
-            self._guard(lambda: self._lay_out(attributes or {}, compression))
+            self._guard(lambda: self._lay_out(attributes or {}, options))
             self._needed = self._reserved = os.fstat(self._file.id.get_vfd_handle()).st_size
             self._reserve(CLOSING_BYTES)
         except RecordingError:
@@ -269,6 +271,10 @@ class RecordingWriter:
                 fcntl.lockf(self._file.id.get_vfd_handle(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._samples.resize(self.frame_count + 1, axis=0)
         self._samples[self.frame_count] = data
+        if self._compressed:
+            # Room was asked for as if it were not.
+            unwritten = (len(self._rows["number"]) + 1) * ROW_BYTES
+            self._needed = int(self._file.id.get_filesize()) + unwritten + CLOSING_BYTES
 
     def _flush(self) -> None:
         count = self.frame_count
@@ -284,7 +290,7 @@ class RecordingWriter:
         self._file.flush()
         self.flushed_frames = count
 
-    def _lay_out(self, attributes: Mapping[str, Attribute], compression: Compression) -> None:
+    def _lay_out(self, attributes: Mapping[str, Attribute], options: Options) -> None:
         file, acquisition = self._file, self.acquisition
         for name, value in (describe(acquisition) | dict(attributes)).items():
             file.attrs[name] = value
@@ -292,14 +298,16 @@ class RecordingWriter:
         file.attrs.create("incomplete_reason", _fixed(ABANDONED))
         shape = acquisition.shape
         rest = math.prod(shape[1:]) * acquisition.dtype.itemsize
-        chunk = (1, max(1, min(shape[0], CHUNK_BYTES // rest)), *shape[1:])
+        # Chunks of the same size, so that the last one is not half empty.
+        chunks = math.ceil(shape[0] / max(1, CHUNK_BYTES // rest))
+        chunk = (1, math.ceil(shape[0] / chunks), *shape[1:])
         samples = file.create_dataset(
             self._name,
             shape=(0, *shape),
             maxshape=(None, *shape),
             chunks=chunk,
             dtype=acquisition.dtype,
-            **({"compression": compression} if isinstance(compression, str) else dict(compression or {})),
+            **options,
             # Chunks go out as they come; what goes wrong then is told then.
             rdcc_nbytes=0,
         )

@@ -40,6 +40,7 @@ def machine(tmp_path: Path) -> Machine:
     write(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance")
     write(root, "sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc")
     write(root, "run/chrony/chronyd.pid", "1")
+    write(root, "proc/meminfo", "MemTotal:        8000000 kB\nMemFree:  1 kB")
     write(root, "proc/cpuinfo", "flags\t\t: fpu sse2 avx avx2")
     write(root, "var/lib/sonod/.keep", "")
     return Machine(
@@ -60,7 +61,8 @@ def troubles(machine: Machine, config: Config | None = None) -> list[Finding]:
 def test_machine_as_it_should_be_has_no_troubles(machine: Machine) -> None:
     assert troubles(machine) == []
     assert {finding.check for finding in examine(machine, parse_config(QUIET))} == {
-        "permissions", "udev", "group", "usbfs", "governor", "instructions", "realtime", "clock", "disk", "ports",
+        "permissions", "udev", "group", "usbfs", "governor", "instructions", "realtime", "clock", "memory", "disk",
+        "ports",
     }  # fmt: skip
 
 
@@ -120,6 +122,13 @@ def gone(path: Path) -> tuple[int, int, int]:
             "dmesg",
         ),
         (remove("run"), "clock", "warning", "no program keeps the clock in step", "chrony"),
+        (
+            put("proc/meminfo", "MemTotal: 2000000 kB"),
+            "memory",
+            "warning",
+            "1024 MiB of this machine's 1953 MiB",
+            "cine.",
+        ),
         (with_(free_bytes=lambda folder: 5 << 30), "disk", "warning", "5.4 GB free", "move old recordings"),
         (with_(free_bytes=lambda folder: 1 << 20), "disk", "wrong", "0.0 GB free", "move old recordings"),
     ],

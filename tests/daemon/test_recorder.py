@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from daemon_bench import PATIENCE_S, Bench
@@ -44,6 +45,23 @@ def test_recording_holds_every_frame_with_its_settings(bench: Bench, tmp_path: P
         for index in range(5):
             recording.read_frame(index, frame)
             np.testing.assert_array_equal(frame, index + 1)
+
+
+def test_compressed_recording_holds_every_frame(start: Start, tmp_path: Path) -> None:
+    source = write_recording(tmp_path / "source.h5")
+    bench = start(driver={"uri": f"replay:{source}?loop=1&rate=60"}, record={"compression": "gzip"})
+    path = tmp_path / "out.h5"
+    bench.control.start_recording(str(path))
+    while bench.control.status().recording.frames < 5:
+        pass
+    outcome = bench.control.stop_recording()
+    assert outcome.complete
+    with h5py.File(path) as file:
+        assert file["rf"].compression == "gzip"
+    with Recording(path) as recording:
+        assert recording.frame_count == outcome.frames >= 5
+        frame = np.empty(recording.acquisition.shape, recording.acquisition.dtype)
+        assert all(recording.whole(index, frame) for index in range(recording.frame_count))
 
 
 def test_settings_that_change_the_data_continue_in_a_further_file(bench: Bench, tmp_path: Path) -> None:

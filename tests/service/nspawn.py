@@ -4,7 +4,7 @@
 
 Needs root and the packages systemd-container and mmdebstrap; the base tree is made once (a minute) and copied for each
 run. The probe is an emulated front-end that speaks the bulk RF protocol, seen by the daemon through the real libusb
-under umockdev's preload library. There is no udev in a container: rules and DeviceAllow are not tried here. What came
+under umockdev's preload library. There is no udev in a container: virtual_machine.py tries what needs one. What came
 of it is in docs/service-campaign.md. Exit code 0 when every promise was kept.
 """
 

@@ -1,17 +1,19 @@
 """The fault campaign: everything goes wrong, again and again, and the daemon must not care.
 
-    python tests/soak/soak.py [--seconds 300] [--seed 1] [--report FILE.json] [--only FAULT]
+    python tests/soak/soak.py [--seconds 300] [--seed 1] [--report FILE.json] [--only FAULT] [--step-clock]
 
 Starts the daemon as a service on an emulated front-end (bulk RF protocol, through the real libusb under umockdev's
 preload library), one patient subscriber, and then, at moments that the seed decides, faults: USB errors, unplugging,
 consumers that stall, die or flood, malformed bytes, changes of settings, reloads of good and bad configurations,
-moments without processor time, recordings whose process is killed or whose disk is full, clips. Exit code 0 when every
-invariant held:
+moments without processor time or with little of it, recordings whose process is killed, has no memory or a full disk,
+clips. With `--step-clock` (as root, on a machine that nobody else uses) also steps of the system's clock. Where control
+groups may be made, the daemon and its children have 768 MiB from the start to the end. Exit code 0 when every invariant
+held:
 
 - the process that was started is alive at the end, streams, and then ends as asked;
 - every frame number that the patient subscriber did not receive has exactly one cause in its accounts;
 - every frame that a recording had flushed is in its file and whole, and clips have the hashes of their manifests;
-- the watchdog was fed all the time; the log's volume is bounded;
+- the watchdog was fed all the time; the log's volume is bounded; nothing was ended for want of memory;
 - resident memory and open descriptors are flat: the last quarter of the campaign against the second.
 """
 
@@ -29,12 +31,11 @@ import shutil
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ from typing import Any
 
 import numpy as np
 import zmq
+from soaked_daemon import WATCHDOG_S, Daemon
 
 from sonod.client import Control, NoAnswer, RequestRefused, Subscriber
 from sonod.drivers.emulated.server import RemoteBoard
@@ -50,14 +52,16 @@ from sonod.drivers.recording import Recording
 
 SAMPLE_S = 0.5
 PAUSE_S = (0.2, 1.2)
-WATCHDOG_S = 10.0
 # Recovering from the last fault, on a busy machine.
 SETTLE_S = 60.0
 # Allowed between the medians of the second and the last quarter: plans of other depths, the heap's fragments.
 MEMORY_GROWTH_BYTES = 24 << 20
 DESCRIPTOR_GROWTH = 6
 DEEPEST_M = 0.1
-WRITER = b"sonod.daemon.cine.writer"
+# Rings are full when memory grows by less than this in this time.
+FILLED_S, FILLED_BYTES = 2.0, 1 << 20
+# Of a processor that is taken away and given back.
+TURN_S = 0.05
 LINES_A_MINUTE = 900
 FAULTS = (
     "corrupt_frames",
@@ -81,84 +85,15 @@ class Account:
     newest: float = 0.0
 
 
-class Daemon:
-    """The process under test, and what systemd would hear from it."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.frames, self.control = (f"tcp://127.0.0.1:{_free_port()}" for _ in range(2))
-        self.config = folder / "sonod.toml"
-        self.write(0.05)
-        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._manager.bind(str(folder / "notify"))
-        self._manager.settimeout(1.0)
-        self.fed: list[float] = []
-        self.lines: Counter[str] = Counter()
-        # The newest lines of level error, for the report.
-        self.errors: deque[str] = deque(maxlen=20)
-        variables = {
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "NOTIFY_SOCKET": str(folder / "notify"),
-            "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
-            **environment,
-        }
-        command = [sys.executable, "-m", "sonod", "run", "--service", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
-        for listen in (self._hear, self._read_log):
-            threading.Thread(target=listen, daemon=True).start()
-
-    def write(self, depth_m: float, spoilt: bool = False) -> None:
-        text = (
-            f'[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "{self.frames}"\n'
-            f'[control]\nendpoint = "{self.control}"\n[settings]\ndepth_m = {depth_m}\n'
-            # Small rings are full soon, and then take no more memory.
-            "[cine]\nrf_memory_mib = 16\nimage_memory_mib = 8\n[record]\nkeep_free_mib = 1\n"
-        )
-        self.config.write_text(text + ("nonsense = 1\n" if spoilt else ""))
-
-    @property
-    def memory_bytes(self) -> int:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
-
-    @property
-    def descriptors(self) -> int:
-        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
-
-    @property
-    def writers(self) -> list[int]:
-        """Its processes that write recordings and clips."""
-        found = []
-        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                for child in map(int, children.read_text().split()):
-                    if WRITER in Path(f"/proc/{child}/cmdline").read_bytes():
-                        found.append(child)
-        return found
-
-    def _hear(self) -> None:
-        while self.process.poll() is None:
-            with contextlib.suppress(TimeoutError):
-                if b"WATCHDOG=1" in self._manager.recv(4096):
-                    self.fed.append(time.monotonic())
-        self._manager.close()
-
-    def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            try:
-                told = json.loads(line)
-                self.lines[told["event"]] += 1
-                if told["level"] == "error":
-                    self.errors.append(line.strip()[:500])
-            except (ValueError, KeyError, TypeError):
-                self.lines["(not a log line)"] += 1
-
-
 class Campaign:
-    def __init__(self, daemon: Daemon, board: RemoteBoard, seed: int, only: str = "") -> None:
+    def __init__(
+        self, daemon: Daemon, board: RemoteBoard, seed: int, only: str = "", steps_clock: bool = False
+    ) -> None:
         self._daemon = daemon
         self._board = board
         self._random = random.Random(seed)
         self._only = only
+        self._steps_clock = steps_clock
         self._folder = daemon.config.parent / "recordings"
         self._folder.mkdir()
         self.spoilt: list[str] = []
@@ -175,6 +110,8 @@ class Campaign:
             watcher.start()
         self._until_streaming()
         self._fill_pools()
+        # What the start took is not what is judged.
+        self.samples.clear()
         end = time.monotonic() + seconds
         while time.monotonic() < end and self._daemon.process.poll() is None:
             fault = self._random.choice(self._faults if not self._only else (getattr(self, f"_{self._only}"),))
@@ -192,10 +129,17 @@ class Campaign:
         return self._broken(alive, streams)
 
     def _fill_pools(self) -> None:
-        """Once the largest frames there will be: their places are kept, and what grows from then on is a leak."""
+        """Once the largest frames there will be, until the rings are full: their places are kept, and what grows from
+        then on is a leak."""
         with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
             control.set({"depth_m": DEEPEST_M})
         self._until_streaming()
+        end = time.monotonic() + SETTLE_S
+        while time.monotonic() < end:
+            before = self._daemon.memory_bytes
+            time.sleep(FILLED_S)
+            if self._daemon.memory_bytes - before < FILLED_BYTES:
+                return
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
@@ -204,7 +148,8 @@ class Campaign:
         return (
             self._unplug, self._usb_fault, self._halt, self._silent, self._stalling_consumer, self._dying_consumer,
             self._flooding_consumer, self._malformed, self._control_flood, self._settings, self._good_reload,
-            self._bad_reload, self._no_processor, self._recorder_killed, self._disk_full, self._clip,
+            self._bad_reload, self._no_processor, self._little_processor, self._recorder_killed, self._disk_full,
+            self._memory_refused, self._clip, *((self._clock_step,) if self._steps_clock else ()),
         )  # fmt: skip
 
     def _unplug(self) -> None:
@@ -275,6 +220,39 @@ class Campaign:
         self._daemon.process.send_signal(signal.SIGSTOP)
         time.sleep(self._random.uniform(0.05, 0.5))
         self._daemon.process.send_signal(signal.SIGCONT)
+
+    def _little_processor(self) -> None:
+        """A tenth to a half of one processor."""
+        share, seconds = self._random.uniform(0.1, 0.5), self._random.uniform(0.5, 2.0)
+        group = self._daemon.group
+        if group is not None:
+            group.processor(share)
+            time.sleep(seconds)
+            group.processor(1.0)
+            return
+        # Without control groups nearly the same, in turns.
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._daemon.process.send_signal(signal.SIGSTOP)
+            time.sleep(TURN_S * (1 - share))
+            self._daemon.process.send_signal(signal.SIGCONT)
+            time.sleep(TURN_S * share)
+
+    def _clock_step(self) -> None:
+        """Of the system's clock, there and back."""
+        step_s = self._random.choice((-1, 1)) * self._random.uniform(0.01, 3600)
+        for step in (step_s, -step_s):
+            time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME) + step)
+            time.sleep(self._random.uniform(0.2, 1.0))
+
+    def _memory_refused(self) -> None:
+        """The process that writes gets no more memory than it has."""
+
+        def refuse(writer: int, path: Path) -> None:
+            size = int(Path(f"/proc/{writer}/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.prlimit(writer, resource.RLIMIT_AS, (size, size))
+
+        self._record(refuse)
 
     def _recorder_killed(self) -> None:
         self._record(lambda writer, path: os.kill(writer, signal.SIGKILL))
@@ -374,6 +352,8 @@ class Campaign:
         if len(account.sessions) != 1:
             broken.append(f"{len(account.sessions)} sessions: the daemon was restarted")
         broken += self.spoilt
+        if self._daemon.group is not None and (ended := self._daemon.group.ended_for_memory):
+            broken.append(f"{ended} processes were ended for want of memory")
         if account.unexplained:
             broken.append(f"{account.unexplained} missing frames without a cause")
         fed = self._daemon.fed
@@ -410,6 +390,7 @@ class Campaign:
             "frames_received": self.account.frames,
             "missing_by_cause": dict(sorted(self.account.causes.items())),
             "missing_without_cause": self.account.unexplained,
+            "control_group": self._daemon.group is not None,
             "memory_mb": [round(one[1] / 1e6, 1) for one in self.samples[:: max(1, len(self.samples) // 10)]],
             "memory_growth_mb": round(memory / 1e6, 2),
             "memory_slope_mb_per_hour": round(memory / 1e6 / (seconds / 2) * 3600, 1) if seconds > 120 else None,
@@ -421,20 +402,19 @@ class Campaign:
         }
 
 
-def run(seconds: float, seed: int, only: str = "") -> dict[str, Any]:
+def run(seconds: float, seed: int, only: str = "", steps_clock: bool = False) -> dict[str, Any]:
     """One campaign; its report, `broken` being the invariants that did not hold."""
     with tempfile.TemporaryDirectory(prefix="sonod-") as folder:
         with RemoteBoard("bulk", Path(folder, "t"), phantom="wires", probe="phased") as board:
             daemon = Daemon(Path(folder), board.environment)
-            campaign = Campaign(daemon, board, seed, only)
+            campaign = Campaign(daemon, board, seed, only, steps_clock)
             try:
                 broken = campaign.run(seconds)
                 daemon.process.terminate()
                 if daemon.process.wait(SETTLE_S) != 0:
                     broken.append(f"asked to stop, the daemon ended with {daemon.process.returncode}")
             finally:
-                daemon.process.kill()
-                daemon.process.wait()
+                daemon.close()
         return campaign.report(broken)
 
 
@@ -453,19 +433,17 @@ def _spoilt(path: Path, flushed: int) -> list[str]:
     return []
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="The fault campaign.")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path)
     parser.add_argument("--only", default="", help="one fault by name, as in the report: to find the guilty one")
+    parser.add_argument("--step-clock", action="store_true", help="also steps of the system's clock; as root")
     options = parser.parse_args(arguments)
-    report = run(options.seconds, options.seed, options.only)
+    if options.step_clock and os.geteuid() != 0:
+        sys.exit("soak: --step-clock: only root may set the clock")
+    report = run(options.seconds, options.seed, options.only, options.step_clock)
     text = json.dumps(report, indent=2)
     if options.report is not None:
         options.report.write_text(text + "\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,14 @@ def test_recorder_killed_at_random_moments_leaves_what_it_flushed() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["good"] == 3
+
+
+def test_limits_are_left_out_where_no_control_group_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    control_group = import_module("control_group")
+    monkeypatch.setattr(control_group, "ROOT", tmp_path)
+    assert control_group.group_of(os.getpid()) is None
+    (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    assert control_group.group_of(os.getpid()) is None

@@ -11,20 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import h5py
+from observed import Unit, health, next_frame, owner_of, read, settings, state, until
 
-from sonod.client import Control, Frame, Subscriber
+from sonod.client import Control
 
 EMULATION = "/run/emu/t"
-CONFIGURATION = Path("/etc/sonod/sonod.toml")
-RECORDING = "/var/lib/sonod/campaign.h5"
 GOOD = '[driver]\nuri = "bulk:"\n[metrics]\nenabled = true\n'
-PATIENCE_S = 30.0
-# Promised: streaming again, and stopped.
 PROMISED_S = 2.0
 
 
@@ -50,10 +47,28 @@ class Emulator:
         return self._process.stdout.readline().strip()
 
 
+class Board(Protocol):
+    """The emulated front-end on the service's USB."""
+
+    def ask(self, line: str) -> str:
+        """`unplug`, `plug` or `state`; the answer is what it does: idle, armed, running."""
+
+
 class Campaign:
-    def __init__(self) -> None:
+    """What must hold in any guest. `promised_s`: streaming again, and stopped."""
+
+    # Tables of the configuration, and what is in its [settings] besides.
+    tables = GOOD
+    own_settings = ""
+    kills = 3
+
+    def __init__(self, board: Board, unit: str, configuration: Path, recording: str, promised_s: float) -> None:
         self.failed = 0
-        self.emulator = Emulator()
+        self.emulator = board
+        self.unit = Unit(unit)
+        self.configuration = configuration
+        self.recording = recording
+        self.promised_s = promised_s
 
     def promise(self, what: str, kept: bool, came: str) -> None:
         self.failed += not kept
@@ -62,27 +77,38 @@ class Campaign:
 
     # -- the campaign -----------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        for step in (
+    @property
+    def steps(self) -> Sequence[Callable[[], None]]:
+        return (
             self.starts, self.page_and_metrics, self.journal_has_fields, self.killed, self.stopped_by_a_signal,
             self.unplugged, self.bad_reload, self.good_reload, self.stops, self.bad_configuration, self.confined,
-        ):  # fmt: skip
+        )  # fmt: skip
+
+    def run(self) -> None:
+        for step in self.steps:
             try:
                 step()
             except Exception as error:  # noqa: BLE001  the next promise is looked at all the same
                 self.promise(step.__name__, False, f"{type(error).__name__}: {error}")
+                sys.stdout.write(self.unit.journal("-o", "cat", "-n", "20") + "\n")
+
+    def configure(self, more: str = "", depth_m: float | None = None) -> None:
+        """Write the configuration, with further tables."""
+        depth = "" if depth_m is None else f"depth_m = {depth_m:.4f}\n"
+        self.configuration.write_text(f"{self.tables}{more}[settings]\n{self.own_settings}{depth}")
 
     def starts(self) -> None:
-        CONFIGURATION.write_text(GOOD)
+        self.configure()
         begun = time.monotonic()
-        code, told = systemctl("start", "sonod")
+        code, told = self.unit.do("start")
         active_s = time.monotonic() - begun
         frame = next_frame()
         streaming_s = time.monotonic() - begun
-        kept = code == 0 and show("ActiveState") == "active"
+        kept = code == 0 and self.unit.show("ActiveState") == "active"
         self.promise("start", kept, f"ready after {active_s:.2f} s, first frame after {streaming_s:.2f} s {told}")
-        self.promise("status line", show("StatusText").startswith("running"), show("StatusText"))
-        self.promise("user", user_of(pid()) == "sonod", f"{user_of(pid())}, frame {frame.header.frame}")
+        self.promise("status line", self.unit.show("StatusText").startswith("running"), self.unit.show("StatusText"))
+        owner = owner_of(self.unit.pid)
+        self.promise("user", owner == "sonod", f"{owner}, frame {frame.header.frame}")
 
     def page_and_metrics(self) -> None:
         page = until(lambda: read("http://127.0.0.1:5580/"), "the viewer's page")
@@ -92,7 +118,7 @@ class Campaign:
         self.promise("metrics", wanted in metrics, wanted)
 
     def journal_has_fields(self) -> None:
-        lines = [json.loads(line) for line in journal("-o", "json").splitlines()]
+        lines = [json.loads(line) for line in self.unit.journal("-o", "json").splitlines()]
         ready = [line for line in lines if line.get("SONOD_EVENT") == "ready"]
         kept = bool(ready) and ready[0]["SONOD_DRIVER"] == "bulk:" and "SONOD_SERIAL" in ready[0]
         self.promise(
@@ -100,25 +126,29 @@ class Campaign:
         )
 
     def killed(self) -> None:
-        for _ in range(3):
-            before, session = pid(), next_frame().header.session
+        for _ in range(self.kills):
+            before, session = self.unit.pid, next_frame().header.session
             begun = time.monotonic()
             os.kill(before, signal.SIGKILL)
             next_frame(other_than=session)
             took_s = time.monotonic() - begun
-            self.promise("SIGKILL", took_s < PROMISED_S and pid() != before, f"streaming again after {took_s:.2f} s")
+            self.promise(
+                "SIGKILL", took_s < self.promised_s and self.unit.pid != before, f"streaming again after {took_s:.2f} s"
+            )
 
     def stopped_by_a_signal(self) -> None:
-        before, session = pid(), next_frame().header.session
+        before, session = self.unit.pid, next_frame().header.session
         begun = time.monotonic()
         os.kill(before, signal.SIGSTOP)
         next_frame(other_than=session)
         took_s = time.monotonic() - begun
-        told = "watchdog" in journal().lower()
-        self.promise("SIGSTOP", pid() != before and told, f"restarted by the watchdog, streaming after {took_s:.1f} s")
+        told = "watchdog" in self.unit.journal().lower()
+        self.promise(
+            "SIGSTOP", self.unit.pid != before and told, f"restarted by the watchdog, streaming after {took_s:.1f} s"
+        )
 
     def unplugged(self) -> None:
-        before, session = pid(), next_frame().header.session
+        before, session = self.unit.pid, next_frame().header.session
         self.emulator.ask("unplug")
         until(lambda: state() == "recovering", "recovering")
         time.sleep(3)
@@ -127,144 +157,84 @@ class Campaign:
         self.emulator.ask("plug")
         frame = next_frame(after=begun)
         took_s = time.monotonic() - begun
-        kept = pid() == before and frame.header.session == session and took_s < PROMISED_S
-        self.promise("unplug, plug", kept, f"same process, streaming {took_s:.2f} s after plugging in")
+        same = self.unit.pid == before and frame.header.session == session
+        told = f"{'same' if same else 'another'} process, streaming {took_s:.2f} s after plugging in"
+        self.promise("unplug, plug", same and took_s < self.promised_s, told)
         self.promise("health while unplugged", waiting == (75, "recovering"), f"{waiting[1]}, exit code {waiting[0]}")
 
     def bad_reload(self) -> None:
-        before = pid()
-        CONFIGURATION.write_text(GOOD + "[acquire]\nwaiting = 1\n[settings]\ndepth_m = 99\n")
-        code, told = systemctl("reload", "sonod")
-        until(lambda: "acquire.waiting: unknown key" in journal(), "a line in the journal")
+        before = self.unit.pid
+        self.configure("[acquire]\nwaiting = 1\n", depth_m=99)
+        code, told = self.unit.do("reload")
+        until(lambda: "acquire.waiting: unknown key" in self.unit.journal(), "a line in the journal")
         self.promise("bad reload", code != 0, f"systemctl reload fails ({code}) {told}")
         os.kill(before, signal.SIGHUP)
-        until(lambda: "reload_refused" in journal(), "reload_refused in the journal")
+        until(lambda: "reload_refused" in self.unit.journal(), "reload_refused in the journal")
         frame = next_frame()
-        line = next(line for line in reversed(journal("-o", "cat").splitlines()) if "reload_refused" in line)
-        self.promise("bad configuration by SIGHUP", pid() == before and frame.header.frame > 0, line[:200])
-        until(lambda: "refused" in show("StatusText"), "the refusal in the status line")
-        self.promise("status line", True, show("StatusText"))
+        line = next(line for line in reversed(self.unit.journal("-o", "cat").splitlines()) if "reload_refused" in line)
+        self.promise("bad configuration by SIGHUP", self.unit.pid == before and frame.header.frame > 0, line[:200])
+        until(lambda: "refused" in self.unit.show("StatusText"), "the refusal in the status line")
+        self.promise("status line", True, self.unit.show("StatusText"))
 
     def good_reload(self) -> None:
-        before = pid()
+        before = self.unit.pid
         depth_m = settings()["depth_m"]
-        CONFIGURATION.write_text(GOOD + f"[settings]\ndepth_m = {depth_m * 0.8:.4f}\n")
-        code, told = systemctl("reload", "sonod")
+        self.configure(depth_m=depth_m * 0.8)
+        code, told = self.unit.do("reload")
         until(lambda: settings()["depth_m"] != depth_m, "the new depth")
         self.promise(
-            "good reload", code == 0 and pid() == before, f"depth {depth_m} m -> {settings()['depth_m']} m {told}"
+            "good reload",
+            code == 0 and self.unit.pid == before,
+            f"depth {depth_m} m -> {settings()['depth_m']} m {told}",
         )
 
     def stops(self) -> None:
         with Control() as control:
-            control.start_recording(RECORDING)
+            control.start_recording(self.recording)
         time.sleep(1)
         firing = self.emulator.ask("state")
         begun = time.monotonic()
-        code, _ = systemctl("stop", "sonod")
+        code, _ = self.unit.do("stop")
         took_s = time.monotonic() - begun
         now = self.emulator.ask("state")
-        self.promise("stop", code == 0 and took_s < PROMISED_S, f"{took_s:.2f} s, result {show('Result')}")
+        self.promise(
+            "stop", code == 0 and took_s < self.promised_s, f"{took_s:.2f} s, result {self.unit.show('Result')}"
+        )
         self.promise("transmit off", firing == "running" and now == "idle", f"front-end {firing} -> {now}")
-        with h5py.File(RECORDING) as file:
+        with h5py.File(self.recording) as file:
             self.promise("recording closed", True, f"opens, attributes {sorted(file.attrs)}")
         left = subprocess.run(["pgrep", "-u", "sonod"], capture_output=True, text=True, check=False).stdout.split()
         self.promise("nothing left behind", left == [], f"{len(left)} processes of the user sonod")
 
     def bad_configuration(self) -> None:
-        CONFIGURATION.write_text("[driver]\nur = 1\n[publish]\nendpoint = 'tcp://0.0.0.0:5555'\n")
+        self.configuration.write_text("[driver]\nur = 1\n[publish]\nendpoint = 'tcp://0.0.0.0:5555'\n")
         # What was killed and restarted above must not count.
-        systemctl("reset-failed", "sonod")
-        code, _ = systemctl("start", "sonod")
+        self.unit.do("reset-failed")
+        code, _ = self.unit.do("start")
         time.sleep(3)
-        found = {name: show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")}
+        found = {name: self.unit.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")}
         kept = code != 0 and found == {"ActiveState": "failed", "ExecMainStatus": "78", "NRestarts": "0"}
         self.promise("bad configuration at start", kept, str(found))
-        lines = [line for line in journal("-o", "cat").splitlines() if "driver.ur: unknown key" in line]
+        lines = [line for line in self.unit.journal("-o", "cat").splitlines() if "driver.ur: unknown key" in line]
         self.promise("its line in the journal", bool(lines), lines[-1] if lines else "none")
 
     def confined(self) -> None:
         text = subprocess.run(
-            ["systemd-analyze", "security", "sonod.service", "--no-pager"], capture_output=True, text=True, check=False
+            ["systemd-analyze", "security", self.unit.name, "--no-pager"], capture_output=True, text=True, check=False
         ).stdout
         line = next(line for line in text.splitlines() if "Overall exposure" in line)
         score = float(line.split(":")[1].split()[0])
         self.promise("hardening", score <= 1.5, line.strip("→ "))
 
 
-# -- helpers
-# -------------------------------------------------------------------------------------------------------------
-
-
-def systemctl(*words: str) -> tuple[int, str]:
-    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    return done.returncode, done.stderr.strip().split("\n")[0]
-
-
-def show(name: str) -> str:
-    return subprocess.run(
-        ["systemctl", "show", "--property", name, "--value", "sonod"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
-def pid() -> int:
-    return int(show("MainPID"))
-
-
-def user_of(process: int) -> str:
-    return Path(f"/proc/{process}").owner()
-
-
-def journal(*options: str) -> str:
-    return subprocess.run(
-        ["journalctl", "-u", "sonod", "--no-pager", *options], capture_output=True, text=True, check=True
-    ).stdout
-
-
-def read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return str(answer.read().decode())
-
-
-def state() -> str:
-    with Control() as control:
-        return control.status().state
-
-
-def health() -> tuple[int, str]:
-    done = subprocess.run(["sonod", "status", "--check"], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout.split(":")[0]
-
-
-def settings() -> dict[str, float]:
-    with Control() as control:
-        return dict(control.get().settings)  # type: ignore[arg-type]
-
-
-def next_frame(other_than: str = "", after: float = 0.0) -> Frame:
-    """A frame of another session, or acquired after this moment of the monotonic clock."""
-    with Subscriber() as subscriber:
-        for frame in subscriber.frames("bmode", latest=True, timeout_s=PATIENCE_S):
-            if frame.header.session != other_than and frame.header.times.first_byte_ns > after * 1e9:
-                return frame
-    raise AssertionError("the subscription ended")
-
-
-def until(condition: Callable[[], object], what: str) -> str:
-    """The first true result."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            if result := condition():
-                return str(result)
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError(f"not within {PATIENCE_S:.0f} s: {what}")
+def conclude(campaign: Campaign) -> int:
+    """The last line of the report, and the exit code."""
+    sys.stdout.write(f"\n{'everything kept' if not campaign.failed else f'{campaign.failed} promises broken'}\n")
+    return int(campaign.failed > 0)
 
 
 if __name__ == "__main__":
-    campaign = Campaign()
+    configuration = Path("/etc/sonod/sonod.toml")
+    campaign = Campaign(Emulator(), "sonod.service", configuration, "/var/lib/sonod/campaign.h5", PROMISED_S)
     campaign.run()
-    sys.stdout.write(f"\n{'everything kept' if not campaign.failed else f'{campaign.failed} promises broken'}\n")
-    sys.exit(campaign.failed > 0)
+    sys.exit(conclude(campaign))

@@ -1,0 +1,106 @@
+"""The daemon of the fault campaign, and what systemd would hear from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+from control_group import group_of
+
+WATCHDOG_S = 10.0
+WRITER = b"sonod.daemon.cine.writer"
+# Under a limit of memory from the start to the end; its rings are small here.
+MEMORY_LIMIT_BYTES = 768 << 20
+
+
+class Daemon:
+    """The process under test, and what systemd would hear from it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.frames, self.control = (f"tcp://127.0.0.1:{_free_port()}" for _ in range(2))
+        self.config = folder / "sonod.toml"
+        self.write(0.05)
+        self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._manager.bind(str(folder / "notify"))
+        self._manager.settimeout(1.0)
+        self.fed: list[float] = []
+        self.lines: Counter[str] = Counter()
+        # The newest lines of level error, for the report.
+        self.errors: deque[str] = deque(maxlen=20)
+        variables = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
+            **environment,
+        }
+        command = [sys.executable, "-m", "sonod", "run", "--service", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+        self.group = group_of(self.process.pid)
+        if self.group is not None:
+            self.group.memory(MEMORY_LIMIT_BYTES)
+        for listen in (self._hear, self._read_log):
+            threading.Thread(target=listen, daemon=True).start()
+
+    def write(self, depth_m: float, spoilt: bool = False) -> None:
+        text = (
+            f'[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "{self.frames}"\n'
+            f'[control]\nendpoint = "{self.control}"\n[settings]\ndepth_m = {depth_m}\n'
+            # Small rings are full soon, and then take no more memory.
+            "[cine]\nrf_memory_mib = 16\nimage_memory_mib = 8\n[record]\nkeep_free_mib = 1\n"
+        )
+        self.config.write_text(text + ("nonsense = 1\n" if spoilt else ""))
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096
+
+    @property
+    def descriptors(self) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+    @property
+    def writers(self) -> list[int]:
+        """Its processes that write recordings and clips."""
+        found = []
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                for child in map(int, children.read_text().split()):
+                    if WRITER in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.append(child)
+        return found
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.group is not None:
+            self.group.close()
+
+    def _hear(self) -> None:
+        while self.process.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                if b"WATCHDOG=1" in self._manager.recv(4096):
+                    self.fed.append(time.monotonic())
+        self._manager.close()
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                told = json.loads(line)
+                self.lines[told["event"]] += 1
+                if told["level"] == "error":
+                    self.errors.append(line.strip()[:500])
+            except (ValueError, KeyError, TypeError):
+                self.lines["(not a log line)"] += 1
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
