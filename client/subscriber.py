@@ -65,6 +65,8 @@ class Subscriber:
         ):
             if isinstance(message, Frame):
                 yield message
+            # Not held while the next is waited for: giving back a large message takes time.
+            del message
 
     def messages(
         self,
@@ -100,6 +102,9 @@ class Subscriber:
                     message = self._reader.take([part.buffer for part in parts], received_ns, passed_over)
                     if message is not None:
                         yield message
+                    del message
+                # Not held while the next is waited for: giving back a large message takes time.
+                del batch, parts
         finally:
             handshake.close()
 
@@ -146,6 +151,8 @@ class AsyncSubscriber:
         ):
             if isinstance(message, Frame):
                 yield message
+            # Not held while the next is waited for: giving back a large message takes time.
+            del message
 
     async def messages(
         self,
@@ -172,6 +179,9 @@ class AsyncSubscriber:
                     message = self._reader.take([part.buffer for part in parts], received_ns, passed_over)
                     if message is not None:
                         yield message
+                    del message
+                # Not held while the next is waited for: giving back a large message takes time.
+                del batch, parts
         finally:
             handshake.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from sonod.daemon.arguments import (
     TransmitArguments,
     parse_arguments,
 )
+from sonod.daemon.blocks import change_block, knob_block, preset_block, probe_block
 from sonod.daemon.cine.keeper import CineKeeper
 from sonod.daemon.clipper import Clipper
 from sonod.daemon.config import suggestion
@@ -36,7 +36,7 @@ from sonod.daemon.health import Health
 from sonod.daemon.lease_desk import LeaseDesk
 from sonod.daemon.marks import Mark
 from sonod.daemon.places import check_place, clip_place
-from sonod.daemon.planner import Change, Planner, Present
+from sonod.daemon.planner import Planner, Present
 from sonod.daemon.presets import Preset
 from sonod.daemon.publisher import Publisher
 from sonod.daemon.reader import Reader, Wish
@@ -51,7 +51,6 @@ from sonod.daemon.subscriptions import PRODUCTS
 from sonod.drivers.base import Driver
 from sonod.drivers.errors import SettingsRefused
 from sonod.drivers.rules import rules_for
-from sonod.drivers.settings import Knob, Value
 
 Result = dict[str, Any]
 T = TypeVar("T")
@@ -152,18 +151,18 @@ class Commands:
             "session": services.session.id,
             "driver": services.driver.uri.text,
             "serial": services.driver.serial,
-            "probe": None if present is None else _probe_block(present),
+            "probe": None if present is None else probe_block(present),
             "state": services.states.state,
             "revision": None if present is None else present.settings.revision,
             "knobs": []
             if present is None
-            else [_knob_block(knob, present, self.leases.holder_of(knob)) for knob in present.knobs.values()],
+            else [knob_block(knob, present, self.leases.holder_of(knob)) for knob in present.knobs.values()],
             "lease": self.leases.block(),
             "products": PRODUCTS,
             "rules": []
             if present is None
             else [{"knobs": rule.knobs, "text": rule.text} for rule in rules_for(present.knobs)],
-            "presets": [_preset_block(preset, present) for preset in services.presets.values()],
+            "presets": [preset_block(preset, present) for preset in services.presets.values()],
             "commands": tuple(self._handlers),
             "frames": addresses.frames,
             "control": addresses.control,
@@ -282,7 +281,7 @@ class Commands:
             knob = present.knobs.get(name)
             if knob is not None and knob.needs_lease:
                 self.leases.require(lease, f"set {name}")
-        return _then(self._services.planner.change(changes, expected_revision, whole=whole), _change_block)
+        return _then(self._services.planner.change(changes, expected_revision, whole=whole), change_block)
 
     def _transmit(self, arguments: TransmitArguments, command: str) -> Future[Result]:
         self.leases.require(arguments.lease, command)
@@ -333,73 +332,6 @@ class Commands:
             situation = self._services.states.situation
             raise CommandError("unavailable", f"no probe has been opened yet ({situation.state}: {situation.reason})")
         return present
-
-
-def _knob_block(knob: Knob, present: Present, holder: str | None) -> Result:
-    def bound(number: float) -> float | None:
-        return number if math.isfinite(number) else None
-
-    return {
-        "name": knob.name,
-        "kind": knob.kind,
-        "unit": knob.unit,
-        "value": present.settings.value(knob.name),
-        "default": knob.default,
-        "minimum": bound(knob.minimum),
-        "maximum": bound(knob.maximum),
-        "step": knob.step,
-        "choices": knob.choices,
-        "points": knob.points,
-        "description": knob.description,
-        "acoustic_output": knob.acoustic_output,
-        "applied_by": knob.applied_by,
-        "geometry": knob.geometry,
-        "needs_lease": knob.needs_lease,
-        "held_by": holder,
-    }
-
-
-def _probe_block(present: Present) -> Result:
-    probe = present.acquisition.probe
-    frequency = probe.center_frequency_hz
-    return {
-        "name": probe.name,
-        "kind": probe.kind,
-        "elements": probe.element_count,
-        "center_frequency_hz": frequency if math.isfinite(frequency) else None,
-        "radius_m": probe.radius_m,
-    }
-
-
-def _preset_block(preset: Preset, present: Present | None) -> Result:
-    """What the preset changes on this probe; `misfit` says why it does not fit, null when it does."""
-    settings: Mapping[str, Value] = dict(preset.settings)
-    misfit: str | None = "no probe has been opened yet"
-    if present is not None:
-        settings = {**settings, **preset.probes.get(present.acquisition.probe.kind, {})}
-        try:
-            preset.changes_for(present)
-            misfit = None
-        except SettingsRefused as error:
-            misfit = "; ".join(error.problems)
-    return {
-        "name": preset.name,
-        "description": preset.description,
-        "probes": tuple(preset.probes),
-        "fits": misfit is None,
-        "misfit": misfit,
-        "settings": settings,
-    }
-
-
-def _change_block(change: Change) -> Result:
-    applied: dict[str, Value] = dict(change.applied)
-    return {
-        "revision": change.revision,
-        "first_frame": change.first_frame,
-        "applied": applied,
-        "pending": change.pending,
-    }
 
 
 def _then(future: Future[T], convert: Callable[[T], Result]) -> Future[Result]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from dataclasses import dataclass, replace
 import structlog
 import zmq
 from zmq.utils.monitor import parse_monitor_message
+
+from sonod.daemon.packet_filter import drop_data
 
 # One machine's programs, and all of them together; beyond it someone opens connections and forgets them.
 CONNECTIONS_PER_PEER = 64
@@ -28,17 +31,21 @@ DISCARDED_BYTES, DISCARDS = 1 << 18, 16
 # How often the table is compared with the truth: the monitor drops events when they come too fast.
 CHECK_PERIOD_S = 1.0
 _LOCAL = "this machine"
+# struct ucred: process, user, group.
+_CREDENTIALS = struct.Struct("iII")
 
 
 @dataclass(frozen=True)
 class Connection:
-    """One accepted connection; `number` is never used again, `inode` tells whether the descriptor still is it."""
+    """One accepted connection; `number` is never used again, `inode` tells whether the descriptor still is it.
+    `process`: the peer's, 0 when it is not known (TCP, or another container's)."""
 
     number: int
     descriptor: int
     inode: int
     peer: str
     key: str = ""
+    process: int = 0
 
 
 class Connections:
@@ -112,8 +119,8 @@ class Connections:
         found = _identify(descriptor)
         if found is None:
             return
-        inode, peer = found
-        connection = Connection(self._next, descriptor, inode, peer)
+        inode, peer, process = found
+        connection = Connection(self._next, descriptor, inode, peer, process=process)
         self._next += 1
         peers = Counter(known.peer for known in self._known.values())
         limit = self._most if peer == _LOCAL else CONNECTIONS_PER_PEER
@@ -150,14 +157,28 @@ def key_of(message: zmq.Frame) -> str:
     return user if isinstance(user, str) else ""
 
 
-def _identify(descriptor: int) -> tuple[int, str] | None:
-    """The descriptor's inode and the peer's address; None when it is no connection any more."""
+def silence(connection: Connection) -> bool:
+    """Hear nothing more from the connection, and leave it open; False when that cannot be done to this one."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.descriptor)) as same:
+        return os.fstat(same.fileno()).st_ino == connection.inode and drop_data(same)
+    return False
+
+
+def _identify(descriptor: int) -> tuple[int, str, int] | None:
+    """The descriptor's inode, the peer's address and its process; None when it is no connection any more."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as same:
             peer = same.getpeername()
-            return os.fstat(descriptor).st_ino, _peer_name(peer)
+            return os.fstat(descriptor).st_ino, _peer_name(peer), _peer_process(same)
     except OSError:
         return None
+
+
+def _peer_process(connection: socket.socket) -> int:
+    if connection.family != socket.AF_UNIX:
+        return 0
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[0])
 
 
 def _peer_name(peer: object) -> str:

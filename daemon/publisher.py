@@ -106,7 +106,14 @@ class Publisher:
         self._socket.setsockopt(zmq.LINGER, 0)
         stalled_ns = int(limits.stalled_s * 1e9)
         self._guard = SubscriberGuard(self._socket, "frames", limits.connections, stalled_ns)
-        self._listener = Listener(self._socket, "publisher", self._guard.connections, gate, keys_everywhere)
+        self._listener = Listener(
+            self._socket,
+            "publisher",
+            self._guard.connections,
+            gate,
+            keys_everywhere,
+            penalties=self._guard.penalties,
+        )
         self._latest: LatestServer | None = None
         try:
             self.endpoints = self._listener.bind(endpoints, "publish.endpoint")
@@ -200,6 +207,7 @@ class Publisher:
             "refused": guard.connections.refused,
             "cut_stalled": guard.stalled,
             "cut_flooding": guard.flooding,
+            "silenced": guard.silenced,
             "streams": self.streams.block(),
         }
 

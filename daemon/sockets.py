@@ -13,7 +13,8 @@ from sonod.daemon.connections import Connection, Connections, key_of
 from sonod.daemon.endpoint import is_exposed, is_ipc
 from sonod.daemon.errors import EndpointError
 from sonod.daemon.keyring import Gate
-from sonod.daemon.zap import DOMAIN, ZapHandler
+from sonod.daemon.penalties import Penalties
+from sonod.daemon.zap import DOMAIN, IPC_DOMAIN, ZapHandler
 
 # Long enough for the last messages on this machine, short enough for a stop within two seconds.
 LINGER_MS = 200
@@ -40,8 +41,10 @@ class Listener:
         gate: Gate | None = None,
         keys_everywhere: bool = False,
         sharing: Listener | None = None,
+        penalties: Penalties | None = None,
     ) -> None:
-        """`sharing`: another one of the same context, which asks the gate for both; it must outlive this one."""
+        """`sharing`: another one of the same context, which asks the gate for both; it must outlive this one.
+        `penalties` are for programs that come over ipc."""
         self._socket = socket
         self._name = name
         self._gate = gate
@@ -49,23 +52,28 @@ class Listener:
         self._seen_version = 0 if gate is None else gate.version
         self._zap: ZapHandler | None = None
         self._sharing = sharing
+        self._penalties = penalties
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS)
         self._connections = connections
 
     def bind(self, endpoints: Sequence[str], key: str) -> tuple[str, ...]:
         """Bind them all, and return them with the ports that were found for `*`; EndpointError names the remedy."""
+        # In this order: what is bound keeps the options that it was bound with, and none can be taken back.
         found = {
-            endpoint: bind(self._socket, endpoint, key) for endpoint in endpoints if not self._needs_keys(endpoint)
+            endpoint: bind(self._socket, endpoint, key)
+            for endpoint in endpoints
+            if not self._needs_keys(endpoint) and not is_ipc(endpoint)
         }
+        local = [endpoint for endpoint in endpoints if is_ipc(endpoint)]
+        if local:
+            if self._penalties is not None:
+                self._ask_before_admission(IPC_DOMAIN)
+            found |= {endpoint: bind(self._socket, endpoint, key) for endpoint in local}
         guarded = [endpoint for endpoint in endpoints if self._needs_keys(endpoint)]
         if guarded:
             # The configuration has seen to it that there is one.
             assert self._gate is not None
-            if self._sharing is None or self._sharing._zap is None:
-                self._zap = ZapHandler(self._socket.context, self._gate, self._name)
-            # From here on: what is bound already keeps the options that it was bound with.
-            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-            self._socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
+            self._ask_before_admission(DOMAIN)
             if 0 < int(self._socket.getsockopt(zmq.MAXMSGSIZE)) < CURVE_HANDSHAKE_BYTES:
                 self._socket.setsockopt(zmq.MAXMSGSIZE, CURVE_HANDSHAKE_BYTES)
             self._socket.setsockopt(zmq.CURVE_SERVER, 1)
@@ -98,6 +106,13 @@ class Listener:
         """Before the socket's context is destroyed."""
         if self._zap is not None:
             self._zap.leave()
+
+    def _ask_before_admission(self, domain: bytes) -> None:
+        """Whoever comes to what is bound from here on is asked about."""
+        if self._zap is None and (self._sharing is None or self._sharing._zap is None):
+            self._zap = ZapHandler(self._socket.context, self._gate, self._name, self._penalties)
+        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        self._socket.setsockopt(zmq.ZAP_DOMAIN, domain)
 
     def _unwanted(self, connection: Connection) -> bool:
         return bool(connection.key) and (

@@ -7,6 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine has no times: an example may take as long as it likes, within the time limit of its test.
+settings.register_profile("sonod", deadline=None)
+settings.load_profile("sonod")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Tiers, by marker, whose tests fail instead of being skipped: a comma list, set by CI.

@@ -12,12 +12,15 @@ from picture_driver import PictureDriver
 
 from sonod.client.control import Control
 from sonod.client.frame import Frame, Message
+from sonod.client.replies import Status
 from sonod.client.subscriber import Subscriber
 from sonod.client.wire.notices import EventNotice, StateNotice
 from sonod.daemon.app import Daemon
 
 # Far longer than anything here takes; a test that waits so long has failed.
 PATIENCE_S = 10.0
+# For what takes many steps, on a machine that has a great deal else to do.
+LONG_PATIENCE_S = 60.0
 BASE: dict[str, dict[str, Any]] = {
     "driver": {"uri": "picture:"},
     "publish": {"endpoint": "tcp://127.0.0.1:*"},
@@ -64,6 +67,27 @@ class Bench:
             if isinstance(message, StateNotice) and message.state == state:
                 return message
         raise AssertionError("the subscription ended")
+
+    def until(self, holds: Callable[[Status], object]) -> Status:
+        """The first status of which this holds."""
+        deadline_s = time.monotonic() + LONG_PATIENCE_S
+        while not holds(status := self.control.status()):
+            assert time.monotonic() < deadline_s, f"it never came to that: {status} {status.values}"
+        return status
+
+    def feed_when_applied(self, count: int) -> threading.Thread:
+        """Give out frames as soon as the device has taken settings that are to come; `set` waits for the first."""
+        reader = self.daemon.reader
+
+        def feed() -> None:
+            deadline_s = time.monotonic() + LONG_PATIENCE_S
+            while reader._expected is None and time.monotonic() < deadline_s:
+                time.sleep(0.001)
+            self.driver.deliver(count)
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        return feeder
 
     def event(self, name: str, cause: Callable[[], object], **facts: object) -> EventNotice:
         """The event with these facts that `cause` brings about."""

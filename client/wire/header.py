@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+from sonod.client.wire.canonical import read_head
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields, compact, shown
 from sonod.client.wire.geometry import Geometry, geometry_from_block
@@ -244,6 +245,8 @@ class HeaderReader:
     def __init__(self) -> None:
         # From the settings on, and the geometry alone, should something before it differ each time.
         self._whole: tuple[bytes, FrameHeader] | None = None
+        # What stays the same before the settings.
+        self._constant: tuple[bytes, bytes] | None = None
         self._part: tuple[bytes, FrameHeader] | None = None
 
     def read(self, data: bytes | memoryview) -> FrameHeader:
@@ -251,6 +254,9 @@ class HeaderReader:
         data = bytes(data)
         if self._whole is not None and data.endswith(self._whole[0]):
             tail, known = self._whole
+            head = read_head(data, len(data) - len(tail))
+            if head is not None and head.constant == self._constant:
+                return _varied(known, head.frame, head.message, head.times, Losses(*head.losses))
             fields = _head(data, tail)
             return _like(fields.values, known) or _header(fields, known.geometry, known)
         if self._part is not None and data.endswith(self._part[0]):
@@ -260,6 +266,8 @@ class HeaderReader:
             header = decode_header(data)
             self._part = _tail(data, GEOMETRY_KEY, header)
         self._whole = _tail(data, SETTINGS_KEY, header)
+        head = None if self._whole is None else read_head(data, len(data) - len(self._whole[0]))
+        self._constant = None if head is None else head.constant
         return header
 
 
@@ -281,10 +289,15 @@ def _like(values: Mapping[str, Any], known: FrameHeader) -> FrameHeader | None:
     quick = Times.quick(times)
     if not same or quick is None or repeated is not False or set(map(type, (frame, message, *counts))) != {int}:
         return None
+    return _varied(known, frame, message, quick, Losses(*counts))
+
+
+def _varied(known: FrameHeader, frame: int, message: int, times: Times, losses: Losses) -> FrameHeader:
+    """The known header of another frame."""
     # What the constructor would check has been checked for the known one.
     header = object.__new__(FrameHeader)
     header.__dict__.update(known.__dict__)
-    header.__dict__.update(frame=frame, message=message, repeated=False, times=quick, losses=Losses(*counts))
+    header.__dict__.update(frame=frame, message=message, repeated=False, times=times, losses=losses)
     return header
 
 

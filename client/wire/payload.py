@@ -25,8 +25,8 @@ def payload_array(header: FrameHeader, payload: bytes | memoryview) -> NDArray[A
         raise WireError(
             f"payload: {'x'.join(map(str, header.shape))} {header.dtype} needs {expected} bytes; got {len(payload)}"
         )
-    array = np.frombuffer(payload, dtype=dtype).reshape(header.shape)
-    array.flags.writeable = False
+    array: NDArray[Any] = np.ndarray(header.shape, dtype, payload)
+    array.setflags(write=False)
     return array
 
 

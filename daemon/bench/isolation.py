@@ -45,17 +45,21 @@ while True:
     socket.recv_multipart()
 """
 # When it is cut, libzmq connects it again and sends everything anew, as long as the program goes on using its socket.
+# Told so, it does the whole with so many sockets, one after the other.
 FLOODING = """
 import sys, time, zmq
 print("ready", flush=True)
 sys.stdin.readline()
-socket = zmq.Context().socket(zmq.SUB)
-socket.setsockopt(zmq.SNDHWM, 0)
-socket.connect(sys.argv[1])
-for index in range(int(sys.argv[2])):
-    socket.subscribe(b"sonod.1.rf." + b"%06d" % index + b"x" * 100)
-    if index % 1000 == 0:
-        time.sleep(0.01)
+context = zmq.Context()
+for turn in range(int(sys.argv[3])):
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.connect(sys.argv[1])
+    for index in range(int(sys.argv[2])):
+        socket.subscribe(b"sonod.1.rf." + b"%06d" % index + b"x" * 100)
+        if index % 1000 == 0:
+            time.sleep(0.01)
+    print("flooded", flush=True)
 while True:
     socket.poll(1000)
 """
@@ -158,13 +162,14 @@ def _listen(frames: Iterator[Frame], seconds: float) -> tuple[list[int], MissedF
 
 
 class BadSubscribers:
-    """The one that is to be stopped, the one that floods, and the one that sends noise; programs that wait."""
+    """The one that is to be stopped, the one that floods, and the one that sends noise; programs that wait.
+    `floods`: with how many sockets, one after the other."""
 
-    def __init__(self, frames_at: str, product: str, flood: int) -> None:
+    def __init__(self, frames_at: str, product: str, flood: int, floods: int = 1) -> None:
         self._programs = [
-            _start(STOPPED, frames_at, product, "state"),
-            _start(FLOODING, frames_at, str(flood)),
-            _start(NOISY, frames_at),
+            start_program(STOPPED, frames_at, product, "state"),
+            start_program(FLOODING, frames_at, str(flood), str(floods)),
+            start_program(NOISY, frames_at),
         ]
         self._stopping: threading.Thread | None = None
 
@@ -194,16 +199,17 @@ class BadSubscribers:
 
 
 @contextlib.contextmanager
-def bad_subscribers(frames_at: str, product: str, flood: int) -> Iterator[BadSubscribers]:
+def bad_subscribers(frames_at: str, product: str, flood: int, floods: int = 1) -> Iterator[BadSubscribers]:
     """They wait until `begin`, and are gone afterwards."""
-    bad = BadSubscribers(frames_at, product, flood)
+    bad = BadSubscribers(frames_at, product, flood, floods)
     try:
         yield bad
     finally:
         bad.end()
 
 
-def _start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+def start_program(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Started, and waiting for a line on its standard input."""
     command = [sys.executable, "-c", program, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None

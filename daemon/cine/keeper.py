@@ -36,7 +36,11 @@ class CineLimits:
 
 
 class CineKeeper:
-    """Keeps the newest frames, without ever waiting. `raw` and `pictures` are read by those who write files."""
+    """Keeps the newest frames, without ever waiting. `raw` and `pictures` are read by those who write files.
+
+    A thread makes their memory resident as soon as it is known how much they need: the daemon's size is known from the
+    start, and not only when they are full.
+    """
 
     def __init__(self, limits: CineLimits) -> None:
         self._limits = limits
@@ -48,6 +52,9 @@ class CineKeeper:
         self._picture_bytes = 0
         self._said: dict[str, str] = {}
         self._log = structlog.get_logger()
+        self._closing = threading.Event()
+        self._fitted = threading.Event()
+        self._thread = threading.Thread(target=self._populate, name="sonod-cine", daemon=True)
 
     @property
     def keeps_raw(self) -> bool:
@@ -80,6 +87,9 @@ class CineKeeper:
         needed = (int((limits.raw_s + RESERVE_S) * frame_rate_hz) + 2) * nbytes if limits.raw_s > 0 else 0
         self.raw.limit_bytes = min(limits.raw_bytes, max(needed, (limits.queue_frames + 1) * nbytes))
         self._raw_holds_s = _holds_s(self.raw.limit_bytes, nbytes, frame_rate_hz, limits.raw_s)
+        if self._thread.ident is None:
+            self._thread.start()
+        self._fitted.set()
         if limits.raw_s > 0:
             self._say("raw", "RF", self._raw_holds_s, limits.raw_s, limits.raw_bytes, "cine.rf_memory_mib")
 
@@ -120,8 +130,26 @@ class CineKeeper:
 
     def close(self) -> None:
         """Let go of the memory; the threads that fill it have ended."""
+        self._closing.set()
+        self._fitted.set()
+        if self._thread.ident is not None:
+            self._thread.join()
         self.raw.close()
         self.pictures.close()
+
+    def _populate(self) -> None:
+        while not self._closing.is_set():
+            self._fitted.wait()
+            self._fitted.clear()
+            rings: tuple[tuple[CineRing[Any], bool], ...] = (
+                (self.raw, self._limits.raw_s > 0),
+                # Before the first picture it is not known how much of it is needed.
+                (self.pictures, self.keeps_pictures and self._picture_bytes > 0),
+            )
+            for ring, used in rings:
+                while used and ring.populate():
+                    if self._closing.is_set():
+                        return
 
     def _fit_pictures(self, configuration: Configuration) -> None:
         limits, nbytes = self._limits, _aligned(self._picture_bytes)
@@ -131,6 +159,7 @@ class CineKeeper:
         needed = (int((limits.pictures_s + RESERVE_S) * rate_hz) + 2) * nbytes
         self.pictures.limit_bytes = min(limits.pictures_bytes, max(needed, 2 * nbytes))
         self._pictures_hold_s = _holds_s(self.pictures.limit_bytes, nbytes, rate_hz, limits.pictures_s)
+        self._fitted.set()
         self._say(
             "pictures",
             "image",

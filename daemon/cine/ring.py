@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import threading
@@ -21,6 +22,12 @@ ALIGNMENT = 64
 HEAD_BYTES = mmap.PAGESIZE
 # Frames without bytes take no room; so many of them are kept.
 MOST_ENTRIES = 1 << 14
+# Memory is made resident in portions of this; the system may take some milliseconds for one.
+PORTION_BYTES = 4 << 20
+# <asm-generic/mman-common.h>, Linux 5.14; Python's `mmap` does not name it.
+MADV_POPULATE_WRITE = 23
+
+_LIBRARY = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,9 @@ class Entry(Generic[F]):
 class CineRing(Generic[F]):
     """The newest frames, of any sizes, within `budget_bytes`. One thread puts, any thread looks.
 
-    The memory belongs to no file that others see. It becomes resident as it is first used, and `limit_bytes` of it are
-    used. The place of the next frame is given up before that frame comes: who has copied a frame and then still finds
-    it whole (`RingView.copy`) has copied nothing else.
+    The memory belongs to no file that others see. `limit_bytes` of it are used, and become resident as frames first
+    come, or before that by `populate`. The place of the next frame is given up before that frame comes: who has copied
+    a frame and then still finds it whole (`RingView.copy`) has copied nothing else.
     """
 
     def __init__(self, name: str, budget_bytes: int) -> None:
@@ -53,9 +60,23 @@ class CineRing(Generic[F]):
         self._bytes = everything[HEAD_BYTES:]
         self._entries: deque[Entry[F]] = deque()
         self._lock = threading.Lock()
+        self._address = everything.ctypes.data
+        self._resident_bytes = 0
         self._serial = 0
         self._offset = 0
         self._closed = False
+
+    def populate(self) -> bool:
+        """Make one more portion of the memory in use resident, so that no frame has to wait for it; False when there is
+        none left, or the system cannot do that. Not during `close`."""
+        begin, end = self._resident_bytes, HEAD_BYTES + self.limit_bytes
+        if begin >= end:
+            return False
+        nbytes = min(PORTION_BYTES, end - begin)
+        self._resident_bytes = begin + nbytes
+        # Not `mmap.madvise`, which would keep every other thread waiting meanwhile.
+        address, size = ctypes.c_void_p(self._address + begin), ctypes.c_size_t(nbytes)
+        return int(_LIBRARY.madvise(address, size, MADV_POPULATE_WRITE)) == 0
 
     @property
     def next_serial(self) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 import wire_messages as messages
@@ -15,6 +17,8 @@ import zmq
 import zmq.asyncio
 
 from sonod.client import AsyncControl, AsyncSubscriber, Control, NoAnswer, RequestRefused, Subscriber
+from sonod.client import subscriber as subscriber_module
+from sonod.client.frame import Frame
 from sonod.client.losses import MissedFrames
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import Losses, encode_header
@@ -63,6 +67,25 @@ def publish_when_subscribed(publisher: Publisher, *frames: int) -> threading.Thr
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def test_a_frame_is_let_go_before_the_next_is_waited_for(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[Frame]] = []
+    alive: list[bool] = []
+    receive = subscriber_module._received
+
+    def received(*arguments: Any) -> Any:
+        alive.extend(frame() is not None for frame in held)
+        return receive(*arguments)
+
+    monkeypatch.setattr(subscriber_module, "_received", received)
+    thread = publish_when_subscribed(publisher, 1, 2, 3)
+    with Subscriber(publisher.endpoint) as subscriber:
+        frames = subscriber.frames("bmode", timeout_s=PATIENCE_S)
+        for _ in range(3):
+            held.append(weakref.ref(next(frames)))
+    thread.join()
+    assert alive == [False] * 3
 
 
 def test_frames_come_typed_with_a_view_of_the_pixels(publisher: Publisher) -> None:

@@ -10,6 +10,7 @@ import wire_messages as messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sonod.client.wire.canonical import read_head
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import (
     Acoustic,
@@ -155,3 +156,48 @@ def test_reader_of_a_stream_is_not_misled_by_a_known_end(trick: bytes) -> None:
 def test_published_time_is_filled_in_last() -> None:
     header = replace(messages.HEADER, times=replace(messages.HEADER.times, published_ns=0))
     assert decode_header(stamp_published(encode_header(header), 77)).times.published_ns == 77
+
+
+def test_own_headers_are_read_without_a_parser_and_everything_else_is_not() -> None:
+    data = encode_header(replace(messages.HEADER, message=7, repeated=False))
+    end = data.rfind(b',"settings":')
+    head = read_head(data, end)
+    assert head is not None
+    header = decode_header(data)
+    assert (head.frame, head.message, head.times) == (header.frame, 7, header.times)
+    assert Losses(*head.losses) == header.losses
+    for written, otherwise in (
+        (b'"frame":', b'"frame": '),
+        (b'"message":7', b'"message":07'),
+        (b'"message":7', b'"message":-7'),
+        (b'"message":7', b'"message":null'),
+        (b'"repeated":false', b'"repeated":true'),
+        (b'"sonod":1', b'"sonod":2'),
+        (b'"clock":"monotonic"', b'"clock":"atomic"'),
+        (b'"skipped":', b'"more":1,"skipped":'),
+    ):
+        assert written in data
+        other = data.replace(written, otherwise, 1)
+        assert read_head(other, other.rfind(b',"settings":')) is None
+    assert read_head(data, end - 1) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"product": "preview"},
+        {"session": "another"},
+        {"revision": 99},
+        {"shape": (2, 3)},
+        {"encoding": "lz4"},
+        {"message": None},
+        {"repeated": True},
+        {"losses": Losses(5, 4, 3, 2, 1)},
+    ],
+)
+def test_reader_of_a_stream_sees_what_differs_from_the_header_before(change: dict[str, Any]) -> None:
+    first = replace(messages.HEADER, message=7, repeated=False)
+    reader = HeaderReader()
+    for header in (first, replace(first, **change), replace(first, frame=first.frame + 1, message=8)):
+        data = encode_header(header)
+        assert reader.read(data) == decode_header(data) == header

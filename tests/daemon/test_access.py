@@ -443,8 +443,12 @@ def test_zap_is_asked_about_nothing_else(tmp_path: Path) -> None:
     handler = ZapHandler(context, Gate(tmp_path), "test")
     try:
         for parts in ([], [b"1.0", b"7"], [b"1.0", b"7", b"sonod", b"", b"", b"NULL"], [b"x"] * 9):
-            assert handler.answer(parts)[2] == b"500"
-        assert handler.answer([b"1.0", b"7", b"sonod", b"::1", b"", b"CURVE", os.urandom(32)])[1:3] == [b"7", b"400"]
+            answer = handler.answer(parts)
+            assert answer is not None
+            assert answer[2] == b"500"
+        answer = handler.answer([b"1.0", b"7", b"sonod", b"::1", b"", b"CURVE", os.urandom(32)])
+        assert answer is not None
+        assert answer[1:3] == [b"7", b"400"]
     finally:
         handler.leave()
         context.destroy(linger=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,37 @@ def frame(number: int, nbytes: int) -> np.ndarray:
 def copied(view: RingView, entry: Entry[int]) -> np.ndarray | None:
     out = np.zeros(entry.nbytes, np.uint8)
     return out if view.copy(entry, out) else None
+
+
+def resident_kib() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssShmem:"):
+            return int(line.split()[1])
+    raise AssertionError("the system does not say")
+
+
+def test_memory_in_use_is_resident_before_frames_come_and_no_more_than_that() -> None:
+    made: CineRing[int] = CineRing("test", 64 << 20)
+    try:
+        made.put(frame(7, 1000), 7)
+        made.limit_bytes = 24 << 20
+        before = resident_kib()
+        while made.populate():
+            pass
+        grown = resident_kib() - before
+        if not grown:
+            pytest.skip("this system makes memory resident only when it is used")
+        assert 20 << 10 < grown <= 25 << 10
+        view = RingView(made.descriptor)
+        newest = made.newest()
+        assert newest is not None
+        found = copied(view, newest)
+        assert found is not None
+        assert np.all(found == 7)
+        made.limit_bytes = 32 << 20
+        assert made.populate()
+    finally:
+        made.close()
 
 
 def test_newest_frames_are_kept_and_the_oldest_go(ring: CineRing[int]) -> None:

@@ -82,8 +82,7 @@ def test_transaction_is_seen_between_two_frames_and_the_reply_names_the_first(be
     frames = bench.frames()
     bench.driver.deliver(2)
     before = list(islice(frames, 2))
-    feeder = threading.Timer(0.1, bench.driver.deliver, (3,))
-    feeder.start()
+    feeder = bench.feed_when_applied(3)
     applied = bench.control.set({"depth_m": 0.1, "gain_db": 3})
     after = list(islice(frames, 3))
     feeder.join()
@@ -99,8 +98,7 @@ def test_transaction_is_seen_between_two_frames_and_the_reply_names_the_first(be
 def test_settings_notice_names_the_first_frame(bench: Bench) -> None:
     messages = bench.subscriber.messages("settings", timeout_s=PATIENCE_S)
     next(messages)
-    feeder = threading.Timer(0.1, bench.driver.deliver)
-    feeder.start()
+    feeder = bench.feed_when_applied(1)
     bench.control.set({"gain_db": 1})
     told = []
     for message in messages:
@@ -235,9 +233,7 @@ def test_silent_device_is_opened_again(start: Start) -> None:
 def test_frames_that_nobody_wants_are_not_processed(start: Start) -> None:
     bench = start(cine={"image_s": 0.0})
     bench.driver.deliver(3)
-    while bench.control.status().frame < 3:
-        pass
-    status = bench.control.status()
+    status = bench.until(lambda status: status.frame >= 3)
     assert status.values["processed"] == 0
     assert status.losses.total == 0
     assert status.values["wanted"] == []
@@ -256,10 +252,10 @@ def test_overload_drops_the_oldest_and_says_so(start: Start, monkeypatch: pytest
 
     monkeypatch.setattr(bench.daemon.planner._plan, "run", slow)
     bench.driver.deliver()
-    entered.wait(PATIENCE_S)
+    assert entered.wait(PATIENCE_S)
     bench.driver.deliver(5)
-    while bench.control.status().frame < 6:
-        pass
+    # The number of the newest frame is told a moment before that frame waits with the others.
+    bench.until(lambda status: status.losses.ring == 3)
     hold.set()
     received = list(islice(frames, 3))
     assert [frame.header.frame for frame in received] == [1, 5, 6]
@@ -368,6 +364,8 @@ def test_log_is_json_and_says_nothing_for_each_frame(bench: Bench, log: io.Strin
     frames = bench.frames()
     bench.driver.deliver(1)
     next(frames)
+    # The ring of pictures says how much it holds after the first was sent.
+    bench.until(lambda status: "keep" in status.stages)
     before = len(log.getvalue().splitlines())
     for _ in range(20):
         bench.driver.deliver()

@@ -74,8 +74,7 @@ def test_frames_before_a_subscription_are_explained(bench: Bench) -> None:
         assert [next(watcher).header.frame for _ in range(2)] == [1, 2]
     bench.driver.deliver(3)
     frames = bench.frames()
-    while bench.control.status().frame < 5:
-        pass
+    bench.until(lambda status: status.frame >= 5)
     bench.driver.deliver()
     header = next(frames).header
     while header.frame < 6:
@@ -102,8 +101,7 @@ def ask(bench: Bench, **request: object) -> tuple[bytes, FrameHeader, bytes]:
 
 def test_newcomer_while_frozen_gets_the_last_picture_marked_as_such(bench: Bench) -> None:
     bench.driver.deliver(3)
-    while bench.control.status().frame < 3:
-        pass
+    bench.until(lambda status: status.frame >= 3)
     bench.control.freeze()
     topic, header, payload = ask(bench, product="bmode")
     assert topic == b"sonod.1.bmode.test-picture"
@@ -131,11 +129,9 @@ def test_latest_frame_is_never_an_old_one(bench: Bench) -> None:
     with LatestFrames(latest, timeout_s=PATIENCE_S) as frames:
         bench.driver.deliver(1)
         first = frames.next()
-        while bench.control.status().frame < 1:
-            pass
+        bench.until(lambda status: status.frame >= 1)
         bench.driver.deliver(5)
-        while bench.control.status().frame < 6:
-            pass
+        bench.until(lambda status: status.frame >= 6)
         bench.driver.deliver(1)
         second = frames.next()
         assert first.header.frame >= 1
@@ -185,8 +181,7 @@ def test_more_connections_than_allowed_are_cut(start: Callable[..., Bench]) -> N
     many = [context.socket(zmq.SUB) for _ in range(6)]
     for socket in many:
         socket.connect(bench.daemon.addresses.frames[0])
-    while not bench.control.status().values["subscribers"]["refused"]:
-        pass
+    bench.until(lambda status: status.values["subscribers"]["refused"])
     bench.driver.deliver()
     assert next(frames).header.frame == 1
     context.destroy(linger=0)
