@@ -16,7 +16,11 @@ static uint32_t crc_slices[8][256];
 static uint32_t crc_ahead[4][256];
 #endif
 
-__attribute__((constructor)) static void crc_make_tables(void) {
+static int crc_ready;
+
+/* At the first use, and not as a constructor: this file is compiled for instruction sets that the processor may not
+   have, and a constructor runs whichever table is chosen. Two threads may both fill in the same values. */
+static void crc_make_tables(void) {
     for (uint32_t value = 0; value < 256; value++) {
         uint32_t rest = value;
         for (int bit = 0; bit < 8; bit++)
@@ -45,6 +49,7 @@ __attribute__((constructor)) static void crc_make_tables(void) {
             crc_ahead[place][value] = rest;
         }
 #endif
+    __atomic_store_n(&crc_ready, 1, __ATOMIC_RELEASE);
 }
 
 static inline uint64_t load64(const uint8_t *at) {
@@ -54,6 +59,8 @@ static inline uint64_t load64(const uint8_t *at) {
 }
 
 static uint32_t crc32c(const uint8_t *data, size_t length, uint32_t crc) {
+    if (!__atomic_load_n(&crc_ready, __ATOMIC_ACQUIRE))
+        crc_make_tables();
     crc = ~crc;
 #ifdef __SSE4_2__
     while (length >= 3 * STREAM) {
