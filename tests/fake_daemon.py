@@ -14,7 +14,7 @@ import zmq
 from numpy.typing import NDArray
 
 from sonod.client.wire.control import Problem, Reply, Request, decode_request, encode_reply
-from sonod.client.wire.geometry import Geometry, ImageGeometry, LinesGeometry, MotionGeometry, Sector
+from sonod.client.wire.geometry import ChannelGeometry, Geometry, ImageGeometry, LinesGeometry, MotionGeometry, Sector
 from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, encode_header
 from sonod.client.wire.notices import Notice, SettingsNotice, StateNotice, encode_notice, product_of
 from sonod.client.wire.times import Times, UtcMapping
@@ -171,7 +171,9 @@ class FakeDaemon:
                 settings=self.values,
                 truth=self.truth,
             )
-            self._publisher.send_multipart([Topic(product, self.probe).encode(), encode_header(header), data.tobytes()])
+            # Raw frames as who asks for five a second gets them.
+            topic = Topic(product, self.probe, "rate-5" if product == "rf" else "")
+            self._publisher.send_multipart([topic.encode(), encode_header(header), data.tobytes()])
 
     def _notify(self) -> None:
         now_ns = time.monotonic_ns()
@@ -314,6 +316,41 @@ def motion_scene(frame: int, settings: Mapping[str, Any]) -> list[Product]:
         ("mmode", picture.astype(np.uint8), motion),
         ("lines", envelope.astype(np.float32)[None], lines),
     ]
+
+
+def raw_scene(frame: int, settings: Mapping[str, Any]) -> list[Product]:
+    """The linear probe's picture, and its raw frame: in channel c of transmission t a sine of 5 + c MHz and
+    1000 (t + 1) counts, the last channel cut off at the limits of 12 bits."""
+    transmits, channels, samples, sampling_hz = 2, 4, 2000, 40e6
+    time_s = np.arange(samples) / sampling_hz
+    rf = np.empty((transmits, channels, samples), np.int16)
+    for transmit, channel in np.ndindex(transmits, channels):
+        wave = 1000 * (transmit + 1) * np.sin(2 * np.pi * (5 + channel) * 1e6 * time_s)
+        rf[transmit, channel] = np.clip(wave * (3 if channel == channels - 1 else 1), -2048, 2047).round()
+    return [*linear_scene(frame, settings), ("rf", rf, raw_geometry(rf.shape, sampling_hz))]
+
+
+def raw_geometry(shape: tuple[int, ...], sampling_hz: float, demodulation_hz: float = 0.0) -> ChannelGeometry:
+    """Plane waves that begin with the record, an element for each channel."""
+    transmits, channels = shape[:2]
+    elements = tuple(range(channels))
+    return ChannelGeometry(
+        shape=(shape[0], shape[1], shape[2]),
+        transmit_kind="plane",
+        element_positions_m=tuple((3e-4 * element, 0.0, 0.0) for element in elements),
+        transmit_elements=(elements,) * transmits,
+        delays_s=((0.0,) * channels,) * transmits,
+        origins_m=((0.0, 0.0, 0.0),) * transmits,
+        angles_rad=tuple(0.1 * transmit for transmit in range(transmits)),
+        receive_elements=(elements,) * transmits,
+        t0_s=(0.0,) * transmits,
+        sampling_hz=sampling_hz,
+        demodulation_hz=demodulation_hz,
+        sound_speed_m_s=1540.0,
+        pulse_delay_s=0.0,
+        sample_scale=1.0,
+        sample_unit="counts",
+    )
 
 
 def speckle(rows: int, columns: int) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@
 
     options.py   the command line
     feed.py      frames and notices from the daemon, each browser gets the newest
+    raw.py       one trace out of a raw frame
     mailbox.py   what waits for one browser
     relay.py     requests to the daemon's control socket
     guard.py     who may talk to the gateway, and what its pages may do

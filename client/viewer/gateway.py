@@ -21,6 +21,7 @@ from sonod.client.viewer.feed import PRODUCTS, Feed
 from sonod.client.viewer.guard import SECURITY_HEADERS, host_refusal, origin_refusal
 from sonod.client.viewer.mailbox import Mailbox
 from sonod.client.viewer.options import Options
+from sonod.client.viewer.raw import MIDDLE
 from sonod.client.viewer.relay import COMMANDS, Relay
 from sonod.client.wire.control import REQUEST_LIMIT_BYTES, Problem, Reply, encode_reply
 from sonod.client.wire.errors import WireError
@@ -150,12 +151,15 @@ class Gateway:
                 return
 
     def _obey(self, fields: Fields, mailbox: Mailbox) -> None:
-        """`want`: the products to show; `ack`: a frame has arrived; `ping`: tell the time."""
+        """`want`: the products to show, of `rf` one `trace`; `ack`: a frame has arrived; `ping`: tell the time."""
         if "want" in fields.values:
             wanted = frozenset(fields.texts("want"))
             if not wanted <= set(PRODUCTS):
                 raise WireError(f"message: want: must be of {', '.join(PRODUCTS)}")
-            self._feed.look(mailbox, wanted)
+            trace = fields.integers("trace") if "trace" in fields.values else (0, MIDDLE)
+            if len(trace) != 2:
+                raise WireError("message: trace: must be transmission and channel")
+            self._feed.look(mailbox, wanted, (trace[0], trace[1]))
         elif "ack" in fields.values:
             mailbox.acknowledge(fields.text("ack"))
         elif "ping" in fields.values:

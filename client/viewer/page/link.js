@@ -31,7 +31,7 @@ export function decodeFrame(buffer) {
 export class Link {
   #listener;
   #socket = null;
-  #wanted = [];
+  #wanted = { want: [] };
   #retryMs = FIRST_RETRY_MS;
   #pings = [];
 
@@ -45,11 +45,12 @@ export class Link {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Ask for these products from now on. */
-  want(products) {
-    if (products.join() === this.#wanted.join()) return;
-    this.#wanted = products;
-    this.#send({ want: products });
+  /** Ask for these products from now on; of raw frames, for one trace. */
+  want(products, trace) {
+    const wanted = { want: products, ...(products.includes("rf") ? { trace } : {}) };
+    if (JSON.stringify(wanted) === JSON.stringify(this.#wanted)) return;
+    this.#wanted = wanted;
+    this.#send(wanted);
   }
 
   /** The daemon's monotonic clock in milliseconds at a time of performance.now(); null while not known. */
@@ -67,7 +68,7 @@ export class Link {
     socket.onopen = () => {
       this.#retryMs = FIRST_RETRY_MS;
       this.#pings = [];
-      this.#send({ want: this.#wanted });
+      this.#send(this.#wanted);
       this.#ping();
       this.#listener.opened();
     };

@@ -101,6 +101,8 @@ export class Numbers {
   /** Frames of the main product that the daemon made and this page never received. */
   get skipped() {
     if (this.#header === null) return 0;
+    // Of raw frames only a few are asked for.
+    if (this.#header.product === "rf") return undefined;
     const made = this.#header.frame - this.#first.frame + 1 - (lostIn(this.#header.losses) - this.#first.lost);
     return Math.max(0, made - this.#count);
   }
@@ -122,7 +124,7 @@ export class Numbers {
     const seen = this.#looked ?? header;
     write("frame", seen ? String(seen.frame) : "–");
     write("revision", this.#revision(seen));
-    write("pixels", seen ? `${seen.geometry.shape[1]} × ${seen.geometry.shape[0]}` : "–");
+    write("pixels", seen ? pixels(seen.geometry) : "–");
     write("pixel-size", seen ? pixelSize(seen.geometry) : "–");
     write("fingerprint", seen ? fingerprint(seen.geometry.fingerprint) : "–");
     write("frequency", frequency(seen?.settings));
@@ -167,6 +169,10 @@ function milliseconds(value) {
 
 function plausible(value) {
   return value === null || Math.abs(value) > PLAUSIBLE_MS ? "–" : milliseconds(value);
+}
+
+function pixels({ kind, shape }) {
+  return kind === "trace" ? `${shape[0]} samples` : `${shape[1]} × ${shape[0]}`;
 }
 
 function pixelSize(geometry) {

@@ -1,5 +1,6 @@
 // The middle of the page: lays out the panes of a view and draws the newest frames into them.
 
+import { Echoes } from "./echoes.js";
 import { Picture } from "./picture.js";
 import { fitted, imagePlane, motionPlane } from "./plane.js";
 import { Scales } from "./scales.js";
@@ -20,16 +21,20 @@ export class Stage {
   #picture;
   #scales;
   #trace = new Trace();
+  #echoes;
   #frames = new Map();
   #view = "image";
   #stale = true;
   #canvas;
   #layout = null;
+  /** The probe's centre frequency, null when not known. */
+  probeHz = null;
   layers = { scales: true, smooth: true, truth: false };
 
   constructor(picture, overlay) {
     this.#picture = new Picture(picture);
     this.#scales = new Scales(overlay);
+    this.#echoes = new Echoes(overlay);
     this.#canvas = picture;
     const observer = new ResizeObserver(([entry]) => this.#resized(entry));
     try {
@@ -42,11 +47,11 @@ export class Stage {
 
   /** The product that makes this view alive; others are beside it. */
   get main() {
-    return this.#view === "motion" ? "mmode" : "bmode";
+    return { motion: "mmode", rf: "rf" }[this.#view] ?? "bmode";
   }
 
   get products() {
-    return this.#view === "motion" ? ["mmode", "lines"] : ["bmode"];
+    return this.#view === "motion" ? ["mmode", "lines"] : [this.main];
   }
 
   get view() {
@@ -64,6 +69,17 @@ export class Stage {
     return this.#layout;
   }
 
+  /** What the echoes on the screen are, in words. */
+  get echoWords() {
+    return this.#echoes.words;
+  }
+
+  /** Draw the echoes' amplitudes so many times larger. */
+  set echoZoom(zoom) {
+    this.#echoes.zoom = zoom;
+    this.#stale = true;
+  }
+
   get size() {
     return { width: this.#canvas.width, height: this.#canvas.height };
   }
@@ -76,6 +92,7 @@ export class Stage {
   /** Forget all frames. */
   clear() {
     this.#frames.clear();
+    this.#echoes.clear();
     this.#stale = true;
   }
 
@@ -104,6 +121,12 @@ export class Stage {
     this.#layout = null;
     const frame = this.#frames.get(this.main);
     if (!frame) return null;
+    if (this.#view === "rf") {
+      this.#echoes.draw(frame, width, height, ratio, this.probeHz);
+      const { words, bandWords } = this.#echoes;
+      this.#canvas.setAttribute("aria-label", `Raw echoes: ${words}; spectrum ${bandWords}`);
+      return frame;
+    }
     const margin = this.layers.scales ? [LEFT, TOP, RIGHT, BOTTOM] : Array(4).fill(PLAIN_MARGIN);
     const [left, top, right, bottom] = margin.map((size) => size * ratio);
     const room = { x: left, y: top, width: width - left - right, height: height - top - bottom };
