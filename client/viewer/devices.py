@@ -7,8 +7,6 @@ import json
 import sys
 from typing import Any
 
-from sonod.client.viewer.options import is_loopback
-
 COMMAND = (sys.executable, "-m", "sonod", "devices", "--json")
 # Boards are asked who they are; one that does not answer takes seconds.
 TIMEOUT_S = 30.0
@@ -19,10 +17,10 @@ class DevicesUnknown(Exception):
 
 
 class Devices:
-    """Looks at this machine's devices, once at a time. `control` is the daemon's address."""
+    """Looks at this machine's devices, once at a time. `here`: the daemon runs on this machine."""
 
-    def __init__(self, control: str) -> None:
-        self._here = control.startswith("ipc://") or is_loopback(_host(control))
+    def __init__(self, here: bool) -> None:
+        self._here = here
         self._looking = asyncio.Lock()
 
     async def look(self) -> list[dict[str, Any]]:
@@ -33,10 +31,6 @@ class Devices:
             raise DevicesUnknown("somebody looks already; wait for it")
         async with self._looking:
             return _rows(await _run())
-
-
-def _host(endpoint: str) -> str:
-    return endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
 
 
 async def _run() -> bytes:

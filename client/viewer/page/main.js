@@ -35,7 +35,7 @@ const presets = new Presets(by("preset"), choosePreset);
 const cine = new Cine();
 const clip = new Clip({
   button: by("clip-save"), phase: by("clip-phase"), site: by("clip-site"), side: by("clip-side"), note: by("clip-note"),
-  result: by("clip-result"),
+  result: by("clip-result"), download: by("clip-download"),
 });
 const raw = new RawChoice(
   {

@@ -14,6 +14,7 @@ from viewer_client import serving
 from watched_page import text
 
 from sonod.client.viewer import devices
+from sonod.client.viewer.options import Options
 
 pytestmark = [
     pytest.mark.browser,
@@ -129,7 +130,7 @@ def test_devices_are_looked_for_with_state_command_and_cure(monkeypatch: pytest.
 def test_devices_of_another_machine_and_pages_of_others_are_refused() -> None:
     async def scenario() -> None:
         with pytest.raises(devices.DevicesUnknown, match="on another machine"):
-            await devices.Devices("tcp://scanner:5556").look()
+            await devices.Devices(Options(control="tcp://scanner:5556").daemon_here).look()
         async with serving(None) as client:
             evil = {"Origin": "http://evil.example"}
             async with client.session.post(client.url + "devices", json={}, headers=evil) as response:

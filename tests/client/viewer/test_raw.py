@@ -23,7 +23,7 @@ from sonod.client.wire.header import FrameHeader, encode_header
 from sonod.client.wire.times import Times, UtcMapping
 
 TIMEOUT_S = 20
-needs_browser = pytest.mark.skipif(chromium_path() is None, reason="needs chromium")
+NO_BROWSER = "chromium is not installed (apt-get install chromium)"
 LABEL = "document.getElementById('picture').getAttribute('aria-label')"
 OPEN = (
     "(() => { const view = document.getElementById('view'); view.value = 'rf';"
@@ -133,7 +133,8 @@ def test_a_malformed_choice_ends_the_connection_and_nothing_else() -> None:
         asyncio.run(scenario(daemon))
 
 
-@needs_browser
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason=NO_BROWSER)
 def test_the_pane_shows_a_trace_its_clipping_and_its_spectrum() -> None:
     async def scenario(browser: Chromium) -> None:
         await browser.evaluate(OPEN)
@@ -157,7 +158,8 @@ def test_the_pane_shows_a_trace_its_clipping_and_its_spectrum() -> None:
     watch(FakeDaemon(raw_scene), scenario)
 
 
-@needs_browser
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason=NO_BROWSER)
 def test_what_delivers_pictures_only_is_said_to_have_no_raw_data() -> None:
     async def scenario(browser: Chromium) -> None:
         await browser.evaluate(OPEN)
@@ -166,7 +168,8 @@ def test_what_delivers_pictures_only_is_said_to_have_no_raw_data() -> None:
     watch(FakeDaemon(linear_scene), scenario)
 
 
-@needs_browser
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason=NO_BROWSER)
 def test_a_sine_as_large_as_the_converter_is_at_0_db_and_iq_lies_around_its_carrier() -> None:
     async def scenario(browser: Chromium) -> None:
         levels = """(async () => {
