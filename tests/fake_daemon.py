@@ -216,6 +216,8 @@ class FakeDaemon:
             return self._set(request)
         if request.command == "clip":
             return self._clip(request)
+        if request.command == "switch":
+            return Reply(request.id, {"from": "fake:", "to": request.arguments["driver"], "session": self.session})
         if request.command == "mark":
             return Reply(request.id, {"frame": self.frame, "monotonic_ns": time.monotonic_ns()})
         if request.command == "status":

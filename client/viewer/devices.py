@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from typing import Any
 
 COMMAND = (sys.executable, "-m", "sonod", "devices", "--json")
 # Boards are asked who they are; one that does not answer takes seconds.
 TIMEOUT_S = 30.0
+# A file's name has a dot or a slash.
+SIMULATED = re.compile(r"sim:[a-z0-9-]*")
 
 
 class DevicesUnknown(Exception):
@@ -22,6 +25,7 @@ class Devices:
     def __init__(self, here: bool) -> None:
         self._here = here
         self._looking = asyncio.Lock()
+        self._found: frozenset[str] = frozenset()
 
     async def look(self) -> list[dict[str, Any]]:
         """A row for each device and emulated board, as `sonod devices --json` has it."""
@@ -30,7 +34,14 @@ class Devices:
         if self._looking.locked():
             raise DevicesUnknown("somebody looks already; wait for it")
         async with self._looking:
-            return _rows(await _run())
+            rows = _rows(await _run())
+            self._found = frozenset(uri for row in rows if isinstance(uri := row.get("uri"), str))
+            return rows
+
+    def offers(self, uri: object) -> bool:
+        """Whether a page may have the daemon use this driver: a device found at the last look, or a simulated probe
+        with a scene of its own. No page names a file."""
+        return isinstance(uri, str) and (uri in self._found or SIMULATED.fullmatch(uri) is not None)
 
 
 async def _run() -> bytes:

@@ -190,6 +190,9 @@ class Gateway:
         arguments = {name: value for name, value in fields.values.items() if name not in ("id", "command")}
         if command == "clip" and "path" in arguments:
             return _reply(400, _problem("forbidden", "clip: path: the page saves into record.folder only"))
+        if command == "switch" and not self._devices.offers(arguments.get("driver")):
+            line = "switch: driver: only one that a look for devices has found, or sim:SCENE"
+            return _reply(400, _problem("forbidden", line))
         reply = await self._relay.ask(command, arguments)
         unavailable = reply.error is not None and reply.error.code == "unavailable"
         return _reply(503 if unavailable else 200, reply)
