@@ -87,6 +87,7 @@ class FakeDaemon:
     # Set after every frame.
     published: threading.Event = field(default_factory=threading.Event)
     state: str = "running"
+    reason: str = ""
     truth: Truth | None = None
     revision: int = 1
     frame: int = 0
@@ -147,7 +148,8 @@ class FakeDaemon:
                 next_notice_s = now_s + 1.0
                 self._notify()
             if now_s >= next_frame_s and self.state == "running" and not self.stalled.is_set():
-                next_frame_s = now_s + 1 / self.frame_rate_hz
+                # On the mean at its rate, however late this thread was woken.
+                next_frame_s = max(next_frame_s + 1 / self.frame_rate_hz, now_s)
                 self.frame += 1
                 self._publish()
                 self.published.set()
@@ -182,6 +184,7 @@ class FakeDaemon:
                 self.session,
                 self.probe,
                 self.state,
+                reason=self.reason,
                 driver="fake:",
                 since_ns=now_ns,
                 published_ns=now_ns,

@@ -170,7 +170,8 @@ class Gateway:
         elif "ack" in fields.values:
             mailbox.acknowledge(fields.text("ack"))
         elif "ping" in fields.values:
-            pong = {"kind": "pong", "ping": fields.number("ping"), "monotonic_ns": time.monotonic_ns()}
+            clocks = {"monotonic_ns": time.monotonic_ns(), "utc_ns": time.time_ns()}
+            pong = {"kind": "pong", "ping": fields.number("ping"), **clocks}
             mailbox.put_text("pong", json.dumps(pong))
         else:
             raise WireError("message: must be want, ack or ping")

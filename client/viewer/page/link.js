@@ -8,6 +8,8 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 2000;
 const PING_MS = 2000;
 const PINGS_KEPT = 8;
+// UTC may be set between two readings of it, by less than this unless it was wrong before.
+const SAME_CLOCK_NS = 50e6;
 
 const text = new TextDecoder();
 
@@ -34,6 +36,7 @@ export class Link {
   #wanted = { want: [] };
   #retryMs = FIRST_RETRY_MS;
   #pings = [];
+  #utcOffsetNs = NaN;
 
   constructor(listener) {
     this.#listener = listener;
@@ -53,9 +56,16 @@ export class Link {
     this.#send(wanted);
   }
 
-  /** The daemon's monotonic clock in milliseconds at a time of performance.now(); null while not known. */
-  daemonTime(nowMs) {
-    if (this.#pings.length === 0) return null;
+  /**
+   * The daemon's monotonic clock in milliseconds at a time of performance.now(); null while not known.
+   *
+   * The gateway answers pings with its own clock. That it is the daemon's is seen from `utc`, the daemon's mapping of that
+   * clock to UTC: clocks of two machines count from when each was started.
+   */
+  daemonTime(nowMs, utc) {
+    if (this.#pings.length === 0 || !utc) return null;
+    const apartNs = utc.utc_ns - utc.monotonic_ns - this.#utcOffsetNs;
+    if (!(Math.abs(apartNs) < SAME_CLOCK_NS)) return null;
     const best = this.#pings.reduce((a, b) => (b.roundTripMs < a.roundTripMs ? b : a));
     return nowMs + best.offsetMs;
   }
@@ -106,6 +116,7 @@ export class Link {
   #pong(message) {
     const nowMs = performance.now();
     const roundTripMs = nowMs - message.ping;
+    this.#utcOffsetNs = message.utc_ns - message.monotonic_ns;
     this.#pings.push({ roundTripMs, offsetMs: message.monotonic_ns / 1e6 - (nowMs + message.ping) / 2 });
     if (this.#pings.length > PINGS_KEPT) this.#pings.shift();
   }

@@ -184,7 +184,7 @@ function paint(nowMs) {
   if (drawn && stage.view === "rf") raw.shown(drawn.header.geometry, stage.echoWords);
   if (drawn && unpainted === drawn.header) {
     const paintedMs = performance.now();
-    numbers.painted(unpainted, paintedMs, link.daemonTime(paintedMs));
+    numbers.painted(unpainted, paintedMs, link.daemonTime(paintedMs, unpainted.times.utc));
     by("stage").dataset.frame = unpainted.frame;
     by("stage").dataset.revision = unpainted.revision;
     unpainted = null;

@@ -176,10 +176,11 @@ function pixels({ kind, shape }) {
 }
 
 function pixelSize(geometry) {
-  const number = (metres) => (metres * 1e6).toFixed(metres < 1e-5 ? 1 : 0);
-  if (geometry.kind !== "image") return `${number(geometry.spacing_m)} µm deep`;
-  const [dz, dx] = geometry.spacing_m;
-  return `${number(dx)} × ${number(dz)} µm`;
+  const sides = geometry.kind === "image" ? geometry.spacing_m.toReversed() : [geometry.spacing_m];
+  // A sonar's samples are millimetres, and more.
+  const coarse = Math.max(...sides) >= 1e-3;
+  const number = (metres) => (coarse ? (metres * 1e3).toFixed(2) : (metres * 1e6).toFixed(metres < 1e-5 ? 1 : 0));
+  return `${sides.map(number).join(" × ")} ${coarse ? "mm" : "µm"}${sides.length === 1 ? " deep" : ""}`;
 }
 
 function frequency(settings) {

@@ -9,8 +9,10 @@ import { Trace } from "./trace.js";
 // Room around the picture for scales, in CSS pixels.
 const LEFT = 50;
 const RIGHT = 112;
-const TOP = 66;
-const BOTTOM = 46;
+const TOP = 58;
+const BOTTOM = 30;
+// Below a pane over time there is a line of words, too.
+const BOTTOM_MOTION = 46;
 const PLAIN_MARGIN = 10;
 const TRACE_SHARE = 0.24;
 const TRACE_RIGHT = 22;
@@ -127,7 +129,7 @@ export class Stage {
       this.#canvas.setAttribute("aria-label", `Raw echoes: ${words}; spectrum ${bandWords}`);
       return frame;
     }
-    const margin = this.layers.scales ? [LEFT, TOP, RIGHT, BOTTOM] : Array(4).fill(PLAIN_MARGIN);
+    const margin = this.layers.scales ? [LEFT, TOP, RIGHT, this.#view === "motion" ? BOTTOM_MOTION : BOTTOM] : Array(4).fill(PLAIN_MARGIN);
     const [left, top, right, bottom] = margin.map((size) => size * ratio);
     const room = { x: left, y: top, width: width - left - right, height: height - top - bottom };
     if (room.width < 20 || room.height < 20) return null;
