@@ -322,12 +322,17 @@ function step(name, steps) {
   if (value !== null && value !== settings.value(name)) settings.change(name, value);
 }
 
+/** Whether the arrows scroll: while frozen never anything else, also before there is something to scroll through. */
+function scrolls() {
+  return review.open || seen.state?.state === "frozen";
+}
+
 const KEYS = {
   " ": () => toggleFreeze(),
   ArrowUp: () => step("gain_db", 1),
   ArrowDown: () => step("gain_db", -1),
-  ArrowRight: () => (review.open ? review.step(1) : step("depth_m", 1)),
-  ArrowLeft: () => (review.open ? review.step(-1) : step("depth_m", -1)),
+  ArrowRight: () => (scrolls() ? review.step(1) : step("depth_m", 1)),
+  ArrowLeft: () => (scrolls() ? review.step(-1) : step("depth_m", -1)),
   d: () => tools.toggle("distance"),
   e: () => tools.toggle("ellipse"),
   a: () => tools.toggle("angle"),

@@ -160,6 +160,26 @@ def test_the_pane_shows_a_trace_its_clipping_and_its_spectrum() -> None:
 
 @pytest.mark.browser
 @pytest.mark.skipif(chromium_path() is None, reason=NO_BROWSER)
+def test_while_frozen_the_arrows_never_turn_the_depth() -> None:
+    daemon = FakeDaemon(raw_scene)
+
+    async def scenario(browser: Chromium) -> None:
+        # Of raw echoes no pictures are kept, so that there is nothing to scroll through.
+        await browser.evaluate(OPEN)
+        await browser.until(f"{LIVE} && {LABEL}.startsWith('Raw echoes')")
+        await browser.press(" ")
+        await browser.until("document.getElementById('stage').dataset.freshness === 'frozen'")
+        for key in ("ArrowLeft", "ArrowRight", "ArrowRight"):
+            await browser.press(key)
+        await browser.press(" ")
+        await browser.until(LIVE)
+        assert not [request for request in daemon.requests if request.command == "set"]
+
+    watch(daemon, scenario)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(chromium_path() is None, reason=NO_BROWSER)
 def test_what_delivers_pictures_only_is_said_to_have_no_raw_data() -> None:
     async def scenario(browser: Chromium) -> None:
         await browser.evaluate(OPEN)
