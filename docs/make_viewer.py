@@ -39,19 +39,12 @@ class Scene:
 
     browser: Chromium
     daemon: subprocess.Popen[str]
-    url: str
-    control: str
 
     async def js(self, script: str) -> None:
         await self.browser.evaluate(script)
 
     async def click(self, identity: str) -> None:
         await self.browser.evaluate(f"document.getElementById('{identity}').click()")
-
-    def sonod(self, *words: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "sonod", *words, "--control", self.control], check=True, stdout=subprocess.DEVNULL
-        )
 
 
 @dataclass(frozen=True)
@@ -94,8 +87,7 @@ async def held_by_another(scene: Scene) -> None:
 
 
 async def refused(scene: Scene) -> None:
-    # As a page would that is older than the daemon's rules.
-    await scene.js("import('./main.js')")
+    # As a page would that has not heard of the lease yet.
     await held_by_another(scene)
     await scene.js("document.querySelectorAll('#knobs :disabled').forEach((one) => (one.disabled = false))")
     await scene.js(
@@ -155,6 +147,16 @@ async def rf(scene: Scene) -> None:
     )
 
 
+async def watched(scene: Scene) -> None:
+    """Somebody looks at pictures, so that there is a way to measure."""
+    await scene.js(
+        "window.look = new WebSocket(`ws://${location.host}/live`);"
+        "window.look.onopen = () => window.look.send(JSON.stringify({want: ['bmode']}));"
+        "window.look.onmessage = (event) => typeof event.data === 'string' ||"
+        " window.look.send(JSON.stringify({ack: 'bmode'})); null"
+    )
+
+
 async def devices(scene: Scene) -> None:
     await scene.click("devices-look")
     await scene.browser.until("document.querySelectorAll('#devices tr').length > 2", 60)
@@ -166,10 +168,10 @@ STATUS = "document.getElementById('state')?.textContent === 'running'"
 DATA = os.environ.get("SONOD_DATA", "")
 
 SHOTS: dict[str, Shot] = {
-    "viewer": Shot("sim:needle", needle),
-    "viewer-tablet": Shot("sim:needle", size=TABLET),
-    "viewer-curvilinear": Shot("sim:hip"),
-    "viewer-curvilinear-tablet": Shot("sim:hip", size=TABLET),
+    "viewer": Shot("sim:hip"),
+    "viewer-tablet": Shot("sim:hip", size=TABLET),
+    "viewer-linear": Shot("sim:needle", needle),
+    "viewer-linear-tablet": Shot("sim:needle", size=TABLET),
     "viewer-phased": Shot("sim:contrast?probe=phased"),
     "viewer-single": Shot("pic0rick:?emulated=1", settle_s=6),
     "viewer-single-tablet": Shot("pic0rick:?emulated=1", size=TABLET, settle_s=6),
@@ -193,16 +195,16 @@ SHOTS: dict[str, Shot] = {
     "viewer-rf-single": Shot("pic0rick:?emulated=1", rf, settle_s=4),
     "viewer-rf-iq": Shot("replay:carotid_doppler_linear_iq.h5", rf, settle_s=4),
     "viewer-rf-levels": Shot("replay:bpc_curvilinear_lines8bit_ref.h5", rf, settle_s=4),
-    "viewer-status": Shot("sim:needle", page="status.html", ready=STATUS, settle_s=15),
-    "viewer-status-tablet": Shot("sim:needle", page="status.html", ready=STATUS, settle_s=15, size=TABLET),
+    "viewer-status": Shot("sim:needle", watched, page="status.html", ready=STATUS, settle_s=20),
+    "viewer-status-tablet": Shot("sim:needle", watched, page="status.html", ready=STATUS, settle_s=20, size=TABLET),
     "viewer-devices": Shot("sim:needle", devices, page="status.html", ready=STATUS),
     "viewer-devices-tablet": Shot("sim:needle", devices, page="status.html", ready=STATUS, size=TABLET),
 }
 
 
 @contextmanager
-def running(shot: Shot, folder: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """`sonod run` on free ports; the process, the page's address and the control socket's."""
+def running(shot: Shot, folder: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`sonod run` on free ports; the process and the page's address."""
     configuration = Path(folder) / "sonod.toml"
     configuration.write_text('[viewer]\nport = 0\n[log]\nform = "json"\n')
     command = [sys.executable, "-m", "sonod", "run", "--config", str(configuration), "--port", "0"]
@@ -211,13 +213,10 @@ def running(shot: Shot, folder: str) -> Iterator[tuple[subprocess.Popen[str], st
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=DATA or None) as process:
         try:
             assert process.stderr is not None
-            control = ""
             for line in process.stderr:
                 facts = json.loads(line) if line.startswith("{") else {"event": line}
-                if facts.get("event") == "ready":
-                    control = facts["control"]
                 if facts.get("event") == "viewer_ready":
-                    yield process, facts["url"], control
+                    yield process, facts["url"]
                     break
             else:
                 raise SystemExit(f"{shot.uri}: the daemon ended without a page")
@@ -227,11 +226,11 @@ def running(shot: Shot, folder: str) -> Iterator[tuple[subprocess.Popen[str], st
 
 
 async def take(shot: Shot, path: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder, running(shot, folder) as (process, url, control):
+    with tempfile.TemporaryDirectory() as folder, running(shot, folder) as (process, url):
         async with Chromium(*shot.size) as browser:
             await browser.open(url.rstrip("/") + "/" + shot.page)
             await browser.until(shot.ready, READY_S)
-            scene = Scene(browser, process, url, control)
+            scene = Scene(browser, process)
             if shot.act is not None:
                 await shot.act(scene)
             await asyncio.sleep(shot.settle_s)
