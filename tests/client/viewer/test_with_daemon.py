@@ -125,3 +125,25 @@ def test_a_simulated_probe_is_seen_turned_and_frozen(tmp_path: Path) -> None:
 
     with running_daemon(tmp_path) as url:
         asyncio.run(scenario(url))
+
+
+def test_a_live_page_goes_on_with_another_probe(tmp_path: Path) -> None:
+    probe = "document.getElementById('probe').textContent"
+
+    async def scenario(url: str) -> None:
+        async with Chromium() as browser:
+            await browser.open(url)
+            await browser.until("document.getElementById('stage')?.dataset.freshness === 'live'", WAIT_S)
+            await browser.until(f"{probe}.includes('linear')", WAIT_S)
+            request = "{method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(%s)}"
+            wanted = request % "{command: 'switch', driver: 'sim:hip'}"
+            reply = await browser.evaluate(f"fetch('/control', {wanted}).then((answer) => answer.json())")
+            assert reply["ok"], reply
+            # The same page, from the same gateway: it was not loaded again.
+            await browser.evaluate("window.mark = true")
+            await browser.until(f"{probe}.includes('curvilinear') && {STAGE}.freshness === 'live'", WAIT_S)
+            assert await browser.evaluate("window.mark")
+            await browser.open("about:blank")
+
+    with running_daemon(tmp_path) as url:
+        asyncio.run(scenario(url))
