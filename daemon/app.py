@@ -38,6 +38,7 @@ from sonod.daemon.session import Session, UtcStep
 from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.signals import Signals
 from sonod.daemon.state import Situation, State, StateKeeper
+from sonod.daemon.switch import Inheritance, Outcome, Stuck, SwitchDesk, switch
 from sonod.daemon.viewer_process import ViewerProcess
 from sonod.daemon.watchdog import Watchdog
 from sonod.drivers import open_uri
@@ -62,8 +63,16 @@ class Daemon:
     before `start`.
     """
 
-    def __init__(self, config: Config, source: Source | None = None, environment: Environment | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        source: Source | None = None,
+        environment: Environment | None = None,
+        inheritance: Inheritance | None = None,
+    ) -> None:
         self.config = config
+        self.inheritance = inheritance or Inheritance(config)
+        self.switches = SwitchDesk()
         self._source = source
         asked = environment or Environment.read({})
         self.session = Session()
@@ -87,7 +96,7 @@ class Daemon:
         self._states = StateKeeper(self.session.monotonic_ns)
         self._ring = SlotRing(config.acquire.waiting_frames)
         self._settings_notice: SettingsNotice | None = None
-        self._viewer: ViewerProcess | None = None
+        self._viewer: ViewerProcess | None = self.inheritance.viewer
         self._ready = False
         self.publisher = Publisher(
             config.frame_endpoints,
@@ -161,6 +170,7 @@ class Daemon:
             shared=self.shared,
             recordings=Path(config.record.folder) if config.record.folder else None,
             health=lambda: self._health.judge(self._states.state),
+            switches=self.switches,
         )
         try:
             if config.metrics.enabled:
@@ -181,6 +191,15 @@ class Daemon:
         self._states.listener = self._state_changed
 
     @property
+    def state(self) -> State:
+        return self._states.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its state."""
+        return self._states.situation.reason
+
+    @property
     def addresses(self) -> Addresses:
         """Where clients find this daemon, with the ports that were found for `*`."""
         viewer = None if self._viewer is None else self._viewer.url
@@ -197,8 +216,8 @@ class Daemon:
         self._runner.start()
         self.keeping.launch()
         self.control.start()
-        if self.leases.keeper.required:
-            # Nobody holds the lease yet.
+        if self.leases.keeper.required or self.inheritance.frozen:
+            # Nobody holds the lease yet; and what was frozen does not transmit because the driver is another one.
             self.reader.ask(Wish.FREEZE)
         self.reader.start()
         while True:
@@ -261,9 +280,27 @@ class Daemon:
         self._notifier.ready(self._status_line())
         return True
 
-    def stop(self) -> tuple[str, ...]:
-        """End everything, transmission first; the names of threads that did not end, () when all is well."""
-        self._notifier.stopping()
+    def hand_over_viewer(self) -> ViewerProcess | None:
+        """The viewer, which from now on is the follower's to end."""
+        viewer, self._viewer = self._viewer, None
+        return viewer
+
+    def tell_switch(self, outcome: Outcome) -> None:
+        """Say what came of a switch of drivers."""
+        self.switches.outcome = outcome
+        if outcome.problems:
+            line = f"{outcome.wanted} cannot be used, {outcome.before} is back: {'; '.join(outcome.problems)}"
+            self._event("switch_failed", line, "error", **outcome.block())
+        else:
+            self._event("switched", f"from {outcome.before} to {outcome.wanted}", **outcome.block())
+
+    def stop(self, *, ending: bool = True) -> tuple[str, ...]:
+        """End everything, transmission first; the names of threads that did not end, () when all is well. `ending`: the
+        process ends, too."""
+        if ending:
+            self._notifier.stopping()
+        else:
+            self._notifier.reloading()
         stuck = [
             name
             for name, left in (
@@ -301,7 +338,7 @@ class Daemon:
 
     def _start_viewer(self) -> None:
         config = self.config.viewer
-        if not config.enabled:
+        if not config.enabled or self._viewer is not None:
             return
         if not ViewerProcess.available():
             self._log.info("viewer_missing", reason="this installation has no viewer")
@@ -451,6 +488,17 @@ def run(
     """
     daemon = Daemon(config, source, environment)
     with Signals(reloads=source is not None) as signals:
+
+        def begin(config: Config, source: Source | None, inheritance: Inheritance) -> Daemon:
+            follower = Daemon(config, source, environment, inheritance)
+            try:
+                follower.start(signals)
+            except ConfigError:
+                follower.hand_over_viewer()
+                follower.stop(ending=False)
+                raise
+            return follower
+
         try:
             daemon.start(signals)
             if ready is not None and not signals.is_set():
@@ -460,6 +508,10 @@ def run(
                 if signals.take_reload() and daemon.reload():
                     configure_level(daemon.config.log.level)
                 daemon.supervise()
+                if (uri := daemon.switches.take()) is not None:
+                    daemon, source = switch(daemon, source, uri, begin)
+        except Stuck:
+            os._exit(STUCK_EXIT_CODE)
         finally:
             stuck = daemon.stop()
             if stuck:

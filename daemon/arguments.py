@@ -48,6 +48,11 @@ class LoadArguments(Arguments):
     lease: str | None = None
 
 
+class SwitchArguments(Arguments):
+    driver: str = Field(min_length=1, max_length=1000)
+    lease: str | None = None
+
+
 class TransmitArguments(Arguments):
     lease: str | None = None
 

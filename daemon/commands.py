@@ -24,6 +24,7 @@ from sonod.daemon.arguments import (
     RecordArguments,
     SetArguments,
     SharedMemoryArguments,
+    SwitchArguments,
     TransmitArguments,
     parse_arguments,
 )
@@ -48,6 +49,7 @@ from sonod.daemon.settings_file import dump_settings, parse_settings
 from sonod.daemon.shared_memory import SharedMemory
 from sonod.daemon.state import StateKeeper
 from sonod.daemon.subscriptions import PRODUCTS
+from sonod.daemon.switch import SwitchDesk
 from sonod.drivers.base import Driver
 from sonod.drivers.errors import SettingsRefused
 from sonod.drivers.rules import rules_for
@@ -91,6 +93,7 @@ class Services:
     publisher: Publisher
     shared: SharedMemory
     health: Callable[[], tuple[Health, str]]
+    switches: SwitchDesk
     # Where callers with keys may record; None = nowhere.
     recordings: Path | None = None
 
@@ -119,6 +122,7 @@ class Commands:
             "mark": (MarkArguments, self._mark),
             "lease": (LeaseArguments, self._lease),
             "shared_memory": (SharedMemoryArguments, self._share),
+            "switch": (SwitchArguments, self._switch),
         }
 
     @property
@@ -230,6 +234,7 @@ class Commands:
             "clip": services.clipper.block(),
             "cine": services.cine.block(),
             "lease": self.leases.block(),
+            "switch": services.switches.block(),
         }
 
     def _share(self, arguments: SharedMemoryArguments) -> Result:
@@ -325,6 +330,17 @@ class Commands:
 
     def _lease(self, arguments: LeaseArguments) -> Result:
         return self.leases.act(arguments, self._caller)
+
+    def _switch(self, arguments: SwitchArguments) -> Result:
+        services = self._services
+        if self._caller.remote:
+            # A driver's URI may name any file of this machine.
+            raise CommandError("forbidden", "switch: only on the daemon's machine, and not with a key")
+        self.leases.require(arguments.lease, "switch")
+        writers = {"a recording runs": services.recorder.block(), "a clip is saved": services.clipper.block()}
+        busy = " and ".join(line for line, block in writers.items() if block["active"])
+        services.switches.ask(arguments.driver, busy)
+        return {"from": services.driver.uri.text, "to": arguments.driver, "session": services.session.id}
 
     def _present(self) -> Present:
         present = self._services.planner.present

@@ -57,6 +57,11 @@ MEMORY_REPLY: Schema = {
     "properties": {"name": {"type": "string"}, "expires_in_s": {"type": "number"}},
     "required": ["name", "expires_in_s"],
 }
+SWITCH_REPLY: Schema = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("from", "to", "session")},
+    "required": ["from", "to", "session"],
+}
 # Command -> its arguments and what answers it.
 COMMANDS: Mapping[str, tuple[type[arguments.Arguments], type | Schema]] = {
     "describe": (arguments.NoArguments, replies.Description),
@@ -75,6 +80,7 @@ COMMANDS: Mapping[str, tuple[type[arguments.Arguments], type | Schema]] = {
     "mark": (arguments.MarkArguments, replies.Marked),
     "lease": (arguments.LeaseArguments, replies.Lease),
     "shared_memory": (arguments.SharedMemoryArguments, MEMORY_REPLY),
+    "switch": (arguments.SwitchArguments, SWITCH_REPLY),
 }
 
 

@@ -14,7 +14,7 @@ import zmq
 from numpy.typing import NDArray
 
 from sonod.client.wire.control import Problem, Reply, Request, decode_request, encode_reply
-from sonod.client.wire.geometry import Geometry, ImageGeometry, LinesGeometry, MotionGeometry, Sector
+from sonod.client.wire.geometry import ChannelGeometry, Geometry, ImageGeometry, LinesGeometry, MotionGeometry, Sector
 from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, encode_header
 from sonod.client.wire.notices import Notice, SettingsNotice, StateNotice, encode_notice, product_of
 from sonod.client.wire.times import Times, UtcMapping
@@ -87,6 +87,7 @@ class FakeDaemon:
     # Set after every frame.
     published: threading.Event = field(default_factory=threading.Event)
     state: str = "running"
+    reason: str = ""
     truth: Truth | None = None
     revision: int = 1
     frame: int = 0
@@ -147,7 +148,8 @@ class FakeDaemon:
                 next_notice_s = now_s + 1.0
                 self._notify()
             if now_s >= next_frame_s and self.state == "running" and not self.stalled.is_set():
-                next_frame_s = now_s + 1 / self.frame_rate_hz
+                # On the mean at its rate, however late this thread was woken.
+                next_frame_s = max(next_frame_s + 1 / self.frame_rate_hz, now_s)
                 self.frame += 1
                 self._publish()
                 self.published.set()
@@ -171,7 +173,9 @@ class FakeDaemon:
                 settings=self.values,
                 truth=self.truth,
             )
-            self._publisher.send_multipart([Topic(product, self.probe).encode(), encode_header(header), data.tobytes()])
+            # Raw frames as who asks for five a second gets them.
+            topic = Topic(product, self.probe, "rate-5" if product == "rf" else "")
+            self._publisher.send_multipart([topic.encode(), encode_header(header), data.tobytes()])
 
     def _notify(self) -> None:
         now_ns = time.monotonic_ns()
@@ -180,6 +184,7 @@ class FakeDaemon:
                 self.session,
                 self.probe,
                 self.state,
+                reason=self.reason,
                 driver="fake:",
                 since_ns=now_ns,
                 published_ns=now_ns,
@@ -214,6 +219,8 @@ class FakeDaemon:
             return self._set(request)
         if request.command == "clip":
             return self._clip(request)
+        if request.command == "switch":
+            return Reply(request.id, {"from": "fake:", "to": request.arguments["driver"], "session": self.session})
         if request.command == "mark":
             return Reply(request.id, {"frame": self.frame, "monotonic_ns": time.monotonic_ns()})
         if request.command == "status":
@@ -314,6 +321,41 @@ def motion_scene(frame: int, settings: Mapping[str, Any]) -> list[Product]:
         ("mmode", picture.astype(np.uint8), motion),
         ("lines", envelope.astype(np.float32)[None], lines),
     ]
+
+
+def raw_scene(frame: int, settings: Mapping[str, Any]) -> list[Product]:
+    """The linear probe's picture, and its raw frame: in channel c of transmission t a sine of 5 + c MHz and
+    1000 (t + 1) counts, the last channel cut off at the limits of 12 bits."""
+    transmits, channels, samples, sampling_hz = 2, 4, 2000, 40e6
+    time_s = np.arange(samples) / sampling_hz
+    rf = np.empty((transmits, channels, samples), np.int16)
+    for transmit, channel in np.ndindex(transmits, channels):
+        wave = 1000 * (transmit + 1) * np.sin(2 * np.pi * (5 + channel) * 1e6 * time_s)
+        rf[transmit, channel] = np.clip(wave * (3 if channel == channels - 1 else 1), -2048, 2047).round()
+    return [*linear_scene(frame, settings), ("rf", rf, raw_geometry(rf.shape, sampling_hz))]
+
+
+def raw_geometry(shape: tuple[int, ...], sampling_hz: float, demodulation_hz: float = 0.0) -> ChannelGeometry:
+    """Plane waves that begin with the record, an element for each channel."""
+    transmits, channels = shape[:2]
+    elements = tuple(range(channels))
+    return ChannelGeometry(
+        shape=(shape[0], shape[1], shape[2]),
+        transmit_kind="plane",
+        element_positions_m=tuple((3e-4 * element, 0.0, 0.0) for element in elements),
+        transmit_elements=(elements,) * transmits,
+        delays_s=((0.0,) * channels,) * transmits,
+        origins_m=((0.0, 0.0, 0.0),) * transmits,
+        angles_rad=tuple(0.1 * transmit for transmit in range(transmits)),
+        receive_elements=(elements,) * transmits,
+        t0_s=(0.0,) * transmits,
+        sampling_hz=sampling_hz,
+        demodulation_hz=demodulation_hz,
+        sound_speed_m_s=1540.0,
+        pulse_delay_s=0.0,
+        sample_scale=1.0,
+        sample_unit="counts",
+    )
 
 
 def speckle(rows: int, columns: int) -> NDArray[np.uint8]:

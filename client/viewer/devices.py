@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from typing import Any
-
-from sonod.client.viewer.options import is_loopback
 
 COMMAND = (sys.executable, "-m", "sonod", "devices", "--json")
 # Boards are asked who they are; one that does not answer takes seconds.
 TIMEOUT_S = 30.0
+# A file's name has a dot or a slash.
+SIMULATED = re.compile(r"sim:[a-z0-9-]*")
 
 
 class DevicesUnknown(Exception):
@@ -19,11 +20,12 @@ class DevicesUnknown(Exception):
 
 
 class Devices:
-    """Looks at this machine's devices, once at a time. `control` is the daemon's address."""
+    """Looks at this machine's devices, once at a time. `here`: the daemon runs on this machine."""
 
-    def __init__(self, control: str) -> None:
-        self._here = control.startswith("ipc://") or is_loopback(_host(control))
+    def __init__(self, here: bool) -> None:
+        self._here = here
         self._looking = asyncio.Lock()
+        self._found: frozenset[str] = frozenset()
 
     async def look(self) -> list[dict[str, Any]]:
         """A row for each device and emulated board, as `sonod devices --json` has it."""
@@ -32,11 +34,14 @@ class Devices:
         if self._looking.locked():
             raise DevicesUnknown("somebody looks already; wait for it")
         async with self._looking:
-            return _rows(await _run())
+            rows = _rows(await _run())
+            self._found = frozenset(uri for row in rows if isinstance(uri := row.get("uri"), str))
+            return rows
 
-
-def _host(endpoint: str) -> str:
-    return endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    def offers(self, uri: object) -> bool:
+        """Whether a page may have the daemon use this driver: a device found at the last look, or a simulated probe
+        with a scene of its own. No page names a file."""
+        return isinstance(uri, str) and (uri in self._found or SIMULATED.fullmatch(uri) is not None)
 
 
 async def _run() -> bytes:

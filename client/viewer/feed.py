@@ -15,13 +15,14 @@ import zmq.asyncio
 from sonod.client.address import connect
 from sonod.client.keys import ClientKeys
 from sonod.client.viewer.mailbox import Mailbox
+from sonod.client.viewer.raw import MIDDLE, RATE_HZ, RAW, RawFrame, Trace
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields
 from sonod.client.wire.notices import EVENT, NOTICES
 from sonod.client.wire.topic import Topic, subscription
 
 # The products that the page can show.
-PRODUCTS = ("bmode", "mmode", "lines")
+PRODUCTS = ("bmode", "mmode", "lines", RAW)
 # The daemon keeps at most this many messages for us; we pass on the newest, so more would only be older.
 RECEIVE_LIMIT_MESSAGES = 8
 # Larger parts than any picture, header or notice cost the daemon its connection and not us our memory.
@@ -62,6 +63,9 @@ class Feed:
         self._looking: dict[Mailbox, frozenset[str]] = {}
         self._demand: Counter[str] = Counter()
         self._standing: dict[str, _Heard] = {}
+        # Which trace a browser looks at, and the newest raw frame, for whoever chooses another one while frozen.
+        self._traces: dict[Mailbox, Trace] = {}
+        self._raw: RawFrame | None = None
         self._refused: set[str] = set()
 
     def close(self) -> None:
@@ -78,20 +82,29 @@ class Feed:
         """A browser went."""
         self.look(mailbox, frozenset())
         del self._looking[mailbox]
+        self._traces.pop(mailbox, None)
 
-    def look(self, mailbox: Mailbox, products: frozenset[str]) -> None:
-        """A browser wants these products and no others; they are of PRODUCTS."""
+    def look(self, mailbox: Mailbox, products: frozenset[str], trace: Trace = (0, MIDDLE)) -> None:
+        """A browser wants these products and no others; they are of PRODUCTS. Of raw frames it wants one trace."""
         before = self._looking[mailbox]
         self._looking[mailbox] = products
         for product in products - before:
             self._demand[product] += 1
             if self._demand[product] == 1:
-                self._socket.subscribe(subscription(product))
+                self._socket.subscribe(_topic(product))
         for product in before - products:
             mailbox.forget(product)
+            if product == RAW:
+                self._traces.pop(mailbox, None)
             self._demand[product] -= 1
             if self._demand[product] == 0:
-                self._socket.unsubscribe(subscription(product))
+                self._socket.unsubscribe(_topic(product))
+                if product == RAW:
+                    self._raw = None
+        if RAW in products and trace != self._traces.get(mailbox):
+            self._traces[mailbox] = trace
+            if self._raw is not None:
+                mailbox.put_frame(RAW, frame_message(*self._raw.cut(trace)))
 
     async def run(self) -> None:
         """Pass on what comes, until cancelled."""
@@ -108,11 +121,19 @@ class Feed:
         product = Topic.decode(parts[0]).product
         if product in NOTICES:
             self._pass_on_notice(product, parts[1])
+        elif product == RAW:
+            self._pass_on_raw(RawFrame(parts[1], parts[2]))
         elif product in PRODUCTS:
             frame = frame_message(parts[1], parts[2])
             for mailbox, products in self._looking.items():
                 if product in products:
                     mailbox.put_frame(product, frame)
+
+    def _pass_on_raw(self, frame: RawFrame) -> None:
+        self._raw = frame
+        for mailbox, products in self._looking.items():
+            if RAW in products:
+                mailbox.put_frame(RAW, frame_message(*frame.cut(self._traces[mailbox])))
 
     def _pass_on_notice(self, product: str, data: bytes) -> None:
         notice = json.dumps(Fields.parse(data, "notice").values)
@@ -141,6 +162,11 @@ def frame_message(header: bytes, payload: bytes) -> bytes:
         raise WireError(f"frame header: must be at most {HEADER_LIMIT_BYTES} bytes; got {len(header)}")
     length = len(header) + -(4 + len(header)) % ALIGNMENT_BYTES
     return b"".join((struct.pack("<I", length), header.ljust(length), payload))
+
+
+def _topic(product: str) -> bytes:
+    """What to subscribe to: of raw frames a few a second."""
+    return subscription(product, variant=f"rate-{RATE_HZ}" if product == RAW else "")
 
 
 def _envelope(notice: str, age_s: float) -> str:

@@ -16,11 +16,14 @@ import zmq.asyncio
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from sonod.client.keys import keys_from
+from sonod.client.viewer.bundle import NoBundle
 from sonod.client.viewer.devices import Devices, DevicesUnknown
+from sonod.client.viewer.downloads import Downloads
 from sonod.client.viewer.feed import PRODUCTS, Feed
 from sonod.client.viewer.guard import SECURITY_HEADERS, host_refusal, origin_refusal
 from sonod.client.viewer.mailbox import Mailbox
 from sonod.client.viewer.options import Options
+from sonod.client.viewer.raw import MIDDLE
 from sonod.client.viewer.relay import COMMANDS, Relay
 from sonod.client.wire.control import REQUEST_LIMIT_BYTES, Problem, Reply, encode_reply
 from sonod.client.wire.errors import WireError
@@ -29,6 +32,8 @@ from sonod.client.wire.fields import Fields
 # A page's own messages are a few dozen bytes.
 LIVE_LIMIT_BYTES = 4096
 BROWSER_LIMIT = 32
+# Where only the page itself may ask.
+ASKING = ("/live", "/control", "/devices", "/download")
 # A browser that answers no ping for half of this is gone.
 HEARTBEAT_S = 20.0
 # The daemon waits a second for the viewer to end.
@@ -58,7 +63,8 @@ class Gateway:
         keys = keys_from(options.keys)
         self._feed = Feed(self._context, options.frames, keys)
         self._relay = Relay(self._context, options.control, keys=keys)
-        self._devices = Devices(options.control)
+        self._devices = Devices(options.daemon_here)
+        self._downloads = Downloads(self._relay, options.daemon_here)
         self._sockets: dict[web.WebSocketResponse, Mailbox] = {}
         self._said: set[str] = set()
         self._task: asyncio.Task[None] | None = None
@@ -70,6 +76,8 @@ class Gateway:
         application.router.add_get("/live", self._live)
         application.router.add_post("/control", self._control)
         application.router.add_post("/devices", self._look_for_devices)
+        application.router.add_post("/download", self._promise_download)
+        application.router.add_get("/download/{ticket}/{name}", self._downloads.send)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
 
     async def start(self) -> str:
@@ -107,7 +115,7 @@ class Gateway:
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         host = request.headers.get("Host")
         reason = host_refusal(host)
-        if reason is None and request.path in ("/live", "/control", "/devices"):
+        if reason is None and request.path in ASKING:
             reason = origin_refusal(request.headers.get("Origin"), host)
         if reason is not None:
             self._say_once(reason)
@@ -150,16 +158,20 @@ class Gateway:
                 return
 
     def _obey(self, fields: Fields, mailbox: Mailbox) -> None:
-        """`want`: the products to show; `ack`: a frame has arrived; `ping`: tell the time."""
+        """`want`: the products to show, of `rf` one `trace`; `ack`: a frame has arrived; `ping`: tell the time."""
         if "want" in fields.values:
             wanted = frozenset(fields.texts("want"))
             if not wanted <= set(PRODUCTS):
                 raise WireError(f"message: want: must be of {', '.join(PRODUCTS)}")
-            self._feed.look(mailbox, wanted)
+            trace = fields.integers("trace") if "trace" in fields.values else (0, MIDDLE)
+            if len(trace) != 2:
+                raise WireError("message: trace: must be transmission and channel")
+            self._feed.look(mailbox, wanted, (trace[0], trace[1]))
         elif "ack" in fields.values:
             mailbox.acknowledge(fields.text("ack"))
         elif "ping" in fields.values:
-            pong = {"kind": "pong", "ping": fields.number("ping"), "monotonic_ns": time.monotonic_ns()}
+            clocks = {"monotonic_ns": time.monotonic_ns(), "utc_ns": time.time_ns()}
+            pong = {"kind": "pong", "ping": fields.number("ping"), **clocks}
             mailbox.put_text("pong", json.dumps(pong))
         else:
             raise WireError("message: must be want, ack or ping")
@@ -179,6 +191,9 @@ class Gateway:
         arguments = {name: value for name, value in fields.values.items() if name not in ("id", "command")}
         if command == "clip" and "path" in arguments:
             return _reply(400, _problem("forbidden", "clip: path: the page saves into record.folder only"))
+        if command == "switch" and not self._devices.offers(arguments.get("driver")):
+            line = "switch: driver: only one that a look for devices has found, or sim:SCENE"
+            return _reply(400, _problem("forbidden", line))
         reply = await self._relay.ask(command, arguments)
         unavailable = reply.error is not None and reply.error.code == "unavailable"
         return _reply(503 if unavailable else 200, reply)
@@ -188,6 +203,15 @@ class Gateway:
             return _reply(200, Reply(None, {"devices": await self._devices.look()}))
         except DevicesUnknown as error:
             return _reply(503, _problem("unavailable", str(error)))
+
+    async def _promise_download(self, request: web.Request) -> web.StreamResponse:
+        try:
+            path = Fields.parse(await request.read(), "request").text("path")
+            return _reply(200, Reply(None, await self._downloads.promise(path)))
+        except WireError as error:
+            return _reply(400, _problem("malformed", str(error)))
+        except NoBundle as error:
+            return _reply(404, _problem("refused", str(error)))
 
     def _say_once(self, reason: str) -> None:
         if reason not in self._said and len(self._said) < 100:

@@ -43,6 +43,12 @@ class Options:
         if not 0 <= self.port <= LARGEST_PORT:
             raise UsageError(f"--port: must be 0..{LARGEST_PORT}; got {self.port}")
 
+    @property
+    def daemon_here(self) -> bool:
+        """Whether the daemon runs on this machine, so that its devices and files are those of this one."""
+        host = self.control.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+        return self.control.startswith("ipc://") or is_loopback(host)
+
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """The options of a command line; UsageError when it cannot be used."""

@@ -17,7 +17,9 @@ from sonod.client.wire.control import Problem, Reply, Request, decode_reply, enc
 from sonod.client.wire.errors import WireError
 
 # What the page may ask of the daemon.
-COMMANDS = ("describe", "get", "set", "preset", "freeze", "unfreeze", "start", "status", "lease", "clip", "mark")
+COMMANDS = (
+    *("describe", "get", "set", "preset", "freeze", "unfreeze", "start", "status", "lease", "clip", "mark", "switch"),
+)
 SEND_TIMEOUT_S = 1.0
 PENDING_LIMIT = 32
 REPLY_LIMIT_BYTES = 4 * 1024 * 1024

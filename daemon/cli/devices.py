@@ -21,8 +21,11 @@ def devices(as_json: JsonOption = False) -> None:
     boards = [recognise(device) for device in found]
     emulated = emulated_boards()
     if as_json:
-        rows = [{**asdict(device), **asdict(board)} for device, board in zip(found, boards, strict=True)]
-        put_json(rows + [asdict(board) for board in emulated])
+        rows = [
+            {**asdict(device), **asdict(board), "cure": cure(device, board)}
+            for device, board in zip(found, boards, strict=True)
+        ]
+        put_json(rows + [{**asdict(board), "cure": ""} for board in emulated])
         return
     if found:
         _put_attached(found, boards)
@@ -33,6 +36,13 @@ def devices(as_json: JsonOption = False) -> None:
         ("URI", "what it is", "serial", "firmware", "state"),
         [(board.uri, board.product, board.serial, board.firmware or "-", board.state) for board in emulated],
     )
+
+
+def cure(device: UsbDevice, board: Board) -> str:
+    """What to do so that the device can be used; '' when nothing is known or nothing is missing."""
+    if device.permission and device.drivers:
+        return f"put into {RULES_FILE}, then plug in again: {device.permission}"
+    return usbfs_budget() if board.state == NO_MEMORY else ""
 
 
 def _put_attached(found: Sequence[UsbDevice], boards: Sequence[Board]) -> None:

@@ -248,6 +248,11 @@ def test_devices_are_listed_with_driver_and_missing_permission(monkeypatch: pyte
     assert "    the rule" in listed.stdout
     rows = json.loads(sonod("devices", "--json").stdout)
     assert [row["usb_id"] for row in rows if not row["emulated"]] == ["0403:601e", "0403:0001", "0403:0002"]
+    assert [row["cure"] for row in rows[:3]] == [
+        "",
+        "put into /etc/udev/rules.d/70-sonod.rules, then plug in again: the rule",
+        "",
+    ]
     assert "un0rick:?emulated=1" in {row["uri"] for row in rows if row["emulated"]}
 
 

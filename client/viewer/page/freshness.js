@@ -2,8 +2,12 @@
 
 // A picture older than this is not live, whatever the daemon says.
 export const STALE_MS = 500;
+// Of raw frames five a second are asked for.
+const RAW_STALE_MS = 1500;
 // The daemon repeats its state every second; after more than two it is not there.
 const SILENT_MS = 2500;
+
+const NO_RAW = "NO RAW DATA · none came yet; what delivers finished pictures, as some recordings do, has none";
 
 const STATES = {
   starting: "STARTING THE PROBE",
@@ -22,22 +26,23 @@ export function silent(seen, nowMs) {
  * `{kind, text}`; kind is live, frozen, stale, idle or lost.
  *
  * `seen`: connected, frames (the address), heardMs and frameMs (when anything, and a new frame, came; null = never),
- * lastByteNs of that frame, and state, the newest state notice or null.
+ * lastByteNs of that frame, state, the newest state notice or null, and raw: whether raw frames are looked at.
  */
 export function freshness(seen, nowMs) {
   if (!seen.connected) return { kind: "lost", text: "NO CONNECTION TO THE VIEWER" };
   if (silent(seen, nowMs)) return { kind: "lost", text: `NO DAEMON at ${seen.frames}` };
+  const staleMs = seen.raw ? RAW_STALE_MS : STALE_MS;
   const ageMs = seen.frameMs === null ? Infinity : nowMs - seen.frameMs;
   const state = seen.state?.state ?? "";
   // A frame younger than the notice of the state contradicts it.
-  const overtaken = ageMs <= STALE_MS && seen.lastByteNs > (seen.state?.since_ns ?? 0);
+  const overtaken = ageMs <= staleMs && seen.lastByteNs > (seen.state?.since_ns ?? 0);
   if (!overtaken && state === "frozen") return { kind: "frozen", text: "FROZEN" };
   if (!overtaken && STATES[state]) {
     const kind = state === "recovering" || state === "leaving" ? "lost" : "idle";
     return { kind, text: [STATES[state], seen.state.reason].filter(Boolean).join(" · ") };
   }
-  if (ageMs === Infinity) return { kind: "stale", text: "NO FRAME YET" };
-  if (ageMs > STALE_MS) return { kind: "stale", text: `NO NEW FRAME ${seconds(ageMs)}` };
+  if (ageMs === Infinity) return { kind: "stale", text: seen.raw ? NO_RAW : "NO FRAME YET" };
+  if (ageMs > staleMs) return { kind: "stale", text: `NO NEW FRAME ${seconds(ageMs)}` };
   return { kind: "live", text: "" };
 }
 

@@ -8,6 +8,8 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 2000;
 const PING_MS = 2000;
 const PINGS_KEPT = 8;
+// UTC may be set between two readings of it, by less than this unless it was wrong before.
+const SAME_CLOCK_NS = 50e6;
 
 const text = new TextDecoder();
 
@@ -31,9 +33,10 @@ export function decodeFrame(buffer) {
 export class Link {
   #listener;
   #socket = null;
-  #wanted = [];
+  #wanted = { want: [] };
   #retryMs = FIRST_RETRY_MS;
   #pings = [];
+  #utcOffsetNs = NaN;
 
   constructor(listener) {
     this.#listener = listener;
@@ -45,16 +48,24 @@ export class Link {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Ask for these products from now on. */
-  want(products) {
-    if (products.join() === this.#wanted.join()) return;
-    this.#wanted = products;
-    this.#send({ want: products });
+  /** Ask for these products from now on; of raw frames, for one trace. */
+  want(products, trace) {
+    const wanted = { want: products, ...(products.includes("rf") ? { trace } : {}) };
+    if (JSON.stringify(wanted) === JSON.stringify(this.#wanted)) return;
+    this.#wanted = wanted;
+    this.#send(wanted);
   }
 
-  /** The daemon's monotonic clock in milliseconds at a time of performance.now(); null while not known. */
-  daemonTime(nowMs) {
-    if (this.#pings.length === 0) return null;
+  /**
+   * The daemon's monotonic clock in milliseconds at a time of performance.now(); null while not known.
+   *
+   * The gateway answers pings with its own clock. That it is the daemon's is seen from `utc`, the daemon's mapping of that
+   * clock to UTC: clocks of two machines count from when each was started.
+   */
+  daemonTime(nowMs, utc) {
+    if (this.#pings.length === 0 || !utc) return null;
+    const apartNs = utc.utc_ns - utc.monotonic_ns - this.#utcOffsetNs;
+    if (!(Math.abs(apartNs) < SAME_CLOCK_NS)) return null;
     const best = this.#pings.reduce((a, b) => (b.roundTripMs < a.roundTripMs ? b : a));
     return nowMs + best.offsetMs;
   }
@@ -67,7 +78,7 @@ export class Link {
     socket.onopen = () => {
       this.#retryMs = FIRST_RETRY_MS;
       this.#pings = [];
-      this.#send({ want: this.#wanted });
+      this.#send(this.#wanted);
       this.#ping();
       this.#listener.opened();
     };
@@ -105,6 +116,7 @@ export class Link {
   #pong(message) {
     const nowMs = performance.now();
     const roundTripMs = nowMs - message.ping;
+    this.#utcOffsetNs = message.utc_ns - message.monotonic_ns;
     this.#pings.push({ roundTripMs, offsetMs: message.monotonic_ns / 1e6 - (nowMs + message.ping) / 2 });
     if (this.#pings.length > PINGS_KEPT) this.#pings.shift();
   }

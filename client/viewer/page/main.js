@@ -9,6 +9,7 @@ import { Lease } from "./lease.js";
 import { Link } from "./link.js";
 import { Numbers } from "./numbers.js";
 import { Presets } from "./presets.js";
+import { RawChoice } from "./raw.js";
 import { Review } from "./review.js";
 import { Settings } from "./settings.js";
 import { Stage } from "./stage.js";
@@ -24,7 +25,7 @@ const START_AGAIN = { ended: "Play again", stopped: "Start" };
 
 const by = (id) => document.getElementById(id);
 
-const seen = { connected: false, frames: "", heardMs: null, frameMs: null, lastByteNs: 0, state: null };
+const seen = { connected: false, frames: "", heardMs: null, frameMs: null, lastByteNs: 0, state: null, raw: false };
 const stage = new Stage(by("picture"), by("overlay"));
 const numbers = new Numbers();
 const lease = new Lease(showLease, showRefusal);
@@ -34,8 +35,15 @@ const presets = new Presets(by("preset"), choosePreset);
 const cine = new Cine();
 const clip = new Clip({
   button: by("clip-save"), phase: by("clip-phase"), site: by("clip-site"), side: by("clip-side"), note: by("clip-note"),
-  result: by("clip-result"),
+  result: by("clip-result"), download: by("clip-download"),
 });
+const raw = new RawChoice(
+  {
+    bar: by("raw"), transmit: by("raw-transmit"), transmitShown: by("raw-transmit-shown"), channel: by("raw-channel"),
+    channelShown: by("raw-channel-shown"), words: by("raw-words"),
+  },
+  (trace) => link.want(stage.products, trace),
+);
 const review = new Review(
   cine,
   { bar: by("cine"), slider: by("cine-place"), label: by("cine-label"), back: by("cine-back"), on: by("cine-on") },
@@ -149,6 +157,8 @@ function enter(newSession, newProbe) {
   numbers.restart();
   stage.clear();
   cine.clear();
+  raw.forget();
+  link.want(stage.products, raw.trace);
   if (by("view").value === "auto") show("image");
 }
 
@@ -163,15 +173,18 @@ function show(view) {
   }
   stage.view = view;
   viewSinceMs = performance.now();
-  link.want(stage.products);
+  seen.raw = view === "rf";
+  raw.open(seen.raw);
+  link.want(stage.products, raw.trace);
 }
 
 function paint(nowMs) {
   const drawn = stage.paint(nowMs);
   if (drawn) tools.place();
+  if (drawn && stage.view === "rf") raw.shown(drawn.header.geometry, stage.echoWords);
   if (drawn && unpainted === drawn.header) {
     const paintedMs = performance.now();
-    numbers.painted(unpainted, paintedMs, link.daemonTime(paintedMs));
+    numbers.painted(unpainted, paintedMs, link.daemonTime(paintedMs, unpainted.times.utc));
     by("stage").dataset.frame = unpainted.frame;
     by("stage").dataset.revision = unpainted.revision;
     unpainted = null;
@@ -225,6 +238,7 @@ async function describe() {
     const name = reply.probe?.name ?? "no probe yet";
     by("probe").textContent = name;
     document.title = `${name} – sonod`;
+    stage.probeHz = reply.probe?.center_frequency_hz ?? null;
     by("no-knobs").hidden = list.length > 0;
     knobs.build(list);
     presets.build(reply.presets ?? []);
@@ -308,12 +322,17 @@ function step(name, steps) {
   if (value !== null && value !== settings.value(name)) settings.change(name, value);
 }
 
+/** Whether the arrows scroll: while frozen never anything else, also before there is something to scroll through. */
+function scrolls() {
+  return review.open || seen.state?.state === "frozen";
+}
+
 const KEYS = {
   " ": () => toggleFreeze(),
   ArrowUp: () => step("gain_db", 1),
   ArrowDown: () => step("gain_db", -1),
-  ArrowRight: () => (review.open ? review.step(1) : step("depth_m", 1)),
-  ArrowLeft: () => (review.open ? review.step(-1) : step("depth_m", -1)),
+  ArrowRight: () => (scrolls() ? review.step(1) : step("depth_m", 1)),
+  ArrowLeft: () => (scrolls() ? review.step(-1) : step("depth_m", -1)),
   d: () => tools.toggle("distance"),
   e: () => tools.toggle("ellipse"),
   a: () => tools.toggle("angle"),
@@ -340,8 +359,9 @@ by("freeze").addEventListener("click", toggleFreeze);
 by("lease").addEventListener("click", () => (lease.mine ? lease.release() : lease.take()));
 by("refusal-close").addEventListener("click", () => showRefusal(null));
 by("view").addEventListener("change", (event) => {
-  show(event.target.value === "motion" ? "motion" : "image");
+  show({ motion: "motion", rf: "rf" }[event.target.value] ?? "image");
 });
+by("raw-zoom").addEventListener("change", (event) => (stage.echoZoom = Number(event.target.value)));
 for (const layer of ["scales", "smooth", "truth"]) {
   by(`layer-${layer}`).addEventListener("change", (event) => {
     stage.layers[layer] = event.target.checked;

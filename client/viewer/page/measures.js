@@ -1,5 +1,8 @@
 // What calipers say: pure functions of points in metres.
 
+// A sonar sees metres, and nobody reads them in millimetres.
+const LARGE_M = 1;
+
 /** How many points a tool takes, and what it is called. */
 export const TOOLS = {
   distance: { points: 2, words: "Distance" },
@@ -10,12 +13,11 @@ export const TOOLS = {
 
 /** What a finished mark measures, as a text; points are {x, z}. */
 export function measured(kind, points, text = "") {
-  if (kind === "distance") return `${millimetres(distance(points[0], points[1]))} mm`;
+  if (kind === "distance") return length(distance(points[0], points[1]));
   if (kind === "angle") return `${degrees(points).toFixed(1)}°`;
   if (kind === "note") return text;
   const { a, b } = axes(points);
-  const area = Math.PI * a * b * 1e6;
-  return `${millimetres(2 * a)} × ${millimetres(2 * b)} mm, ${area.toFixed(1)} mm², around ${millimetres(girth(a, b))} mm`;
+  return `${length(2 * a)} × ${length(2 * b)}, ${area(Math.PI * a * b)}, around ${length(girth(a, b))}`;
 }
 
 export function distance(p, q) {
@@ -47,6 +49,11 @@ function degrees([p, corner, q]) {
   return (Math.min(turn, 2 * Math.PI - turn) * 180) / Math.PI;
 }
 
-function millimetres(metres) {
-  return (metres * 1e3).toFixed(2);
+/** Metres in words: mm to a hundredth, from 1 m on metres to a millimetre. */
+function length(metres) {
+  return metres < LARGE_M ? `${(metres * 1e3).toFixed(2)} mm` : `${metres.toFixed(3)} m`;
+}
+
+function area(squareMetres) {
+  return squareMetres < LARGE_M ** 2 ? `${(squareMetres * 1e6).toFixed(1)} mm²` : `${squareMetres.toFixed(3)} m²`;
 }

@@ -101,6 +101,8 @@ export class Numbers {
   /** Frames of the main product that the daemon made and this page never received. */
   get skipped() {
     if (this.#header === null) return 0;
+    // Of raw frames only a few are asked for.
+    if (this.#header.product === "rf") return undefined;
     const made = this.#header.frame - this.#first.frame + 1 - (lostIn(this.#header.losses) - this.#first.lost);
     return Math.max(0, made - this.#count);
   }
@@ -122,7 +124,7 @@ export class Numbers {
     const seen = this.#looked ?? header;
     write("frame", seen ? String(seen.frame) : "–");
     write("revision", this.#revision(seen));
-    write("pixels", seen ? `${seen.geometry.shape[1]} × ${seen.geometry.shape[0]}` : "–");
+    write("pixels", seen ? pixels(seen.geometry) : "–");
     write("pixel-size", seen ? pixelSize(seen.geometry) : "–");
     write("fingerprint", seen ? fingerprint(seen.geometry.fingerprint) : "–");
     write("frequency", frequency(seen?.settings));
@@ -169,11 +171,16 @@ function plausible(value) {
   return value === null || Math.abs(value) > PLAUSIBLE_MS ? "–" : milliseconds(value);
 }
 
+function pixels({ kind, shape }) {
+  return kind === "trace" ? `${shape[0]} samples` : `${shape[1]} × ${shape[0]}`;
+}
+
 function pixelSize(geometry) {
-  const number = (metres) => (metres * 1e6).toFixed(metres < 1e-5 ? 1 : 0);
-  if (geometry.kind !== "image") return `${number(geometry.spacing_m)} µm deep`;
-  const [dz, dx] = geometry.spacing_m;
-  return `${number(dx)} × ${number(dz)} µm`;
+  const sides = geometry.kind === "image" ? geometry.spacing_m.toReversed() : [geometry.spacing_m];
+  // A sonar's samples are millimetres, and more.
+  const coarse = Math.max(...sides) >= 1e-3;
+  const number = (metres) => (coarse ? (metres * 1e3).toFixed(2) : (metres * 1e6).toFixed(metres < 1e-5 ? 1 : 0));
+  return `${sides.map(number).join(" × ")} ${coarse ? "mm" : "µm"}${sides.length === 1 ? " deep" : ""}`;
 }
 
 function frequency(settings) {

@@ -57,20 +57,21 @@ export class Scales {
     this.#text(unit, rect.x - 10 * this.#ratio, rect.y - 13 * this.#ratio, "right", "middle", QUIET);
   }
 
-  /** Lateral millimetres along the lower edge, from the middle of the array face. */
+  /** Lateral millimetres, or metres, along the lower edge, from the middle of the array face. */
   lateral(plane, rect) {
     const { x } = mapping(plane, rect);
     const most = rect.width / (TICK_ROOM_ACROSS * this.#ratio);
-    const { step, values, digits } = ticks(plane.left * 1e3, plane.right * 1e3, most);
+    const { unit, factor } = lengthUnit(plane.right - plane.left);
+    const { step, values, digits } = ticks(plane.left * factor, plane.right * factor, most);
     const below = rect.y + rect.height;
     for (const value of values) {
-      const at = x(value / 1e3);
+      const at = x(value / factor);
       this.#line(at, below, at, below + 7 * this.#ratio);
-      const unit = value === values.at(-1) ? " mm" : "";
-      this.#text(signed(value.toFixed(digits)) + unit, at, below + 17 * this.#ratio, "center", "middle");
+      const words = value === values.at(-1) ? ` ${unit}` : "";
+      this.#text(signed(value.toFixed(digits)) + words, at, below + 17 * this.#ratio, "center", "middle");
     }
-    for (const value of ticksBetween(step, plane.left * 1e3, plane.right * 1e3)) {
-      this.#line(x(value / 1e3), below, x(value / 1e3), below + 4 * this.#ratio);
+    for (const value of ticksBetween(step, plane.left * factor, plane.right * factor)) {
+      this.#line(x(value / factor), below, x(value / factor), below + 4 * this.#ratio);
     }
   }
 

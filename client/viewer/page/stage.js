@@ -1,5 +1,6 @@
 // The middle of the page: lays out the panes of a view and draws the newest frames into them.
 
+import { Echoes } from "./echoes.js";
 import { Picture } from "./picture.js";
 import { fitted, imagePlane, motionPlane } from "./plane.js";
 import { Scales } from "./scales.js";
@@ -8,8 +9,10 @@ import { Trace } from "./trace.js";
 // Room around the picture for scales, in CSS pixels.
 const LEFT = 50;
 const RIGHT = 112;
-const TOP = 66;
-const BOTTOM = 46;
+const TOP = 58;
+const BOTTOM = 30;
+// Below a pane over time there is a line of words, too.
+const BOTTOM_MOTION = 46;
 const PLAIN_MARGIN = 10;
 const TRACE_SHARE = 0.24;
 const TRACE_RIGHT = 22;
@@ -20,16 +23,20 @@ export class Stage {
   #picture;
   #scales;
   #trace = new Trace();
+  #echoes;
   #frames = new Map();
   #view = "image";
   #stale = true;
   #canvas;
   #layout = null;
+  /** The probe's centre frequency, null when not known. */
+  probeHz = null;
   layers = { scales: true, smooth: true, truth: false };
 
   constructor(picture, overlay) {
     this.#picture = new Picture(picture);
     this.#scales = new Scales(overlay);
+    this.#echoes = new Echoes(overlay);
     this.#canvas = picture;
     const observer = new ResizeObserver(([entry]) => this.#resized(entry));
     try {
@@ -42,11 +49,11 @@ export class Stage {
 
   /** The product that makes this view alive; others are beside it. */
   get main() {
-    return this.#view === "motion" ? "mmode" : "bmode";
+    return { motion: "mmode", rf: "rf" }[this.#view] ?? "bmode";
   }
 
   get products() {
-    return this.#view === "motion" ? ["mmode", "lines"] : ["bmode"];
+    return this.#view === "motion" ? ["mmode", "lines"] : [this.main];
   }
 
   get view() {
@@ -64,6 +71,17 @@ export class Stage {
     return this.#layout;
   }
 
+  /** What the echoes on the screen are, in words. */
+  get echoWords() {
+    return this.#echoes.words;
+  }
+
+  /** Draw the echoes' amplitudes so many times larger. */
+  set echoZoom(zoom) {
+    this.#echoes.zoom = zoom;
+    this.#stale = true;
+  }
+
   get size() {
     return { width: this.#canvas.width, height: this.#canvas.height };
   }
@@ -76,6 +94,7 @@ export class Stage {
   /** Forget all frames. */
   clear() {
     this.#frames.clear();
+    this.#echoes.clear();
     this.#stale = true;
   }
 
@@ -104,7 +123,13 @@ export class Stage {
     this.#layout = null;
     const frame = this.#frames.get(this.main);
     if (!frame) return null;
-    const margin = this.layers.scales ? [LEFT, TOP, RIGHT, BOTTOM] : Array(4).fill(PLAIN_MARGIN);
+    if (this.#view === "rf") {
+      this.#echoes.draw(frame, width, height, ratio, this.probeHz);
+      const { words, bandWords } = this.#echoes;
+      this.#canvas.setAttribute("aria-label", `Raw echoes: ${words}; spectrum ${bandWords}`);
+      return frame;
+    }
+    const margin = this.layers.scales ? [LEFT, TOP, RIGHT, this.#view === "motion" ? BOTTOM_MOTION : BOTTOM] : Array(4).fill(PLAIN_MARGIN);
     const [left, top, right, bottom] = margin.map((size) => size * ratio);
     const room = { x: left, y: top, width: width - left - right, height: height - top - bottom };
     if (room.width < 20 || room.height < 20) return null;

@@ -1,7 +1,7 @@
 // The status page: what the daemon says of itself, once a second.
 
 import { ask } from "./control.js";
-import { offerDevices } from "./devices.js";
+import { Devices } from "./devices.js";
 import { Plot } from "./plot.js";
 
 const PERIOD_MS = 1000;
@@ -22,8 +22,9 @@ const latency = new Plot(by("plot-latency"), ["50 %", "99 %"], (value) => `${val
 const losses = new Plot(by("plot-losses"), Object.values(CAUSES), (value) => `${value.toFixed(1)} /s`, KEPT);
 let before = null;
 
-offerDevices({
+const devices = new Devices({
   button: by("devices-look"), table: by("devices"), words: by("devices-words"), cures: by("devices-cures"),
+  scene: by("scene"), sceneUse: by("scene-use"), dialog: by("ask"), question: by("ask-question"),
 });
 look();
 
@@ -38,6 +39,7 @@ async function look() {
     write("reason", error.message);
   }
   document.body.dataset.there = String(status !== null);
+  devices.heard(status);
   plot(status);
   before = status;
   setTimeout(look, PERIOD_MS);

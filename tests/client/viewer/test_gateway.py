@@ -260,6 +260,19 @@ def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
             assert "<script>" not in text
 
 
+@pytest.mark.parametrize(("page", "script"), [("index.html", "main.js"), ("status.html", "status.js")])
+def test_a_page_names_every_module_that_it_will_need(page: str, script: str) -> None:
+    # Else the browser learns of the last one only when it has read all the others, one after the other.
+    files = {name: content.decode() for name, (_, content) in gateway_module.read_page().items()}
+    needed: set[str] = set()
+    waiting = [script]
+    while waiting:
+        found = set(re.findall(r'from "\./(\w+\.js)"', files[waiting.pop()])) - needed
+        needed |= found
+        waiting += found
+    assert set(re.findall(r'<link rel="modulepreload" href="(\w+\.js)">', files[page])) == needed
+
+
 @pytest.mark.parametrize(
     "message",
     [

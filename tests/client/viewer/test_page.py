@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -192,10 +191,10 @@ def test_a_probe_that_goes_silent_is_called_stale_within_a_second() -> None:
 
     async def scenario(browser: Chromium) -> None:
         daemon.stalled.set()
-        begun_s = time.monotonic()
         await browser.until(f"{FRESHNESS} === 'stale'")
-        assert time.monotonic() - begun_s > 0.4
-        assert "NO NEW FRAME" in await browser.until(BANNER)
+        # The page's own clock says how old the picture is; a slow machine may be called stale before it was stalled.
+        words = await browser.until(f"{BANNER}.startsWith('NO NEW FRAME') && {BANNER}")
+        assert float(words.split()[3]) >= 0.5
         opacity = await browser.evaluate("getComputedStyle(document.getElementById('picture')).opacity")
         assert float(opacity) < 0.5
         # The old picture stays, and nothing else is tried.

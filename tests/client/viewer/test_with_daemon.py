@@ -7,6 +7,8 @@ import json
 import signal
 import subprocess
 import sys
+import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +66,23 @@ def running_daemon(folder: Path) -> Iterator[str]:
             process.kill()
 
 
+async def verify_download(path: Path, saved: Path) -> None:
+    """The downloaded clip, unpacked, is the one on the daemon's machine, and makes the same pictures."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not path.exists():
+        assert time.monotonic() < deadline_s, list(path.parent.iterdir())
+        await asyncio.sleep(0.05)
+    with tarfile.open(path) as tar:
+        tar.extractall(path.parent, filter="data")
+    unpacked = path.parent / saved.name
+    for file in saved.iterdir():
+        assert (unpacked / file.name).read_bytes() == file.read_bytes()
+    verify = (sys.executable, "-m", "sonod", "verify", str(unpacked))
+    process = await asyncio.create_subprocess_exec(*verify, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+
+
 def test_a_simulated_probe_is_seen_turned_and_frozen(tmp_path: Path) -> None:
     async def scenario(url: str) -> None:
         async with Chromium() as browser:
@@ -96,9 +115,34 @@ def test_a_simulated_probe_is_seen_turned_and_frozen(tmp_path: Path) -> None:
             assert [mark["phase"] for mark in manifest["marks"]] == ["pre"]
             assert manifest["complete"]
             assert manifest["pictures"]["count"] > 3
+            await browser.keep_downloads(tmp_path / "downloads")
+            await browser.evaluate("document.getElementById('clip-download').click()")
+            await verify_download(tmp_path / "downloads" / f"{saved.name}.tar", saved)
             await browser.press(" ")
             await browser.until(f"{STAGE}.freshness === 'live'", WAIT_S)
             assert browser.complaints == []
+            await browser.open("about:blank")
+
+    with running_daemon(tmp_path) as url:
+        asyncio.run(scenario(url))
+
+
+def test_a_live_page_goes_on_with_another_probe(tmp_path: Path) -> None:
+    probe = "document.getElementById('probe').textContent"
+
+    async def scenario(url: str) -> None:
+        async with Chromium() as browser:
+            await browser.open(url)
+            await browser.until("document.getElementById('stage')?.dataset.freshness === 'live'", WAIT_S)
+            await browser.until(f"{probe}.includes('linear')", WAIT_S)
+            request = "{method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(%s)}"
+            wanted = request % "{command: 'switch', driver: 'sim:hip'}"
+            reply = await browser.evaluate(f"fetch('/control', {wanted}).then((answer) => answer.json())")
+            assert reply["ok"], reply
+            # The same page, from the same gateway: it was not loaded again.
+            await browser.evaluate("window.mark = true")
+            await browser.until(f"{probe}.includes('curvilinear') && {STAGE}.freshness === 'live'", WAIT_S)
+            assert await browser.evaluate("window.mark")
             await browser.open("about:blank")
 
     with running_daemon(tmp_path) as url:
