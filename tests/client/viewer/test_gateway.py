@@ -276,7 +276,7 @@ def test_a_page_names_every_module_that_it_will_need(page: str, script: str) -> 
 @pytest.mark.parametrize(
     "message",
     [
-        '{"want": ["rf"]}',
+        '{"want": ["raw"]}',
         '{"want": 1}',
         "{}",
         "[]",
