@@ -392,8 +392,8 @@ class Campaign:
         return not self.samples or self.samples[-1][0] - self.samples[0][0] < SHORT_S
 
     def growth(self) -> tuple[float, float]:
-        """Of memory in bytes and of descriptors: from the median of the second quarter to that of the last, but of memory
-        in campaigns too short for that (plans of other depths take tens of megabytes) from the start to the end."""
+        """Of memory in bytes and of descriptors: from the median of the second quarter to that of the last, but of
+        memory in campaigns too short for that (plans of other depths take tens of megabytes) from the start to the end."""
         quarter = len(self.samples) // 4
         if not quarter:
             return 0.0, 0.0
