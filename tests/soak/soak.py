@@ -393,7 +393,7 @@ class Campaign:
 
     def growth(self) -> tuple[float, float]:
         """Of memory in bytes and of descriptors: from the median of the second quarter to that of the last, but of
-        memory in campaigns too short for that, where plans of other depths take tens of megabytes, from start to end."""
+        memory in campaigns too short for that, where plans of other depths take megabytes, the end less the start."""
         quarter = len(self.samples) // 4
         if not quarter:
             return 0.0, 0.0
