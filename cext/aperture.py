@@ -104,9 +104,13 @@ class Aperture:
         flat = points.reshape(-1, 3)
         nearest = np.empty(len(flat), np.intp)
         step = max(1, PAIRS_AT_ONCE // self.elements)
+        # |p - e|^2 without |p|^2, which is the same for all elements.
+        middle = self.element_positions_m.mean(axis=0)
+        elements = self.element_positions_m - middle
+        squares = np.einsum("ek,ek->e", elements, elements)
         for start in range(0, len(flat), step):
-            offset = flat[start : start + step, None] - self.element_positions_m
-            nearest[start : start + step] = np.einsum("pek,pek->pe", offset, offset).argmin(axis=1)
+            products = (flat[start : start + step] - middle) @ (2 * elements.T)
+            nearest[start : start + step] = (squares - products).argmin(axis=1)
         self.directions = np.ascontiguousarray(self.element_normals[nearest])
         heights = np.einsum("pk,pk->p", flat - self.element_positions_m[nearest], self.directions)
         self.heights_m = heights.reshape(points.shape[:2])

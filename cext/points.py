@@ -136,8 +136,9 @@ class PointPlan:
         else:
             places, heights, along = aperture.points_m, aperture.heights_m.reshape(-1), directions
         if aperture.lateral_m is None:
-            facing = np.unique(directions, axis=0) @ aperture.element_normals.T
-            if (facing <= 0).any():
+            # Single points have the direction of an element.
+            possible = aperture.element_normals if aperture.points_m is not None else directions
+            if (possible @ aperture.element_normals.T <= 0).any():
                 raise OverflowError("elements look away from some points")
         flat = places.reshape(-1, 3)
         feet = flat - along * heights[:, None]
