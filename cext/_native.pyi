@@ -93,6 +93,7 @@ def das_blocks(
     heads: NDArray[np.int32] | None,
     paces: NDArray[np.float32] | None,
     table: NDArray[np.int32] | None,
+    order: NDArray[np.int32],
     class_of: NDArray[np.int32],
     shift: NDArray[np.int32],
     mirrored: NDArray[np.uint8],

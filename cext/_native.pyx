@@ -290,6 +290,7 @@ cdef extern from "kernels.h":
     ctypedef struct sonod_das_blocks:
         sonod_das_receive receive_table
         size_t lines, transmits, channels, samples, elements
+        const int32_t *order
         const int32_t *class_of
         const int32_t *shift
         const uint8_t *mirrored
@@ -472,8 +473,8 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
 
 
 def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
-               const int32_t[::1] class_of not None, const int32_t[::1] shift not None,
-               const unsigned char[::1] mirrored not None,
+               const int32_t[::1] order not None, const int32_t[::1] class_of not None,
+               const int32_t[::1] shift not None, const unsigned char[::1] mirrored not None,
                const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
                const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
                const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
@@ -502,7 +503,8 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         plan.receive_table.heads = &heads[0, 0, 0]
         plan.receive_table.paces = &paces[0, 0]
         plan.receive_table.table = &table[0]
-    _require(shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0, "shift, mirrored must be (lines,)")
+    _require(order.shape[0] == lines and shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0,
+             "order, shift, mirrored must be (lines,)")
     _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
     _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
              and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
@@ -532,6 +534,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.channels = channels
     plan.samples = samples
     plan.elements = map_first.shape[2] - 1
+    plan.order = &order[0]
     plan.class_of = &class_of[0]
     plan.shift = &shift[0]
     plan.mirrored = &mirrored[0]

@@ -160,6 +160,7 @@ class BlockPlan:
             self._heads,
             self._paces,
             self._table,
+            self._order,
             self._class_of,
             self._shift,
             self._mirrored,
@@ -284,8 +285,10 @@ class BlockPlan:
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
         sizes = 5 * counts[..., HEAD_COUNT] + BLOCK // 2 * windows + counts[..., HEAD_STEEP]
+        self._order = working_order(classes.class_of, classes.shift)
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
-        order = np.argsort(classes.example)
+        order = self._class_of[self._order]
+        order = order[np.sort(np.unique(order, return_index=True)[1])]
         in_order = sizes[order].T
         ends = np.cumsum(in_order.reshape(-1))
         if 4 * int(ends[-1]) <= TABLE_BYTES:
@@ -294,6 +297,13 @@ class BlockPlan:
             _native.das_receive(self._geometry, self._heads, self._paces, self._table)
         else:
             self._heads = self._paces = None
+
+
+def working_order(class_of: NDArray[np.int32], shift: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Lines in the order in which they are worked on (lines,): neighbours follow each other, and each line is followed by
+    those that lie alike from either end of the array, which have the same table and as many elements."""
+    alike = np.unique(np.stack([class_of, shift], axis=1), axis=0, return_index=True, return_inverse=True)
+    return np.argsort(alike[1][alike[2].reshape(-1)], kind="stable").astype(np.int32)
 
 
 def _distinct(values: FloatArray) -> tuple[FloatArray, NDArray[np.int32]]:

@@ -8,6 +8,8 @@
 
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
 #define TILE_LINES 128
+/* Lines that follow each other and share the table of the way back, so that its phases are worked out once for them. */
+#define MOST_SHARING 2
 /* How many lines ahead the receive table is asked for, and how many samples ahead the planes are. */
 #define FETCH_LINES 6
 #define FETCH_AHEAD 32
@@ -31,6 +33,8 @@ typedef struct {
         const int32_t step = (int32_t)plan->step, last = (int32_t)((plan->width + PLANE_MARGIN + 2) * plan->step - 1); \
         const vector counted = bounded(fine + splat(step * PLANE_MARGIN), last);                                       \
         vector index, plane;                                                                                           \
+        if (step == 1)                                                                                                 \
+            return counted;                                                                                            \
         if (plan->step_magic) {                                                                                        \
             index = (counted * splat(plan->step_magic)) >> plan->step_shift;                                           \
             plane = counted - index * splat(step);                                                                     \
@@ -48,10 +52,11 @@ INLINE v16s between(v16s signal, v16s slope, v16s curvature, v16s share) {
     return signal + scaled16(slope + scaled16(curvature, share), share);
 }
 
-/* Places of up to sixteen channels: `delay` and `numbers` as in the receive table, `trace` where their planes begin. */
+/* Places of up to sixteen channels: `delay` and `numbers` as in the receive table, `trace` where their planes begin. All
+   sixteen are read. */
 INLINE void place_party(const sonod_das_blocks *plan, const int32_t *restrict delay, const int32_t *restrict numbers,
-                        const int32_t *restrict trace, size_t count, int32_t way, int32_t pace, party *restrict out) {
-    for (size_t i = 0; i < count; i += WIDE) {
+                        const int32_t *restrict trace, int32_t way, int32_t pace, party *restrict out) {
+    for (size_t i = 0; i < PARTY; i += WIDE) {
         const wide32 sum = wide_load32(delay + i) + wide_splat32(way);
         wide_store32(out->offset + i, wide_load32(trace + i) + locate(plan, sum >> DELAY_SHIFT));
         wide_store32(out->share + i, wide_twice((sum & wide_splat32(0x7fff)) - wide_splat32(0x4000)));
@@ -78,63 +83,78 @@ typedef struct {
     wide32 re[BLOCK / WIDE], im[BLOCK / WIDE];
 } whole_sum;
 
-/* Adds channels `begin` to `end` of a party: phases to second order; windows of sixteen numbers each, or NULL. */
-INLINE void add_channels(const int32_t *restrict planes, size_t row, const party *restrict channels, size_t begin, size_t end,
-                         phases of, const int32_t *restrict windows, const wide16 *restrict ramps,
-                         const wide16 *restrict squares, whole_sum *restrict sum) {
+/* What a party adds to one block: the planes and places of its channels. */
+typedef struct {
+    const int32_t *planes;
+    const party *channels;
+    block_sum *total;
+} adding;
+
+/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order; windows of sixteen
+   numbers for each channel, or NULL. */
+INLINE void add_channels(size_t many, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
+                         const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
+                         whole_sum *restrict sums) {
     for (size_t i = begin; i < end; i++) {
-        const int32_t *restrict from = planes + channels->offset[i];
-        const wide16 share = wide_splat(channels->share[i]), drift = wide_splat(channels->drift[i]);
         const wide16 e0 = wide_splat(of.level[i]), e1 = wide_splat(of.rise[i]), e2 = wide_splat(of.curve[i]);
         for (size_t part = 0; part < BLOCK / WIDE; part++) {
-            const int32_t *restrict own = from + WIDE * part;
-            const wide16 at = share + wide_scaled(ramps[part], drift);
-            const wide16 bent = wide_load(own + row) + wide_scaled(wide_load(own + 2 * row), at);
-            const wide16 value = wide_load(own) + wide_scaled(bent, at);
             wide16 phase = e0 + wide_scaled(ramps[part], e1) + wide_scaled(squares[part], e2);
             if (windows)
                 phase = wide_scaled(phase, wide_doubled(windows + BLOCK / 2 * (i - begin) + WIDE / 2 * part));
-            sum->re[part] = wide_add_paired(sum->re[part], value, phase);
-            sum->im[part] = wide_add_paired(sum->im[part], value, wide_turned(phase));
+            const wide16 turned = wide_turned(phase);
+            for (size_t k = 0; k < many; k++) {
+                const party *restrict channels = blocks[k].channels;
+                const int32_t *restrict own = blocks[k].planes + channels->offset[i] + WIDE * part;
+                const wide16 at = wide_splat(channels->share[i]) + wide_scaled(ramps[part], wide_splat(channels->drift[i]));
+                const wide16 bent = wide_load(own + row) + wide_scaled(wide_load(own + 2 * row), at);
+                const wide16 value = wide_load(own) + wide_scaled(bent, at);
+                sums[k].re[part] = wide_add_paired(sums[k].re[part], value, phase);
+                sums[k].im[part] = wide_add_paired(sums[k].im[part], value, turned);
+            }
         }
     }
 }
 
-/* Adds a party of `count` channels to a block. The first `left` and those from `right` on have windows. */
-INLINE void add_party(const int32_t *restrict planes, size_t row, const party *restrict channels, size_t left, size_t right,
-                      size_t count, phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows,
-                      block_sum *restrict total) {
+/* Adds a party of `count` channels to `many` blocks that share its phases. The first `left` and those from `right` on
+   have windows. */
+INLINE void add_party(size_t many, const adding *restrict blocks, size_t row, size_t left, size_t right, size_t count,
+                      phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows) {
     wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
-    whole_sum sum;
+    whole_sum sums[MOST_SHARING];
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         ramps[part] = wide_load((const int32_t *)RAMP16[0] + WIDE * part);
         squares[part] = wide_load((const int32_t *)RAMP16[1] + WIDE * part);
         WIDE_KEEP(ramps[part]);
         WIDE_KEEP(squares[part]);
-        sum.re[part] = sum.im[part] = (wide32)wide_splat(0);
+        for (size_t k = 0; k < many; k++)
+            sums[k].re[part] = sums[k].im[part] = (wide32)wide_splat(0);
     }
     if (left)
-        add_channels(planes, row, channels, 0, left, of, left_windows, ramps, squares, &sum);
-    add_channels(planes, row, channels, left, right, of, NULL, ramps, squares, &sum);
+        add_channels(many, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
+    add_channels(many, blocks, row, left, right, of, NULL, ramps, squares, sums);
     if (right < count)
-        add_channels(planes, row, channels, right, count, of, right_windows, ramps, squares, &sum);
-    for (size_t part = 0; part < BLOCK / WIDE; part++) {
-        *((widef_loose *)total->re + part) += __builtin_convertvector(sum.re[part], widef);
-        *((widef_loose *)total->im + part) += __builtin_convertvector(sum.im[part], widef);
-    }
+        add_channels(many, blocks, row, right, count, of, right_windows, ramps, squares, sums);
+    for (size_t k = 0; k < many; k++)
+        for (size_t part = 0; part < BLOCK / WIDE; part++) {
+            *((widef_loose *)blocks[k].total->re + part) += __builtin_convertvector(sums[k].re[part], widef);
+            *((widef_loose *)blocks[k].total->im + part) += __builtin_convertvector(sums[k].im[part], widef);
+        }
 }
 
 /* A block of one line as one transmission meets it. */
 typedef struct {
     const sonod_das_blocks *plan;
     const int32_t *planes; /* of the transmission */
-    size_t line, class, block;
+    size_t class, block;
+    size_t own; /* its number among all views */
     int32_t shift;         /* from the elements of the table to those of the array, counted from its other end if mirrored */
     const int32_t *map_first, *map_traces;
     int whole; /* every element has exactly one channel */
     const int32_t *head, *entries;
     float common_pace;
     int32_t way, pace; /* of the wave, as the table's delays and paces */
+    const int32_t *traces;        /* of the entries, where these follow each other */
+    size_t row, left, right;      /* entries, those with windows at the beginning, and where those at the end begin */
     int steady;        /* no channel drifts too far */
     const float *points; /* delay of the wave at each point, or NULL: second order */
     float middle, rise, curve;
@@ -223,10 +243,10 @@ INLINE void add_gathering(const block_view *view, gathering *own, int windowed, 
     for (size_t i = own->count; i % PARTY; i++)
         own->delay[i] = own->numbers[i] = own->trace[i] = 0;
     party channels;
-    place_party(view->plan, own->delay, own->numbers, own->trace, own->count, view->way, view->pace, &channels);
+    place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
     const phases of = {own->level, own->rise, own->curve};
-    add_party(view->planes, view->plan->row, &channels, windowed ? own->count : 0, own->count, own->count, of, own->windows,
-              NULL, total);
+    const adding block = {view->planes, &channels, total};
+    add_party(1, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
     own->count = 0;
 }
 
@@ -297,41 +317,57 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         for (size_t i = 0; i < count; i++)
             traces[i] = view->map_traces[(own[row + i] >> 16) + view->shift];
         party channels;
-        place_party(view->plan, own, own + row, traces, count, view->way, view->pace, &channels);
+        place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
-        add_party(view->planes, view->plan->row, &channels, count, count, count, of, windows + BLOCK / 2 * begin, NULL, total);
+        const adding block = {view->planes, &channels, total};
+        add_party(1, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
     }
 }
 
 INLINE size_t within(size_t at, size_t begin, size_t end) { return at < begin ? 0 : (at < end ? at : end) - begin; }
 
-/* At most sixteen entries of a block, whose elements follow each other. */
+/* At most sixteen entries of a block, whose elements follow each other, for `many` views that share them. */
 typedef struct {
-    const block_view *view;
-    size_t begin, end;
-    block_sum *total;
-    party channels;
+    const block_view *views;
+    size_t many, begin, end;
+    block_sum *totals;
+    party channels[MOST_SHARING];
 } run;
 
-INLINE void place_run(const block_view *view, size_t begin, size_t end, block_sum *total, run *restrict out) {
-    const int32_t *list = view->entries + begin;
-    out->view = view;
+INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t end, block_sum *totals, run *restrict out) {
+    const int32_t *list = views->entries + begin;
+    out->views = views;
+    out->many = many;
     out->begin = begin;
     out->end = end;
-    out->total = total;
-    place_party(view->plan, list, list + view->head[HEAD_COUNT],
-                view->map_traces + view->head[HEAD_FIRST] + view->shift + (int32_t)begin, end - begin, view->way, view->pace,
-                &out->channels);
+    out->totals = totals;
+    for (size_t k = 0; k < many; k++)
+        place_party(views->plan, list, list + views->row, views[k].traces + begin, views[k].way, views[k].pace, out->channels + k);
 }
 
-INLINE void add_run(const run *restrict own) {
-    const block_view *view = own->view;
-    const size_t row = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT], begin = own->begin, end = own->end;
-    const size_t right = row - (size_t)view->head[HEAD_RIGHT], passed = begin > right ? begin - right : 0;
+INLINE void add_run_of(size_t many, const run *restrict own) {
+    const block_view *view = own->views;
+    const size_t row = view->row, left = view->left, right = view->right, begin = own->begin, end = own->end;
     const int32_t *list = view->entries + begin, *windows = view->entries + 5 * row;
     const phases of = {list + 2 * row, list + 3 * row, list + 4 * row};
-    add_party(view->planes, view->plan->row, &own->channels, within(left, begin, end), within(right, begin, end), end - begin, of,
-              windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + passed), own->total);
+    adding blocks[MOST_SHARING];
+    for (size_t k = 0; k < many; k++)
+        blocks[k] = (adding){view[k].planes, own->channels + k, own->totals + k};
+    add_party(many, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
+              windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + (begin > right ? begin - right : 0)));
+}
+
+/* A function for each number of views, so that their sums are in registers. */
+#define ADD_RUN(many)                                                                                                  \
+    static __attribute__((noinline)) void add_run_##many(const run *restrict own) { add_run_of(many, own); }
+ADD_RUN(1)
+ADD_RUN(2)
+
+INLINE void add_run(const run *own) {
+    if (own->many == 1)
+        add_run_1(own);
+    else
+        add_run_2(own);
 }
 
 /* Adds the channels that are taken point by point. */
@@ -370,10 +406,13 @@ INLINE void fetch_run(const block_view *view, int32_t begin) {
 }
 
 /* Adds a tile of neighbouring lines, a party of elements at a time, to their sums. */
-static void add_tile(const block_view *restrict views, size_t lines, block_sum *restrict sums) {
-    /* Entries of each line that are within the array: all but for tables shared by many lines. */
+static void add_tile(const block_view *restrict views, size_t count, block_sum *restrict sums) {
+    /* Entries of each line that are within the array: all but for tables shared by many lines. Of lines that share them,
+       the first says how many. */
     int32_t from[TILE_LINES], to[TILE_LINES], most = 0;
-    for (size_t i = 0; i < lines; i++) {
+    uint8_t many[TILE_LINES];
+    size_t groups[TILE_LINES], group_count = 0, last = count;
+    for (size_t i = 0; i < count; i++) {
         const block_view *view = views + i;
         from[i] = to[i] = 0;
         if (!view->plan)
@@ -389,27 +428,39 @@ static void add_tile(const block_view *restrict views, size_t lines, block_sum *
         const int32_t first = view->head[HEAD_FIRST] + view->shift, left = (int32_t)view->plan->elements - first;
         from[i] = first < 0 ? -first : 0;
         to[i] = view->head[HEAD_COUNT] < left ? view->head[HEAD_COUNT] : left;
+        if (to[i] <= from[i])
+            continue;
         most = to[i] - from[i] > most ? to[i] - from[i] : most;
-        if (i == lines / 2)
+        if (i == count / 2)
             fetch_samples(view, (size_t)from[i], (size_t)to[i]);
+        const size_t leader = group_count ? groups[group_count - 1] : 0;
+        if (last + 1 == i && many[leader] < MOST_SHARING && views[leader].entries == view->entries && from[leader] == from[i] &&
+            to[leader] == to[i])
+            many[leader]++;
+        else {
+            many[i] = 1;
+            groups[group_count++] = i;
+        }
+        last = i;
     }
     /* The next run is placed before this one is added, so that nothing waits for its places. */
     run runs[2];
     size_t placed = 0;
     for (int32_t party = 0; party < most; party += PARTY)
-        for (size_t i = 0; i < lines; i++) {
+        for (size_t g = 0; g < group_count; g++) {
+            const size_t i = groups[g];
             const int32_t begin = from[i] + party, end = to[i] < begin + PARTY ? to[i] : begin + PARTY;
             if (begin >= end)
                 continue;
-            if (i + FETCH_LINES < lines)
-                fetch_run(views + i + FETCH_LINES, from[i + FETCH_LINES] + party);
-            place_run(views + i, (size_t)begin, (size_t)end, sums + i, runs + placed % 2);
+            if (g + FETCH_LINES < group_count)
+                fetch_run(views + groups[g + FETCH_LINES], from[groups[g + FETCH_LINES]] + party);
+            place_run(views + i, many[i], (size_t)begin, (size_t)end, sums + i, runs + placed % 2);
             if (placed++)
                 add_run(runs + placed % 2);
         }
     if (placed)
         add_run(runs + (placed - 1) % 2);
-    for (size_t i = 0; i < lines; i++)
+    for (size_t i = 0; i < count; i++)
         if (views[i].plan && views[i].head[HEAD_STEEP])
             add_steep(views + i, sums + i);
 }
@@ -417,26 +468,27 @@ static void add_tile(const block_view *restrict views, size_t lines, block_sum *
 /* Turns the sum over the channels by the phase of the wave, weighs it and adds it to the line's total. */
 INLINE void add_turned(const block_view *view, size_t transmit, const block_sum *restrict sum, block_sum *restrict total) {
     const sonod_das_blocks *plan = view->plan;
-    const size_t own = (transmit * plan->lines + view->line) * plan->receive_table.blocks + view->block;
     const float turns = plan->receive_table.turns_per_fine;
-    const int32_t weights = plan->weight_kind[own];
-    for (int half = 0; half < 2; half++) {
-        const v8f ramp = load8(RAMP + 8 * half);
-        v8f cycles;
+    const int32_t weights = plan->weight_kind[view->own];
+    const float scale = plan->inverse_scales[transmit];
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        const widef ramp = widef_load(RAMP + WIDE * part);
+        widef cycles;
         if (view->points)
-            cycles = fma8(load8(view->points + 8 * half), splat8(turns), splat8(plan->wave_turns[transmit]));
+            cycles = wide_fma(widef_load(view->points + WIDE * part), widef_splat(turns), widef_splat(plan->wave_turns[transmit]));
         else
-            cycles = fma8(ramp, fma8(ramp, splat8(view->curve * turns), splat8(view->rise * turns)), splat8(plan->phases[own]));
-        cycles = fma8(ramp, splat8(view->common_pace * turns), cycles);
-        cycles = cycles - round8(cycles);
-        v8f s, c;
-        turn8(cycles, &s, &c);
-        v8f scale = splat8(plan->inverse_scales[transmit]);
+            cycles = wide_fma(ramp, wide_fma(ramp, widef_splat(view->curve * turns), widef_splat(view->rise * turns)),
+                              widef_splat(plan->phases[view->own]));
+        cycles = wide_fma(ramp, widef_splat(view->common_pace * turns), cycles);
+        cycles = cycles - wide_round(cycles);
+        widef s, c, weight = widef_splat(scale);
+        wide_turn(cycles, &s, &c);
         if (weights >= 0)
-            scale = scale * load8(plan->weight_points + (size_t)weights * BLOCK + 8 * half);
-        const v8f re = sum->re[half] * scale, im = sum->im[half] * scale;
-        total->re[half] = fma8(re, c, fma8(-im, s, total->re[half]));
-        total->im[half] = fma8(re, s, fma8(im, c, total->im[half]));
+            weight = weight * widef_load(plan->weight_points + (size_t)weights * BLOCK + WIDE * part);
+        const widef re = *((const widef_loose *)sum->re + part) * weight, im = *((const widef_loose *)sum->im + part) * weight;
+        widef_loose *to_re = (widef_loose *)total->re + part, *to_im = (widef_loose *)total->im + part;
+        *to_re = wide_fma(re, c, wide_fma(-im, s, *to_re));
+        *to_im = wide_fma(re, s, wide_fma(im, c, *to_im));
     }
 }
 
@@ -468,30 +520,32 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
                        const int32_t *head, const int32_t *entries, float common_pace, block_view *view) {
     const size_t transmit = first_transmit + t, map = 2 * (size_t)plan->map_of[transmit] + plan->mirrored[line];
     const size_t own = (transmit * plan->lines + line) * plan->receive_table.blocks + block;
-    const int32_t kind = plan->time_kind[own];
+    const int32_t kind = plan->time_kind[own], largest = plan->largest_drift;
     view->plan = NULL;
     if (kind == SONOD_UNSEEN)
         return;
-    const int32_t largest = plan->largest_drift;
-    const float middle = plan->quadratic[3 * own], rise = plan->quadratic[3 * own + 1];
-    const float drift = (rise + common_pace - (float)plan->step) * PACE_UNIT;
+    const float rise = plan->quadratic[3 * own + 1], drift = (rise + common_pace - (float)plan->step) * PACE_UNIT;
     view->plan = plan;
     view->planes = plan->planes + t * plan->channels * plan->step * PLANE_ROWS * plan->row;
-    view->line = line;
     view->class = (size_t)plan->class_of[line];
     view->block = block;
+    view->own = own;
     view->shift = plan->shift[line];
     view->map_first = plan->map_first + map * (plan->elements + 1);
     view->map_traces = plan->map_traces + map * plan->map_row;
     view->whole = plan->map_whole[map];
     view->head = head;
     view->entries = entries;
+    view->row = (size_t)head[HEAD_COUNT];
+    view->left = (size_t)head[HEAD_LEFT];
+    view->right = view->row - (size_t)head[HEAD_RIGHT];
+    view->traces = view->map_traces + head[HEAD_FIRST] + view->shift;
     view->common_pace = common_pace;
     view->way = plan->ways[own];
     view->pace = (int32_t)(drift > 1e6f ? 1e6f : drift < -1e6f ? -1e6f : drift);
     view->points = kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL;
     view->steady = !view->points && head[HEAD_FASTEST] + view->pace <= largest && head[HEAD_SLOWEST] + view->pace >= -largest;
-    view->middle = middle;
+    view->middle = plan->quadratic[3 * own];
     view->rise = rise;
     view->curve = plan->quadratic[3 * own + 2];
 }
@@ -516,12 +570,12 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     float *own_paces = (float *)(own_heads + (passing ? lines * HEAD_SIZE : 0));
     const block_sum nothing = {{splat8(0), splat8(0)}, {splat8(0), splat8(0)}};
     for (size_t i = 0; passing && i < lines; i++)
-        lateral_of_elements(receive, (size_t)plan->class_of[begin + i], lateral + i * padded);
+        lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
     for (size_t block = 0; block < blocks; block++) {
         for (size_t i = 0; i < lines; i++) {
             totals[i] = nothing;
             if (passing)
-                receive_block(receive, (size_t)plan->class_of[begin + i], block, lateral + i * padded, work,
+                receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
                               own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
         }
         for (size_t t = 0; t < transmits; t++)
@@ -530,11 +584,12 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                 block_view views[TILE_LINES];
                 block_sum sums[TILE_LINES];
                 for (size_t i = 0; i < count; i++) {
-                    const size_t line = begin + tile + i, at = (size_t)plan->class_of[line] * blocks + block;
-                    const int32_t *head = passing ? own_heads + HEAD_SIZE * (tile + i) : receive->heads + HEAD_SIZE * at;
-                    const int32_t *entries = passing ? own_entries + (tile + i) * entry_ints : receive->table + head[HEAD_START];
+                    const size_t place = tile + i, line = (size_t)plan->order[begin + place];
+                    const size_t at = (size_t)plan->class_of[line] * blocks + block;
+                    const int32_t *head = passing ? own_heads + HEAD_SIZE * place : receive->heads + HEAD_SIZE * at;
+                    const int32_t *entries = passing ? own_entries + place * entry_ints : receive->table + head[HEAD_START];
                     view_block(plan, first_transmit, t, line, block, head, entries,
-                               passing ? own_paces[tile + i] : receive->paces[at], views + i);
+                               passing ? own_paces[place] : receive->paces[at], views + i);
                     sums[i] = nothing;
                 }
                 add_tile(views, count, sums);
@@ -543,6 +598,6 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                         add_turned(views + i, first_transmit + t, sums + i, totals + tile + i);
             }
         for (size_t i = 0; i < lines; i++)
-            write_block(plan, begin + i, block, totals + i, first_transmit != 0);
+            write_block(plan, (size_t)plan->order[begin + i], block, totals + i, first_transmit != 0);
     }
 }

@@ -48,22 +48,25 @@ INLINE v8f window8(int window, v8f u) {
     return select8(u <= splat8(APERTURE_EDGE), weight, splat8(0));
 }
 
-/* sin and cos of 2 pi p, |p| <= 0.5. */
-INLINE void turn8(v8f p, v8f *sine, v8f *cosine) {
-    const v8f x = splat8(3.14159265f) * p, y = x * x;
-    v8f s = fma8(y, splat8(-2.50521084e-8f), splat8(2.75573192e-6f));
-    s = fma8(y, s, splat8(-1.98412698e-4f));
-    s = fma8(y, s, splat8(8.33333333e-3f));
-    s = fma8(y, s, splat8(-1.66666667e-1f));
-    s = fma8(y * s, x, x);
-    v8f c = fma8(y, splat8(-2.75573192e-7f), splat8(2.48015873e-5f));
-    c = fma8(y, c, splat8(-1.38888889e-3f));
-    c = fma8(y, c, splat8(4.16666667e-2f));
-    c = fma8(y, c, splat8(-0.5f));
-    c = fma8(y, c, splat8(1.0f));
-    *sine = splat8(2.0f) * s * c;
-    *cosine = fma8(splat8(-2.0f) * s, s, splat8(1.0f));
-}
+/* sin and cos of 2 pi p, |p| <= 0.5, many at a time. */
+#define TURN(name, vector, splat, multiply_add)                                                                        \
+    INLINE void name(vector p, vector *sine, vector *cosine) {                                                         \
+        const vector x = splat(3.14159265f) * p, y = x * x;                                                            \
+        vector s = multiply_add(y, splat(-2.50521084e-8f), splat(2.75573192e-6f));                                     \
+        s = multiply_add(y, s, splat(-1.98412698e-4f));                                                                \
+        s = multiply_add(y, s, splat(8.33333333e-3f));                                                                 \
+        s = multiply_add(y, s, splat(-1.66666667e-1f));                                                                \
+        s = multiply_add(y * s, x, x);                                                                                 \
+        vector c = multiply_add(y, splat(-2.75573192e-7f), splat(2.48015873e-5f));                                     \
+        c = multiply_add(y, c, splat(-1.38888889e-3f));                                                                \
+        c = multiply_add(y, c, splat(4.16666667e-2f));                                                                 \
+        c = multiply_add(y, c, splat(-0.5f));                                                                          \
+        c = multiply_add(y, c, splat(1.0f));                                                                           \
+        *sine = splat(2.0f) * s * c;                                                                                   \
+        *cosine = multiply_add(splat(-2.0f) * s, s, splat(1.0f));                                                      \
+    }
+TURN(turn8, v8f, splat8, fma8)
+TURN(wide_turn, widef, widef_splat, wide_fma)
 
 INLINE v8f floor8(v8f x) {
     const v8f near = round8(x);

@@ -194,6 +194,7 @@ typedef struct {
 typedef struct {
     sonod_das_receive receive_table; /* of classes of lines that are alike but for a shift along the array */
     size_t lines, transmits, channels, samples, elements;
+    const int32_t *order;            /* (lines) as they are worked on */
     const int32_t *class_of, *shift; /* (lines) element of the array = element of the class + shift */
     const uint8_t *mirrored;         /* (lines) 1: elements count from the other end of the array */
     const int32_t *receive;          /* (transmits, channels) element, -1 = not measured */

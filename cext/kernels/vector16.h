@@ -88,7 +88,15 @@ INLINE v16s turned16(v16s a) {
 }
 
 /* The low 16 bits of every number twice, as pairs. */
-INLINE v8i twice16(v8i x) { return (x & splat8i(0xffff)) | (x << 16); }
+INLINE v8i twice16(v8i x) {
+#if defined(__AVX2__)
+    const __m256i twice = _mm256_set_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100, 0x0d0c0d0c, 0x09080908, 0x05040504,
+                                           0x01000100);
+    return (v8i)_mm256_shuffle_epi8((__m256i)x, twice);
+#else
+    return (x & splat8i(0xffff)) | (x << 16);
+#endif
+}
 
 /* Numbers brought to 0 .. most. */
 INLINE v8i bounded8i(v8i x, int32_t most) {
@@ -140,6 +148,13 @@ INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)_m
 INLINE wide32 wide_bounded(wide32 x, int32_t most) {
     return (wide32)_mm512_max_epi32(_mm512_min_epi32((__m512i)x, _mm512_set1_epi32(most)), _mm512_setzero_si512());
 }
+INLINE widef wide_fma(widef a, widef b, widef c) { return (widef)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE widef widef_splat(float x) { return (widef)_mm512_set1_ps(x); }
+/* The low 16 bits of every number twice, as pairs. */
+INLINE wide32 wide_twice(wide32 x) {
+    const __m512i twice = _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100);
+    return (wide32)_mm512_shuffle_epi8((__m512i)x, twice);
+}
 #define WIDE_KEEP(value) __asm__("" : "+v"(value))
 
 #else
@@ -161,6 +176,9 @@ INLINE wide16 wide_doubled(const int32_t *from) {
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)gather8i(from, index); }
 INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); }
+INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
+INLINE widef widef_splat(float x) { return splat8(x); }
+INLINE wide32 wide_twice(wide32 x) { return twice16(x); }
 #define WIDE_KEEP(value) KEEP8(value)
 
 #endif
@@ -169,7 +187,11 @@ INLINE wide16 wide_load(const int32_t *pairs) { return *(const wide16_loose *)pa
 INLINE wide32 wide_load32(const int32_t *from) { return *(const wide32_loose *)from; }
 INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = value; }
 INLINE wide32 wide_splat32(int32_t x) { return (wide32)wide_splat(x); }
-/* The low 16 bits of every number twice, as pairs. */
-INLINE wide32 wide_twice(wide32 x) { return (x & wide_splat32(0xffff)) | (x << 16); }
+INLINE widef widef_load(const float *from) { return *(const widef_loose *)from; }
+/* Nearest whole number for |x| < 2^22. */
+INLINE widef wide_round(widef x) {
+    const widef magic = widef_splat(12582912.0f);
+    return (x + magic) - magic;
+}
 
 #endif
