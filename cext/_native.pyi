@@ -67,6 +67,7 @@ def das_times(
     time64: NDArray[np.float64] | None,
     weight: NDArray[np.float32] | None,
     t0: NDArray[np.float64],
+    block_points: int,
     step: int,
     start_s: float,
     time_offset: float,

@@ -268,7 +268,7 @@ def das_exact(const double[:, ::1] origins not None, const double[:, ::1] direct
 
 cdef extern from "kernels.h":
     ctypedef struct sonod_das_receive:
-        size_t lines, blocks, count, elements
+        size_t lines, block_points, blocks, count, elements
         const double *origins
         const double *directions
         double first, spacing
@@ -328,7 +328,7 @@ cdef extern from "kernels.h":
         const float *data
         float *out
     ctypedef struct sonod_das_times:
-        size_t transmits, lines, count, step
+        size_t transmits, lines, block_points, count, step
         const void *time
         int time_is_double
         const float *weight
@@ -347,8 +347,8 @@ cdef extern from "kernels.h":
 
 
 def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, const float[:, :, ::1] weight,
-              const double[::1] t0 not None, Py_ssize_t step, double start_s, double time_offset, double fine_rate,
-              double demodulation, double tolerance, float[:, :, :, ::1] quadratic not None,
+              const double[::1] t0 not None, Py_ssize_t block_points, Py_ssize_t step, double start_s, double time_offset,
+              double fine_rate, double demodulation, double tolerance, float[:, :, :, ::1] quadratic not None,
               int32_t[:, :, ::1] ways not None, float[:, :, ::1] phases not None, int32_t[:, :, ::1] kind not None,
               unsigned char[:, :, ::1] whole not None, const int32_t[:, :, ::1] point_at, float[:, ::1] points):
     """Travel times (transmits, lines, count) to the second-order form of every block; see sonod.cext.waves."""
@@ -362,8 +362,10 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
     _require(time64 is None or (time64.shape[0] == transmits and time64.shape[1] == lines), "time64: wrong shape")
     _require(weight is None or (weight.shape[0] == transmits and weight.shape[1] == lines and weight.shape[2] == count),
              "weight must be (transmits, lines, count)")
-    _require(transmits * lines * count > 0 and t0.shape[0] == transmits and (blocks - 1) * 16 < count <= blocks * 16,
-             "kind must be (transmits, lines, blocks of 16)")
+    _require(block_points == 16 or block_points == 32, "block_points must be 16 or 32")
+    _require(transmits * lines * count > 0 and t0.shape[0] == transmits
+             and (blocks - 1) * block_points < count <= blocks * block_points,
+             "kind must be (transmits, lines, blocks)")
     _require(quadratic.shape[0] == transmits and quadratic.shape[1] == lines and quadratic.shape[2] == blocks
              and quadratic.shape[3] == 3, "quadratic must be (transmits, lines, blocks, 3)")
     _require(ways.shape[0] == transmits and ways.shape[1] == lines and ways.shape[2] == blocks
@@ -373,9 +375,10 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
     _require((point_at is None) == (points is None), "point_at and points go together")
     if points is not None:
         _require(point_at.shape[0] == transmits and point_at.shape[1] == lines and point_at.shape[2] == blocks
-                 and points.shape[0] > 0 and points.shape[1] == 16, "point_at, points: wrong shape")
+                 and points.shape[0] > 0 and points.shape[1] == block_points, "point_at, points: wrong shape")
     plan.transmits = transmits
     plan.lines = lines
+    plan.block_points = block_points
     plan.count = count
     plan.step = step
     plan.time = <const void *>&time64[0, 0, 0] if time64 is not None else <const void *>&time32[0, 0, 0]
@@ -418,14 +421,17 @@ cdef int _describe_receive(sonod_das_receive *plan, object geometry) except -1:
              "lines: wrong shape")
     _require(origins.shape[1] == 3 and directions.shape[1] == 3 and elements.shape[1] == 3 and normals.shape[1] == 3,
              "positions must have three coordinates")
-    _require(count > 0 and (blocks - 1) * 16 < count <= blocks * 16 and per_half.shape[2] == 16,
-             "per_half must be (apertures, blocks of 16, 16)")
+    cdef Py_ssize_t block_points = per_half.shape[2]
+    _require((block_points == 16 or block_points == 32) and count > 0
+             and (blocks - 1) * block_points < count <= blocks * block_points,
+             "per_half must be (apertures, blocks, 16 or 32)")
     _require(normals.shape[0] == elements.shape[0] and 0 < elements.shape[0] < 32768
              and (lateral is None or lateral.shape[0] == elements.shape[0]), "elements: wrong shape")
     _require(positions.shape[0] == 3 and positions.shape[1] % 8 == 0
              and 0 <= positions.shape[1] - elements.shape[0] < 8, "positions must be (3, elements in whole eights)")
     _require(constants.shape[0] == 8, "constants must be (8,)")
     plan.lines = lines
+    plan.block_points = block_points
     plan.blocks = blocks
     plan.count = count
     plan.elements = elements.shape[0]
@@ -487,7 +493,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
                const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
                int32_t[:, :, :, :, ::1] planes not None, float factor, const float[::1] data not None,
                float[::1] out not None):
-    """Delay and sum in blocks of sixteen points; see sonod.cext.blocks, which makes every argument."""
+    """Delay and sum in blocks of points; see sonod.cext.blocks, which makes every argument."""
     cdef sonod_das_blocks plan
     cdef Py_ssize_t lines = class_of.shape[0]
     cdef Py_ssize_t transmits = receive.shape[0]
@@ -517,14 +523,16 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
              "mixing must be (samples used, 2)")
     _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
              and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
-    _require(row >= width + 48, "row must leave room for margins")
+    _require(row >= width + 80, "row must leave room for margins")
     _require(time_kind.shape[0] == transmits and time_kind.shape[1] == lines and time_kind.shape[2] == blocks
              and weight_kind.shape[0] == transmits and weight_kind.shape[1] == lines and weight_kind.shape[2] == blocks
              and ways.shape[0] == transmits and ways.shape[1] == lines and ways.shape[2] == blocks
              and phases.shape[0] == transmits and phases.shape[1] == lines and phases.shape[2] == blocks
              and quadratic.shape[0] == transmits and quadratic.shape[1] == lines and quadratic.shape[2] == blocks
              and quadratic.shape[3] == 3, "waves must be (transmits, lines, blocks)")
-    _require(time_points.shape[1] == 16 and weight_points.shape[1] == 16, "time_points, weight_points must be (n, 16)")
+    _require(time_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points
+             and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
+             "time_points, weight_points must be (n, block_points)")
     _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
              "planes must be (group, channels, step, 3, row)")
     _require(data.shape[0] == transmits * channels * samples * parts and samples > 0, "data: wrong size")

@@ -12,17 +12,19 @@ from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
 from sonod.cext.channel_maps import PARTY, channel_maps
 from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, plane_order, preferred_rate_hz
-from sonod.cext.symmetry import MOST_ELEMENTS, line_classes
-from sonod.cext.waves import BLOCK, WAVE_TOLERANCE_RAD, pass_waves
+from sonod.cext.symmetry import MOST_ELEMENTS, LineClasses, line_classes
+from sonod.cext.waves import WAVE_TOLERANCE_RAD, Waves, pass_waves
 
 # Samples are taken in eights.
 GROUP = 8
 # Pairs of a row of a plane beyond its samples; the kernel's margins.
-ROW_MARGIN = 48
+ROW_MARGIN = 80
 # Fine samples per second over half the signal's bandwidth, at least.
 FINE_RATE = {"default": 3.3, "fast": 2.8}
-# From the middle of a block to its last point, in points.
-HALF_BLOCK = (BLOCK - 1) / 2
+# Points of a block: many where the delays of all channels grow evenly, for that costs least, else few.
+SHORT_BLOCK, LONG_BLOCK = 16, 32
+# Channels that must be taken point by point, and blocks that a wave passes unevenly: so few, of all, that blocks are long.
+MOST_STEEP, MOST_UNSTEADY = 0.004, 0.002
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples:
 # with half a sample of the middle it must stay below one, which the kernel's numbers hold.
 LARGEST_DRIFT = {"default": 0.4, "fast": 0.49}
@@ -75,7 +77,7 @@ class BlockPlan:
     """Tables of `kernels/das_blocks.inc.c` for one aperture, one set of waves and one quality.
 
     Each trace is resampled to `fine_hz`, `step` fine samples for each point of a line, with slope and curvature; the
-    way back is held for every (line, block of 16 points, element), or for classes of lines where they repeat.
+    way back is held for every (line, block of `block_points`, element), or for classes of lines where they repeat.
     `real_input`: the samples are RF, which is mixed down with `demodulation_hz` here.
     """
 
@@ -100,9 +102,9 @@ class BlockPlan:
         half = half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz
         half = min(half, LARGEST_HALF_BAND * sampling_hz)
         rate_hz = preferred_rate_hz(2 * aperture.spacing_m * slowness, FINE_RATE[quality], half)
-        pace_s = usual_pace_s(aperture, time, slowness, SURE_REACH * LARGEST_DRIFT[quality] / rate_hz / HALF_BLOCK)
+        reach = SURE_REACH * LARGEST_DRIFT[quality]
+        pace_s, spread_s = usual_pace_s(aperture, time, slowness, reach / rate_hz / _last_point(SHORT_BLOCK))
         wanted_hz = min(preferred_rate_hz(pace_s, FINE_RATE[quality], half), MOST_STEPS / pace_s)
-        self._largest_drift = int(LARGEST_DRIFT[quality] / HALF_BLOCK * 8 * 2**15)
         self.step = round(wanted_hz * pace_s)
         self.fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
         self._find_span(aperture, time, t0_s, slowness, time_offset_s, sampling_hz)
@@ -123,20 +125,47 @@ class BlockPlan:
             # Mixed with a phase that begins with the record, not with the transmission.
             origin_s = np.zeros_like(t0_s)
         self._wave_turns = np.asarray((demodulation_hz * (origin_s + start_s)) % 1, dtype=np.float32)
-        self._waves = pass_waves(
-            time,
-            weight,
-            t0_s=t0_s,
-            step=self.step,
-            start_s=start_s,
-            time_offset_s=time_offset_s,
-            fine_hz=self.fine_hz,
-            demodulation_hz=demodulation_hz,
+
+        def waves(block_points: int) -> Waves:
+            return pass_waves(
+                time,
+                weight,
+                t0_s=t0_s,
+                block_points=block_points,
+                step=self.step,
+                start_s=start_s,
+                time_offset_s=time_offset_s,
+                fine_hz=self.fine_hz,
+                demodulation_hz=demodulation_hz,
+            )
+
+        classes = line_classes(
+            aperture.origins_m,
+            aperture.directions,
+            aperture.feet_m,
+            aperture.element_positions_m,
+            aperture.element_normals,
+            alike=aperture.lateral_m is None,
         )
+        self._class_of, self._shift, self._mirrored = classes.class_of, classes.shift, classes.mirrored
+        self._order = working_order(classes.class_of, classes.shift)
+        self.block_points = SHORT_BLOCK
+        if spread_s * self.fine_hz * _last_point(LONG_BLOCK) <= reach and aperture.count > SHORT_BLOCK:
+            self.block_points = LONG_BLOCK
+            self._waves = waves(LONG_BLOCK)
+            even = self._waves.unsteady <= MOST_UNSTEADY
+            if not even or self._hear(aperture, classes, slowness, demodulation_hz) > MOST_STEEP:
+                self.block_points = SHORT_BLOCK
+        if self.block_points == SHORT_BLOCK:
+            self._waves = waves(SHORT_BLOCK)
+            self._hear(aperture, classes, slowness, demodulation_hz)
+        self._largest_drift = int(
+            LARGEST_DRIFT[quality] / _last_point(self.block_points) * self.block_points / 2 * 2**15
+        )
+        self._tabulate(classes)
         if real_input:
             self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
         self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
-        self._measure(aperture, slowness, demodulation_hz)
         transmits, channels = receive.shape
         group = min(transmits, max(1, PLANE_BYTES // (channels * self.step * ROWS * self._row * 4)))
         self._planes = np.zeros((group, channels, self.step, ROWS, self._row), np.int32)
@@ -225,22 +254,14 @@ class BlockPlan:
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
 
-    def _measure(self, aperture: Aperture, slowness: float, demodulation_hz: float) -> None:
-        """How elements hear the blocks of each class of lines."""
-        classes = line_classes(
-            aperture.origins_m,
-            aperture.directions,
-            aperture.feet_m,
-            aperture.element_positions_m,
-            aperture.element_normals,
-            alike=aperture.lateral_m is None,
-        )
-        self._class_of, self._shift, self._mirrored = classes.class_of, classes.shift, classes.mirrored
+    def _hear(self, aperture: Aperture, classes: LineClasses, slowness: float, demodulation_hz: float) -> float:
+        """Counts how elements hear the blocks of each class of lines; the share that must be taken point by point."""
+        last = _last_point(self.block_points)
         own_feet = aperture.feet_m[classes.example]
         feet, half_of_class = _distinct(own_feet if aperture.lateral_m is None else np.zeros(len(own_feet)))
-        blocks = -(-aperture.count // BLOCK)
-        heights = aperture.first_m + np.arange(blocks * BLOCK) * aperture.spacing_m - feet[:, None]
-        per_half = _per_half(aperture, heights).reshape(len(feet), blocks, BLOCK)
+        blocks = -(-aperture.count // self.block_points)
+        heights = aperture.first_m + np.arange(blocks * self.block_points) * aperture.spacing_m - feet[:, None]
+        per_half = _per_half(aperture, heights).reshape(len(feet), blocks, self.block_points)
         elements = len(classes.element_positions_m)
         if elements > MOST_ELEMENTS:
             raise OverflowError(f"{elements} elements")
@@ -255,10 +276,10 @@ class BlockPlan:
                 fine_per_metre * spacing,
                 0.5 * fine_per_metre * spacing**2,
                 # Third-order term of the delay at the end of a block over what is accepted.
-                2 * math.pi * turns * HALF_BLOCK**3 * spacing / WAVE_TOLERANCE_RAD,
+                2 * math.pi * turns * last**3 * spacing / WAVE_TOLERANCE_RAD,
                 turns,
                 2 * math.pi * turns,
-                LARGEST_TURN_RAD / (2 * math.pi * turns) / HALF_BLOCK,
+                LARGEST_TURN_RAD / (2 * math.pi * turns) / last,
             ],
             np.float32,
         )
@@ -282,10 +303,15 @@ class BlockPlan:
         self._paces: NDArray[np.float32] | None = np.zeros((len(own_feet), blocks), np.float32)
         self._table: NDArray[np.int32] | None = None
         _native.das_receive(self._geometry, self._heads, self._paces, None)
+        steep = int(self._heads[..., HEAD_STEEP].sum(dtype=np.int64))
+        return steep / max(1, steep + int(self._heads[..., HEAD_COUNT].sum(dtype=np.int64)))
+
+    def _tabulate(self, classes: LineClasses) -> None:
+        """Fills the table of the way back, if it is not too large."""
+        assert self._heads is not None
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
-        sizes = 5 * counts[..., HEAD_COUNT] + BLOCK // 2 * windows + counts[..., HEAD_STEEP]
-        self._order = working_order(classes.class_of, classes.shift)
+        sizes = 5 * counts[..., HEAD_COUNT] + self.block_points // 2 * windows + counts[..., HEAD_STEEP]
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = self._class_of[self._order]
         order = order[np.sort(np.unique(order, return_index=True)[1])]
@@ -299,9 +325,14 @@ class BlockPlan:
             self._heads = self._paces = None
 
 
+def _last_point(block_points: int) -> float:
+    """From the middle of a block to its last point, in points."""
+    return (block_points - 1) / 2
+
+
 def working_order(class_of: NDArray[np.int32], shift: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Lines in the order in which they are worked on (lines,): neighbours follow each other, and each line is followed by
-    those that lie alike from either end of the array, which have the same table and as many elements."""
+    """Lines in the order in which they are worked on (lines,): neighbours follow each other, and each line is followed
+    by those that lie alike from either end of the array, which have the same table and as many elements."""
     alike = np.unique(np.stack([class_of, shift], axis=1), axis=0, return_index=True, return_inverse=True)
     return np.argsort(alike[1][alike[2].reshape(-1)], kind="stable").astype(np.int32)
 
@@ -318,19 +349,21 @@ def _per_half(aperture: Aperture, heights: FloatArray) -> NDArray[np.float32]:
     return np.ascontiguousarray(1 / np.maximum(half, SMALLEST_HALF_M), dtype=np.float32)
 
 
-def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slowness: float, reach_s: float) -> float:
+def usual_pace_s(
+    aperture: Aperture, time: NDArray[np.float32] | FloatArray, slowness: float, reach_s: float
+) -> tuple[float, float]:
     """By how much the delay usually grows from one point of a line to the next: the pace that costs least when
-    channels that differ from it by more than `reach_s` are looked up sample by sample."""
+    channels that differ from it by more than `reach_s` are looked up sample by sample; and by how much any differs."""
     lines = np.unique(np.linspace(0, aperture.lines - 1, SAMPLED_LINES).astype(int))
     if aperture.count < 2:
-        return 2 * aperture.spacing_m * slowness
+        return 2 * aperture.spacing_m * slowness, math.inf
     places = np.unique(np.linspace(0, aperture.count - 2, SAMPLED_BLOCKS).astype(int))
     waves = np.asarray(time[:, lines], dtype=np.float64)
     transmit = (waves[:, :, places + 1] - waves[:, :, places]).reshape(-1)
     transmit = transmit[np.isfinite(transmit)]
     cosines = aperture.receive_cosines(lines, places)
     if transmit.size == 0 or cosines.size == 0:
-        return 2 * aperture.spacing_m * slowness
+        return 2 * aperture.spacing_m * slowness, math.inf
     receive = cosines * aperture.spacing_m * slowness
     # All pairs of evenly picked waves and elements stand for all channels.
     picked = [
@@ -343,4 +376,5 @@ def usual_pace_s(aperture: Aperture, time: NDArray[np.float32] | FloatArray, slo
     cost = within + DRIFTING_COST * (len(paces) - within)
     least = np.flatnonzero(cost == cost.min())
     pace = float(candidates[least[len(least) // 2]])
-    return max(pace, 0.5 * aperture.spacing_m * slowness)
+    pace = max(pace, 0.5 * aperture.spacing_m * slowness)
+    return pace, float(np.abs(paces - pace).max())

@@ -130,6 +130,11 @@ class DelayAndSum:
         self._output = OutputBuffer(self.output_shape, np.float32)
 
     @property
+    def block_points(self) -> int:
+        """Points of a line that are worked on together: 16 or 32, or 0 with points and with the exact kernel."""
+        return self._plan.block_points if isinstance(self._plan, BlockPlan) else 0
+
+    @property
     def table_bytes(self) -> int:
         """Memory of the plan, its resampled data included; 0 for `exact`, which has none."""
         return 0 if self._plan is None else self._plan.table_bytes

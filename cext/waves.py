@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from sonod.cext import _native
 from sonod.cext.arrays import FloatArray
 
-# Points of a block; the kernel's own number.
-BLOCK = 16
 # Deviation of a delay from its second-order form within a block, in radians of the carrier, that is accepted.
 WAVE_TOLERANCE_RAD = 0.03
 # Kinds of a block in kernels.h.
@@ -22,8 +20,8 @@ UNSEEN, POINTS = -2, -3
 class Waves:
     """Delays in fine samples since the first one, `(transmits, lines, blocks)`.
 
-    `kind`: UNSEEN, second order (-1), or the row of `points (n, 16)`; `weight_kind`: -1 where every point counts fully,
-    or the row of `weights (n, 16)`.
+    `kind`: UNSEEN, second order (-1), or the row of `points (n, block_points)`; `weight_kind`: -1 where every point counts
+    fully, or the row of `weights (n, block_points)`.
     """
 
     quadratic: NDArray[np.float32]
@@ -35,6 +33,11 @@ class Waves:
     weights: NDArray[np.float32]
 
     @property
+    def unsteady(self) -> float:
+        """Share of blocks in which the second order does not do."""
+        return float(np.mean(self.kind >= 0))
+
+    @property
     def nbytes(self) -> int:
         return sum(value.nbytes for value in vars(self).values())
 
@@ -44,15 +47,17 @@ def pass_waves(
     weight: NDArray[np.float32] | None,
     *,
     t0_s: FloatArray,
+    block_points: int,
     step: int,
     start_s: float,
     time_offset_s: float,
     fine_hz: float,
     demodulation_hz: float,
 ) -> Waves:
-    """Second-order form of every wave in every block, or its points; `time` and `weight (transmits, lines, count)`."""
+    """Second-order form of every wave in every block of 16 or 32 points, or its points; `time` and `weight (transmits,
+    lines, count)`."""
     transmits, lines, count = time.shape
-    blocks = -(-count // BLOCK)
+    blocks = -(-count // block_points)
     shape = (transmits, lines, blocks)
     quadratic = np.empty((*shape, 3), np.float32)
     ways, kind = np.empty(shape, np.int32), np.empty(shape, np.int32)
@@ -66,6 +71,7 @@ def pass_waves(
             time64,
             weight,
             t0_s,
+            block_points,
             step,
             start_s,
             time_offset_s,
@@ -82,22 +88,22 @@ def pass_waves(
         )
 
     run(None, None)
-    points = np.zeros((1, BLOCK), np.float32)
+    points = np.zeros((1, block_points), np.float32)
     single = kind == POINTS
     if single.any():
         point_at = np.full(shape, -1, np.int32)
         point_at[single] = np.arange(single.sum(), dtype=np.int32)
-        points = np.zeros((int(single.sum()), BLOCK), np.float32)
+        points = np.zeros((int(single.sum()), block_points), np.float32)
         run(point_at, points)
         kind[single] = point_at[single]
     weight_kind = np.full(shape, -1, np.int32)
-    weights = np.zeros((1, BLOCK), np.float32)
+    weights = np.zeros((1, block_points), np.float32)
     partial = (whole == 0) & (kind != UNSEEN)
     if partial.any():
         weight_kind[partial] = np.arange(partial.sum(), dtype=np.int32)
-        own = np.zeros((transmits, lines, blocks * BLOCK), np.float32)
+        own = np.zeros((transmits, lines, blocks * block_points), np.float32)
         own[:, :, :count] = np.isfinite(time)
         if weight is not None:
             own[:, :, :count] *= np.nan_to_num(weight, nan=0.0, posinf=0.0, neginf=0.0)
-        weights = np.ascontiguousarray(own.reshape(*shape, BLOCK)[partial])
+        weights = np.ascontiguousarray(own.reshape(*shape, block_points)[partial])
     return Waves(quadratic, ways, phases, kind, points, weight_kind, weights)

@@ -1,7 +1,7 @@
-/* Delay and sum of baseband data on line grids, sixteen points at a time, in 16-bit integers.
+/* Delay and sum of baseband data on line grids, a block of 16 or 32 points at a time, in 16-bit integers.
 
    Every trace is first resampled to a fine rate at which the delay grows by almost exactly `step` fine samples from one
-   point of a line to the next. A block of sixteen points then reads sixteen consecutive samples of one of `step` planes;
+   point of a line to the next. A block then reads as many consecutive samples as it has points, of one of `step` planes;
    what is left of the delay, its drift within the block, moves within the polynomials of the samples. The phase of the
    way back follows its second order; that of the way there depends on the point only and comes after the sum over the
    channels. Sums over at most sixteen channels are 32-bit integers, the rest is float in a fixed order. */
@@ -12,18 +12,26 @@
 #define MOST_SHARING 2
 /* How many lines ahead the receive table is asked for, and how many samples ahead the planes are. */
 #define FETCH_LINES 6
-#define FETCH_AHEAD 32
+#define FETCH_AHEAD (2 * BLOCK)
 /* Channels of one integer sum. */
 #define PARTY 16
+/* Delays that drift: from twice the place in the block times paces, and the bend that 32 bits still hold. */
+#if BLOCK == 16
+#define DRIFT_SHIFT 4
+#define MOST_BEND 50.0f
+#else
+#define DRIFT_SHIFT 5
+#define MOST_BEND 8.0f
+#endif
 
 /* Numbers that the inner loop needs of each of up to sixteen channels. */
 typedef struct {
     int32_t offset[PARTY] __attribute__((aligned(64))), share[PARTY], drift[PARTY];
 } party;
 
-/* Float sums of sixteen points. */
+/* Float sums of the points of a block. */
 typedef struct {
-    v8f re[2], im[2];
+    v8f re[BLOCK / 8], im[BLOCK / 8];
 } block_sum;
 
 /* Fine sample numbers, many at a time, as plane and place in it: offset into the planes of a trace. Outside the record all
@@ -64,14 +72,14 @@ INLINE void place_party(const sonod_das_blocks *plan, const int32_t *restrict de
     }
 }
 
-static const int32_t POINT[BLOCK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#define OF_POINT(k) (k)
+static const int32_t POINT[BLOCK] = ALL_POINTS(OF_POINT);
 
-/* Points of a block over eight and their squares over 64, in 2^15, as pairs. */
-static const int16_t RAMP16[2][2][16] = {
-    {{-30720, -30720, -26624, -26624, -22528, -22528, -18432, -18432, -14336, -14336, -10240, -10240, -6144, -6144, -2048, -2048},
-     {2048, 2048, 6144, 6144, 10240, 10240, 14336, 14336, 18432, 18432, 22528, 22528, 26624, 26624, 30720, 30720}},
-    {{28800, 28800, 21632, 21632, 15488, 15488, 10368, 10368, 6272, 6272, 3200, 3200, 1152, 1152, 128, 128},
-     {128, 128, 1152, 1152, 3200, 3200, 6272, 6272, 10368, 10368, 15488, 15488, 21632, 21632, 28800, 28800}}};
+/* Points of a block from its middle over POINT_UNIT and their squares, in 2^15, as pairs. */
+#define PAIR_OF_RAMP(k) (2 * (k) + 1 - BLOCK) * (32768 / BLOCK), (2 * (k) + 1 - BLOCK) * (32768 / BLOCK)
+#define SQUARED(k) (2 * (k) + 1 - BLOCK) * (2 * (k) + 1 - BLOCK) * (32768 / (BLOCK * BLOCK))
+#define PAIR_OF_SQUARE(k) SQUARED(k), SQUARED(k)
+static const int16_t RAMP16[2 * BLOCK] = ALL_POINTS(PAIR_OF_RAMP), SQUARES16[2 * BLOCK] = ALL_POINTS(PAIR_OF_SQUARE);
 
 /* Phases of the way back of the channels of a party, to second order in the point of the block. */
 typedef struct {
@@ -90,8 +98,8 @@ typedef struct {
     block_sum *total;
 } adding;
 
-/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order; windows of sixteen
-   numbers for each channel, or NULL. */
+/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order; windows with a
+   number for each point and channel, or NULL. */
 INLINE void add_channels(size_t many, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
                          const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
                          whole_sum *restrict sums) {
@@ -122,8 +130,8 @@ INLINE void add_party(size_t many, const adding *restrict blocks, size_t row, si
     wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
     whole_sum sums[MOST_SHARING];
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
-        ramps[part] = wide_load((const int32_t *)RAMP16[0] + WIDE * part);
-        squares[part] = wide_load((const int32_t *)RAMP16[1] + WIDE * part);
+        ramps[part] = wide_load((const int32_t *)RAMP16 + WIDE * part);
+        squares[part] = wide_load((const int32_t *)SQUARES16 + WIDE * part);
         WIDE_KEEP(ramps[part]);
         WIDE_KEEP(squares[part]);
         for (size_t k = 0; k < many; k++)
@@ -171,13 +179,13 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
     const double foot = receive->feet[view->class];
     const double fx = e[0] - o[0] - foot * d[0], fy = e[1] - o[1] - foot * d[1], fz = e[2] - o[2] - foot * d[2];
     const float lateral = receive->lateral ? receive->lateral[element] : (float)sqrt(fx * fx + fy * fy + fz * fz);
-    for (int half = 0; half < 2; half++) {
-        const v8f ramp = load8(RAMP + 8 * half), k = ramp * splat8(receive->spacing_float);
+    for (int eight = 0; eight < BLOCK / 8; eight++) {
+        const v8f ramp = load8(RAMP + 8 * eight), k = ramp * splat8(receive->spacing_float);
         const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - receive->x[element]));
         const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - receive->y[element]));
         const v8f dz = fma8(k, splat8(place->dz), splat8(place->z - receive->z[element]));
         const v8f back = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz))) * splat8(receive->fine_per_metre);
-        const v8f there = view->points ? load8(view->points + 8 * half)
+        const v8f there = view->points ? load8(view->points + 8 * eight)
                                        : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
         const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
         const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
@@ -190,15 +198,15 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
         cycles = cycles - round8(cycles);
         v8f s, c;
         turn8(cycles, &s, &c);
-        const v8f w = window8(receive->window, splat8(lateral) * load8(place->per_half + 8 * half)) * splat8(UNIT_WEIGHT);
+        const v8f w = window8(receive->window, splat8(lateral) * load8(place->per_half + 8 * eight)) * splat8(UNIT_WEIGHT);
         const v16s phase = (v16s)pairs16(c * w, -(s * w));
-        total->re[half] += __builtin_convertvector(paired16(value, phase), v8f);
-        total->im[half] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
+        total->re[eight] += __builtin_convertvector(paired16(value, phase), v8f);
+        total->im[eight] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
     }
 }
 
 /* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
-   phase as in the receive table; `window` of sixteen numbers, or NULL. */
+   phase as in the receive table; `window` with a number for each point, or NULL. */
 static __attribute__((noinline)) void add_drifting(const block_view *view, int32_t delay, int32_t numbers, int32_t trace,
                                                    int32_t level, int32_t rise, int32_t curve, const int32_t *restrict window,
                                                    block_sum *restrict total) {
@@ -210,18 +218,18 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
     const float slope = (float)(int16_t)numbers * (1.0f / PACE_UNIT) + view->common_pace;
     const float back = 0.5f * (one_way * one_way - slope * slope) / (length > 1.0f ? length : 1.0f);
     const wide16 e0 = wide_splat(level), e1 = wide_splat(rise), e2 = wide_splat(curve);
-    const float both = view->curve + back, bounded = both > 50.0f ? 50.0f : both < -50.0f ? -50.0f : both;
-    const int32_t bend = (int32_t)(bounded * 131072.0f);
+    const float both = view->curve + back, bounded = both > MOST_BEND ? MOST_BEND : both < -MOST_BEND ? -MOST_BEND : both;
+    const int32_t bend = (int32_t)(bounded * (BLOCK * 8192.0f));
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
-        const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> 4;
+        const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
         const wide32 at = wide_splat32(delay + view->way) + point * wide_splat32(stride) + drift;
         const wide32 offset = locate(plan, at >> DELAY_SHIFT);
         const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
         const wide16 bent = wide_gather(data + plan->row, offset) + wide_scaled(wide_gather(data + 2 * plan->row, offset), share);
         const wide16 value = wide_gather(data, offset) + wide_scaled(bent, share);
-        wide16 phase = e0 + wide_scaled(wide_load((const int32_t *)RAMP16[0] + WIDE * part), e1) +
-                       wide_scaled(wide_load((const int32_t *)RAMP16[1] + WIDE * part), e2);
+        wide16 phase = e0 + wide_scaled(wide_load((const int32_t *)RAMP16 + WIDE * part), e1) +
+                       wide_scaled(wide_load((const int32_t *)SQUARES16 + WIDE * part), e2);
         if (window)
             phase = wide_scaled(phase, wide_doubled(window + WIDE / 2 * part));
         const wide32 nothing = wide_splat32(0);
@@ -233,7 +241,8 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
 
 /* Channels gathered one by one for an integer sum. */
 typedef struct {
-    int32_t delay[PARTY], numbers[PARTY], trace[PARTY], level[PARTY], rise[PARTY], curve[PARTY], windows[8 * PARTY];
+    int32_t delay[PARTY], numbers[PARTY], trace[PARTY], level[PARTY], rise[PARTY], curve[PARTY];
+    int32_t windows[BLOCK / 2 * PARTY];
     size_t count;
 } gathering;
 
@@ -393,7 +402,8 @@ INLINE void fetch_samples(const block_view *view, size_t begin, size_t end) {
         const int32_t index = plan->step_magic ? (fine * plan->step_magic) >> plan->step_shift : fine >> plan->step_shift;
         const int32_t *at = view->planes + traces[i] + index + PLANE_MARGIN + FETCH_AHEAD;
         for (size_t row = 0; row < plan->step * PLANE_ROWS; row++)
-            __builtin_prefetch(at + row * plan->row);
+            for (size_t line = 0; line < BLOCK; line += 16)
+                __builtin_prefetch(at + row * plan->row + line);
     }
 }
 
@@ -497,19 +507,19 @@ INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block,
     const size_t points = count - block * BLOCK < BLOCK ? count - block * BLOCK : BLOCK;
     float *out = plan->out + parts * (line * count + block * BLOCK), both[2 * BLOCK];
     float *to = points == BLOCK ? out : both;
-    for (size_t half = 0; half < 2; half++) {
-        v8f part[2] = {sum->re[half], sum->re[half]};
+    for (size_t eight = 0; eight < BLOCK / 8; eight++) {
+        v8f part[2] = {sum->re[eight], sum->re[eight]};
         if (!plan->real) {
-            part[0] = __builtin_shuffle(sum->re[half], sum->im[half], (v8i){0, 8, 1, 9, 2, 10, 3, 11});
-            part[1] = __builtin_shuffle(sum->re[half], sum->im[half], (v8i){4, 12, 5, 13, 6, 14, 7, 15});
+            part[0] = __builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+            part[1] = __builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){4, 12, 5, 13, 6, 14, 7, 15});
         }
         for (size_t k = 0; k < parts; k++) {
-            const size_t at = 8 * (parts * half + k);
+            const size_t at = 8 * (parts * eight + k);
             store8(to + at, adding && to == out ? part[k] + load8(out + at) : part[k]);
         }
     }
     /* The next block of this line is a line's length of other stores away. */
-    for (size_t k = 0; k < 2 * BLOCK * parts; k += BLOCK)
+    for (size_t k = 0; k < 2 * BLOCK * parts; k += 16)
         __builtin_prefetch(out + BLOCK * parts + k, 1);
     if (to == both)
         for (size_t k = 0; k < parts * points; k++)
@@ -568,7 +578,7 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     float *lateral = (float *)(totals + lines), *work = lateral + lateral_bytes / sizeof(float);
     int32_t *own_entries = (int32_t *)(work + work_bytes / sizeof(float)), *own_heads = own_entries + lines * entry_ints;
     float *own_paces = (float *)(own_heads + (passing ? lines * HEAD_SIZE : 0));
-    const block_sum nothing = {{splat8(0), splat8(0)}, {splat8(0), splat8(0)}};
+    const block_sum nothing = {{splat8(0)}, {splat8(0)}};
     for (size_t i = 0; passing && i < lines; i++)
         lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
     for (size_t block = 0; block < blocks; block++) {

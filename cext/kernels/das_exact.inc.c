@@ -2,8 +2,6 @@
 
 /* Points of a line that are worked on together. */
 #define EXACT_BLOCK 16
-/* Elements on the edge of the aperture take part, whichever way rounding falls. */
-#define APERTURE_EDGE 1.00001f
 
 /* Weight at `u`, the distance from the middle of the aperture as a share of its half width; 0 beyond 1. */
 INLINE float window_weight(int window, float u) {

@@ -1,20 +1,34 @@
-/* How the elements hear a block of sixteen points of a line: delays, phases and windows of the way back, as whole numbers.
+/* How the elements hear a block of points of a line: delays, phases and windows of the way back, as whole numbers.
    They do not depend on the transmission, and for lines that repeat against the array not on the line. */
 
+/* Points of a block: 16, or 32 in the unit that is compiled for long blocks. */
+#ifndef BLOCK
 #define BLOCK 16
+#endif
+/* From the middle of a block to its last point, and the unit in which its numbers count points. */
+#define LAST_POINT (0.5f * (BLOCK - 1))
+#define POINT_UNIT (BLOCK / 2)
 /* Phases and weights are 2^11 at unity: sixteen full-scale samples fit the sums. */
 #define UNIT_WEIGHT 2048.0f
 /* Delays are in fine samples times 2^15. */
 #define DELAY_SHIFT 15
-/* Paces beyond the common one, per eight points: with them, phases stay within 16 bits. */
-#define PACE_UNIT (8 * 32768.0f)
+/* Paces beyond the common one, per half a block: with them, phases stay within 16 bits. */
+#define PACE_UNIT (POINT_UNIT * 32768.0f)
 /* Fields of the head of a block: where its entries start, how many there are, how many of the first and of the last have
    windows, how many elements are taken point by point; the first element, or -1 where the others do not follow it one
    after the other; the least and the largest pace. */
 enum { HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_FIRST, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
-static const float RAMP[BLOCK] = {-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f,
-                                  0.5f,  1.5f,  2.5f,  3.5f,  4.5f,  5.5f,  6.5f,  7.5f};
+/* A table with a number for each point of a block. */
+#define EIGHT_POINTS(of, k) of(k), of((k) + 1), of((k) + 2), of((k) + 3), of((k) + 4), of((k) + 5), of((k) + 6), of((k) + 7)
+#if BLOCK == 16
+#define ALL_POINTS(of) {EIGHT_POINTS(of, 0), EIGHT_POINTS(of, 8)}
+#else
+#define ALL_POINTS(of) {EIGHT_POINTS(of, 0), EIGHT_POINTS(of, 8), EIGHT_POINTS(of, 16), EIGHT_POINTS(of, 24)}
+#endif
+
+#define FROM_MIDDLE(k) ((float)(k)-LAST_POINT)
+static const float RAMP[BLOCK] = ALL_POINTS(FROM_MIDDLE);
 
 /* -- windows of eight channels -- */
 
@@ -114,12 +128,12 @@ typedef struct {
 
 INLINE block_place place_block(const sonod_das_receive *plan, size_t line, size_t block) {
     const double *o = plan->origins + 3 * line, *d = plan->directions + 3 * line;
-    const double middle = plan->first + ((double)(block * BLOCK) + 7.5) * plan->spacing;
+    const double middle = plan->first + ((double)(block * BLOCK) + (double)LAST_POINT) * plan->spacing;
     const float *per_half = plan->per_half + ((size_t)plan->half_of_line[line] * plan->blocks + block) * BLOCK;
     /* The aperture grows evenly, so its inverse in the middle is the harmonic mean of its neighbours'. */
-    const float inverse = 2.0f * per_half[7] * per_half[8] / (per_half[7] + per_half[8]);
+    const float before = per_half[BLOCK / 2 - 1], behind = per_half[BLOCK / 2];
     return (block_place){(float)(o[0] + d[0] * middle), (float)(o[1] + d[1] * middle), (float)(o[2] + d[2] * middle),
-                         (float)d[0], (float)d[1], (float)d[2], per_half, inverse};
+                         (float)d[0], (float)d[1], (float)d[2], per_half, 2.0f * before * behind / (before + behind)};
 }
 
 /* A pair of 16-bit numbers from eight pairs of floats. */
@@ -129,7 +143,7 @@ INLINE v8i pairs16(v8f low, v8f high) {
 }
 
 /* Ints that any block may take. */
-INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return 14 * plan->elements + 80; }
+INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return (6 + BLOCK / 2) * plan->elements + 80; }
 
 /* Floats of working memory for `receive_block`, and for the distances of one line. */
 INLINE size_t receive_floats(const sonod_das_receive *plan) { return 5 * in_eights(plan->elements); }
@@ -150,15 +164,15 @@ INLINE void extend_span(span *own, size_t i, unsigned bits) {
 
 INLINE int is_dense(const span *own) { return !own->count || own->last - own->first + 1 == (int32_t)own->count; }
 
-/* Sixteen weights of an element, 2^15 at unity; `inside`: unity, or a taper that is in its phase already. */
+/* Weights of an element at the points of a block, 2^15 at unity; `inside`: unity, or a taper that is in its phase already. */
 static void write_window(const sonod_das_receive *plan, const float *restrict per_half, float lateral, int inside,
                          int32_t *restrict out) {
-    for (int half = 0; half < 2; half++) {
+    for (int eight = 0; eight < BLOCK / 8; eight++) {
         v8f w = splat8(1.0f);
         if (!inside)
-            w = window8(plan->window, splat8(lateral) * load8(per_half + 8 * half));
+            w = window8(plan->window, splat8(lateral) * load8(per_half + 8 * eight));
         const v8i whole = __builtin_convertvector(round8(w * splat8(32767.0f)), v8i);
-        *(v8s_loose *)(out + BLOCK / 4 * half) = (v8s_loose)__builtin_convertvector(whole, v8s);
+        *(v8s_loose *)(out + 4 * eight) = (v8s_loose)__builtin_convertvector(whole, v8s);
     }
 }
 
@@ -254,7 +268,8 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
         return;
     int32_t *restrict windows = out + 5 * count, *restrict steep = windows + BLOCK / 2 * (left + right);
     size_t at = 0;
-    const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(8 * UNIT_WEIGHT), unit2 = splat8(64 * UNIT_WEIGHT);
+    const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(POINT_UNIT * UNIT_WEIGHT);
+    const v8f unit2 = splat8(POINT_UNIT * POINT_UNIT * UNIT_WEIGHT);
     for (size_t i = begin; i < end; i += 8) {
         const v8i kept = load8i(part + i);
         for (unsigned bits = (unsigned)any8(kept == 4); bits; bits &= bits - 1)
@@ -268,8 +283,8 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
         turn8(cycles - round8(cycles), &s, &c);
         const v8f radians = splat8(plan->radians_per_fine), turning = own * radians, bending = load8(bend + i) * radians;
         /* exp(i (a k + b k^2)) to second order in k, a the turning and b the bending; what is of third and fourth order goes
-           to the lower ones as Legendre's polynomials take it over from -7.5 to 7.5. */
-        const v8f square = turning * turning, cross = turning * bending, reach = splat8(7.5f * 7.5f);
+           to the lower ones as Legendre's polynomials take it over from one end of the block to the other. */
+        const v8f square = turning * turning, cross = turning * bending, reach = splat8(LAST_POINT * LAST_POINT);
         const v8f fourth_re = fma8(square * square, splat8(1.0f / 24.0f), splat8(-0.5f) * bending * bending) * reach;
         const v8f fourth_im = splat8(-0.5f) * square * bending * reach;
         const v8f level_re = fma8(fourth_re, splat8(-3.0f / 35.0f) * reach, one);
@@ -289,8 +304,8 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
                 const v8f w0 = window8(plan->window, u0), w1 = window8(plan->window, from_foot * splat8(place.middle));
                 const v8f w2 = window8(plan->window, u2);
                 const v8f level = select8(tapered, w1, one);
-                const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / 7.5f), splat8(0));
-                const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (7.5f * 7.5f)), splat8(0));
+                const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / LAST_POINT), splat8(0));
+                const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (LAST_POINT * LAST_POINT)), splat8(0));
                 c2 = fma8(c2, level, fma8(c1, rise, c * curve));
                 s2 = fma8(s2, level, fma8(s1, rise, s * curve));
                 c1 = fma8(c1, level, c * rise);

@@ -1,11 +1,6 @@
 /* From traces to planes of 16-bit fine samples: for each fine sample the signal there, its slope and its curvature, each
    by a filter of its own, so that any delay between fine samples is a polynomial (C. W. Farrow, IEEE ISCAS 1988). */
 
-/* Zeros before and behind every row: a block may begin this much outside. */
-#define PLANE_MARGIN 24
-/* Signal, slope, curvature. */
-#define PLANE_ROWS 3
-
 /* Eight traces are resampled together: sample i of them is at 2 i, real parts, and 2 i + 1, imaginary parts. */
 #define TOGETHER 8
 

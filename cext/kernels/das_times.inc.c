@@ -2,6 +2,9 @@
 
 typedef double v4d __attribute__((vector_size(32)));
 
+/* Mean of the squares of the points of a block, counted from its middle. */
+#define BOWL_MIDDLE ((BLOCK * BLOCK - 1) / 12.0)
+
 /* Delays of one transmission along one line, for every block: its second-order form, or that the points must be taken one
    by one (SONOD_POINTS), or that none is seen. Points not seen go on from those that are. */
 static void das_times(const sonod_das_times *plan, size_t index) {
@@ -57,32 +60,32 @@ static void das_times(const sonod_das_times *plan, size_t index) {
                 time[k] = time[k - 1] + (k - first > 1 ? time[k - 1] - time[k - 2] : pace);
         for (int k = first - 1; k >= 0; k--)
             time[k] = time[k + 1] + time[k + 1] - time[k + 2 < BLOCK ? k + 2 : k + 1] - (k + 2 < BLOCK ? 0 : pace);
-        /* Least squares with the orthogonal polynomials 1, k, k^2 - 21.25 of sixteen points. */
+        /* Least squares with the orthogonal polynomials 1, k, k^2 - BOWL_MIDDLE of the points of a block. */
         const v4d rate = {plan->fine_rate, plan->fine_rate, plan->fine_rate, plan->fine_rate};
         const v4d begin = {start, start, start, start};
-        v4d fine[4], ramp[4], bowl[4], level4 = {0}, rise4 = {0}, curve4 = {0};
-        for (int q = 0; q < 4; q++) {
+        v4d fine[BLOCK / 4], ramp[BLOCK / 4], bowl[BLOCK / 4], level4 = {0}, rise4 = {0}, curve4 = {0};
+        for (int q = 0; q < BLOCK / 4; q++) {
             const v4d own_time = {time[4 * q], time[4 * q + 1], time[4 * q + 2], time[4 * q + 3]};
             ramp[q] = (v4d){RAMP[4 * q], RAMP[4 * q + 1], RAMP[4 * q + 2], RAMP[4 * q + 3]};
-            bowl[q] = ramp[q] * ramp[q] - 21.25;
+            bowl[q] = ramp[q] * ramp[q] - BOWL_MIDDLE;
             fine[q] = (own_time - begin) * rate;
             level4 += fine[q];
             rise4 += ramp[q] * fine[q];
             curve4 += bowl[q] * fine[q];
         }
-        const double level = ((level4[0] + level4[1]) + (level4[2] + level4[3])) / 16.0;
-        const double rise = ((rise4[0] + rise4[1]) + (rise4[2] + rise4[3])) / 340.0;
-        const double curve = ((curve4[0] + curve4[1]) + (curve4[2] + curve4[3])) / 5712.0;
+        const double level = ((level4[0] + level4[1]) + (level4[2] + level4[3])) / (double)BLOCK;
+        const double rise = ((rise4[0] + rise4[1]) + (rise4[2] + rise4[3])) / (BLOCK * BOWL_MIDDLE);
+        const double curve = ((curve4[0] + curve4[1]) + (curve4[2] + curve4[3])) / (BLOCK * (BLOCK * BLOCK - 1.0) * (BLOCK * BLOCK - 4.0) / 180.0);
         double worst = 0;
-        for (int q = 0; q < 4; q++) {
+        for (int q = 0; q < BLOCK / 4; q++) {
             const v4d error = level + rise * ramp[q] + curve * bowl[q] - fine[q];
             for (int k = 0; k < 4; k++) {
                 const double size = fabs(error[k]);
                 worst = seen[4 * q + k] && size > worst ? size : worst;
             }
         }
-        const double middle = level - 21.25 * curve;
-        const double whole_way = (middle - 7.5 * (double)plan->step) * 32768.0 + 16384.0;
+        const double middle = level - BOWL_MIDDLE * curve;
+        const double whole_way = (middle - (double)LAST_POINT * (double)plan->step) * 32768.0 + 16384.0;
         const double cycles = (middle / plan->fine_rate + start + late) * carrier;
         quadratic[0] = (float)middle;
         quadratic[1] = (float)rise;

@@ -167,12 +167,12 @@ typedef struct {
     float *out;        /* (lines, count, 2), or (lines, count) */
 } sonod_das_exact;
 
-/* What is known of the delay of a transmission in a block of sixteen points of a line; 0 and above: its points' index. */
+/* What is known of the delay of a transmission in a block of a line; 0 and above: its points' index. */
 enum { SONOD_QUADRATIC = -1, SONOD_UNSEEN = -2, SONOD_POINTS = -3 };
 
 /* How elements hear the blocks of lines; see das_receive.inc.c. */
 typedef struct {
-    size_t lines, blocks, count, elements;
+    size_t lines, block_points, blocks, count, elements; /* block_points: of a block, 16 or 32 */
     const double *origins, *directions; /* (lines, 3) */
     double first, spacing;
     float spacing_float;
@@ -181,7 +181,7 @@ typedef struct {
     const float *x, *y, *z;             /* (elements in whole eights) */
     const float *lateral;        /* (elements) or NULL, as for the exact kernel */
     const int32_t *half_of_line; /* (lines) which apertures the line has */
-    const float *per_half;       /* (apertures, blocks, 16) 1 / half aperture */
+    const float *per_half;       /* (apertures, blocks, block_points) 1 / half aperture */
     int window;
     float fine_per_metre, fine_per_point, bend, bent_limit, turns_per_fine, radians_per_fine;
     float largest_pace; /* in fine samples per point beyond the common pace, of a channel taken as a block */
@@ -190,7 +190,7 @@ typedef struct {
     int32_t *table;     /* NULL: count only, or in passing */
 } sonod_das_receive;
 
-/* Delay and sum of baseband data on line grids, sixteen points at a time; see das_blocks.inc.c. */
+/* Delay and sum of baseband data on line grids, a block of points at a time; see das_blocks.inc.c. */
 typedef struct {
     sonod_das_receive receive_table; /* of classes of lines that are alike but for a shift along the array */
     size_t lines, transmits, channels, samples, elements;
@@ -209,7 +209,7 @@ typedef struct {
     size_t width; /* fine samples of a plane, a multiple of 8 */
     size_t row;   /* pairs from one row of a plane to the next */
     int32_t step_magic, step_shift;  /* n / step = n step_magic >> step_shift, or n >> step_shift with 0 */
-    int32_t largest_drift; /* of a channel taken as a block, in 2^-15 fine samples per eight points */
+    int32_t largest_drift; /* of a channel taken as a block, in 2^-15 fine samples per half a block */
     /* The resampling filters, plane by plane; starts count from the first input sample used. */
     size_t taps;                     /* a multiple of 4 */
     const float *coefficients;       /* (phases, 3, taps) */
@@ -226,7 +226,7 @@ typedef struct {
     const float *quadratic;                 /* (transmits, lines, blocks, 3) */
     const int32_t *ways;                    /* (transmits, lines, blocks) delay of the first point, 2^15 */
     const float *phases;                    /* (transmits, lines, blocks) in turns, of the middle */
-    const float *time_points, *weight_points; /* (..., 16) */
+    const float *time_points, *weight_points; /* (..., block_points) */
     size_t group;    /* transmissions whose planes are held at once */
     int32_t *planes; /* (group, channels, step, 3, row) */
     float factor;
@@ -257,7 +257,7 @@ typedef struct {
 
 /* From travel times of points to blocks. */
 typedef struct {
-    size_t transmits, lines, count, step;
+    size_t transmits, lines, block_points, count, step;
     const void *time; /* (transmits, lines, count) */
     int time_is_double;
     const float *weight;
@@ -269,7 +269,7 @@ typedef struct {
     float *phases;
     uint8_t *whole;          /* the same: every point counts fully */
     const int32_t *point_at; /* the same: where the delays of the points of a block go in `points`, or -1 */
-    float *points;           /* (n, 16), or NULL */
+    float *points;           /* (n, block_points), or NULL */
 } sonod_das_times;
 
 /* -- adaptive beamforming ------------------------------------------------------------------------------------------- */
@@ -356,16 +356,22 @@ typedef struct {
     void (*deinterleave_4)(const uint32_t *in, size_t samples, size_t channels, uint32_t *out);
 } sonod_byte_kernels;
 
+/* Delay and sum in blocks of one size. */
+typedef struct {
+    void (*das_receive)(const sonod_das_receive *plan, size_t line);
+    void (*das_times)(const sonod_das_times *plan, size_t index);
+    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
+} sonod_block_kernels;
+
 typedef struct {
     const char *name;
     void (*filter)(const sonod_filter *plan, size_t trace);
     void (*baseband)(const sonod_baseband *plan, size_t trace);
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
-    void (*das_receive)(const sonod_das_receive *plan, size_t line);
     void (*das_peak)(const sonod_das_blocks *plan, size_t trace);
     void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t party);
-    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
-    void (*das_times)(const sonod_das_times *plan, size_t index);
+    sonod_block_kernels blocks_16;        /* by points of a block */
+    const sonod_block_kernels *blocks_32;
     void (*das_points_resample)(const sonod_das_points *plan, size_t first_transmit, size_t party);
     void (*das_points)(const sonod_das_points *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
     void (*adaptive_resample)(const sonod_adaptive *plan, size_t trace);

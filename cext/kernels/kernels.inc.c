@@ -1,5 +1,6 @@
 /* Compiled once per instruction set with -DSONOD_ISA=<name>. Each family of kernels is a file of its own. */
 #include "kernels.h"
+#include "planes.h"
 #include "threads.h"
 #include "vector.h"
 #include "vector16.h"
@@ -24,17 +25,17 @@
 #include "das_times.inc.c"
 
 extern const sonod_simulate_kernels JOIN(sonod_simulate_, SONOD_ISA);
+extern const sonod_block_kernels JOIN(sonod_long_blocks_, SONOD_ISA);
 
 const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .name = TEXT(SONOD_ISA),
     .filter = filter,
     .baseband = baseband,
     .das_exact = das_exact,
-    .das_receive = das_receive,
     .das_peak = das_peak,
     .das_resample = das_resample,
-    .das_blocks = das_blocks,
-    .das_times = das_times,
+    .blocks_16 = {das_receive, das_times, das_blocks},
+    .blocks_32 = &JOIN(sonod_long_blocks_, SONOD_ISA),
     .das_points_resample = das_points_resample,
     .das_points = das_points,
     .adaptive_resample = adaptive_resample,

@@ -14,10 +14,25 @@
 FOR_EACH(filter, sonod_filter, plan->transmits *plan->channels)
 FOR_EACH(baseband, sonod_baseband, plan->transmits *plan->channels)
 FOR_EACH(das_exact, sonod_das_exact, plan->lines)
-FOR_EACH(das_receive, sonod_das_receive, plan->lines)
-FOR_EACH(das_times, sonod_das_times, plan->transmits *plan->lines)
 FOR_EACH(compress, sonod_compress, (plan->rows + SONOD_COMPRESS_ROWS - 1) / SONOD_COMPRESS_ROWS)
 FOR_EACH(scan_convert, sonod_scan_convert, plan->rows)
+
+static const sonod_block_kernels *block_kernels(size_t block_points) {
+    const sonod_kernels *kernels = sonod_kernels_current();
+    return block_points == 32 ? kernels->blocks_32 : &kernels->blocks_16;
+}
+
+static void one_das_receive(void *plan, size_t line) {
+    block_kernels(((const sonod_das_receive *)plan)->block_points)->das_receive(plan, line);
+}
+void sonod_run_das_receive(const sonod_das_receive *plan) { sonod_parallel(plan->lines, one_das_receive, (void *)plan); }
+
+static void one_das_times(void *plan, size_t index) {
+    block_kernels(((const sonod_das_times *)plan)->block_points)->das_times(plan, index);
+}
+void sonod_run_das_times(const sonod_das_times *plan) {
+    sonod_parallel(plan->transmits * plan->lines, one_das_times, (void *)plan);
+}
 
 static void one_adaptive_resample(void *plan, size_t trace) { sonod_kernels_current()->adaptive_resample(plan, trace); }
 static void one_adaptive(void *plan, size_t group) { sonod_kernels_current()->adaptive(plan, group); }
@@ -66,8 +81,8 @@ static void one_resample(void *context, size_t party) {
 static void one_band(void *context, size_t band) {
     const transmit_group *group = context;
     const size_t begin = band * group->band_lines, end = begin + group->band_lines;
-    sonod_kernels_current()->das_blocks(group->plan, group->first, group->count, begin,
-                                        end < group->plan->lines ? end : group->plan->lines);
+    block_kernels(group->plan->receive_table.block_points)
+        ->das_blocks(group->plan, group->first, group->count, begin, end < group->plan->lines ? end : group->plan->lines);
 }
 
 void sonod_run_das_blocks(const sonod_das_blocks *plan) {

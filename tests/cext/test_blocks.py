@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
+from cext_support.bits import assert_same_bits
 from cext_support.scenes import error_db, pairs
 from numpy.typing import NDArray
 
+from sonod.cext import blocks
 from sonod.cext.blocks import working_order
 from sonod.cext.das import DelayAndSum
-from sonod.daemon.bench.work import SOUND_SPEED_M_S, Work, common
+from sonod.daemon.bench.work import SOUND_SPEED_M_S, Work, common, phased
 
 
-def beamformed(work: Work, lines: slice) -> NDArray[np.float32]:
-    own = replace(work, origins_m=work.origins_m[lines], directions=work.directions[lines])
-    operator = DelayAndSum(
+def beamformer(own: Work) -> DelayAndSum:
+    return DelayAndSum(
         element_positions_m=own.elements_m,
         element_normals=own.normals,
         receive_elements=np.tile(np.arange(len(own.elements_m), dtype=np.int32), (own.transmits, 1)),
@@ -35,7 +35,18 @@ def beamformed(work: Work, lines: slice) -> NDArray[np.float32]:
         count=own.count,
         samples=own.samples,
     )
-    return np.array(operator.run(pairs(own.data).astype(np.float32)))
+
+
+def beamformed(work: Work) -> NDArray[np.float32]:
+    return np.array(beamformer(work).run(pairs(work.data).astype(np.float32)))
+
+
+def some_lines(work: Work, lines: slice) -> Work:
+    return replace(work, origins_m=work.origins_m[lines], directions=work.directions[lines])
+
+
+def thinned(work: Work) -> Work:
+    return some_lines(work, slice(None, None, 24))
 
 
 def test_lines_that_lie_alike_follow_each_other() -> None:
@@ -51,10 +62,40 @@ def test_lines_of_another_shift_keep_their_places() -> None:
 @pytest.mark.parametrize("waves", [1, 3])
 def test_a_line_and_its_mirror_image_are_what_each_is_alone(waves: int, each_set: str) -> None:
     work = replace(common(waves), count=200)
-    work = replace(work, origins_m=work.origins_m[8::40], directions=work.directions[8::40])
+    work = some_lines(work, slice(8, None, 40))
     mirrored = np.concatenate([work.origins_m, work.origins_m[::-1] * [-1, 1, 1]])
     work = replace(work, origins_m=mirrored, directions=np.tile(work.directions[:1], (len(mirrored), 1)))
-    both, half = beamformed(work, slice(None)), len(mirrored) // 2
+    both, half = beamformed(work), len(mirrored) // 2
     for part in (slice(half), slice(half, None)):
-        alone: Any = beamformed(work, part)
-        assert error_db(both[part], alone) < -60
+        assert error_db(both[part], beamformed(some_lines(work, part))) < -60
+
+
+def test_blocks_are_long_where_delays_grow_evenly_and_short_elsewhere() -> None:
+    narrow = thinned(common(3))
+    assert beamformer(narrow).block_points == 32
+    assert beamformer(replace(narrow, f_number=0.6)).block_points == 16
+    assert beamformer(thinned(phased())).block_points == 16
+    assert beamformer(replace(narrow, count=16)).block_points == 16
+
+
+def test_near_elements_and_sources_make_blocks_short() -> None:
+    work = thinned(common())
+    assert beamformer(replace(work, first_m=0.2e-3)).block_points == 16
+    source = np.array([[0.0, 0.0, -0.1e-3]])
+    assert beamformer(replace(work, first_m=2e-3, waves=source)).block_points == 16
+
+
+@pytest.mark.parametrize("waves", [1, 3])
+def test_long_and_short_blocks_show_the_same(waves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = thinned(common(waves))
+    long = beamformed(work)
+    monkeypatch.setattr(blocks, "MOST_STEEP", -1.0)
+    assert beamformer(work).block_points == 16
+    assert error_db(long, beamformed(work)) < -48
+
+
+def test_long_blocks_are_the_same_everywhere() -> None:
+    work = thinned(common(3))
+    operator, data = beamformer(work), pairs(work.data).astype(np.float32)
+    assert operator.block_points == 32
+    assert_same_bits(lambda: operator.run(data))

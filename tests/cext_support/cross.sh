@@ -6,7 +6,7 @@ kernels=$here/../../cext/kernels
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 flags="-std=gnu11 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -Wno-psabi -I$kernels"
-sources="-DSONOD_ISA=here $here/das_bits.c $kernels/simulate.inc.c $kernels/crc_tables.c $kernels/run.c $kernels/threads.c"
+sources="-DSONOD_ISA=here $here/das_bits.c $kernels/long_blocks.inc.c $kernels/simulate.inc.c $kernels/crc_tables.c $kernels/run.c $kernels/threads.c"
 gcc $flags $sources -o "$scratch/base" -lm -lpthread
 gcc $flags -march=x86-64-v3 $sources -o "$scratch/avx2" -lm -lpthread
 gcc $flags -march=x86-64-v4 -mavx512vnni $sources -o "$scratch/avx512" -lm -lpthread
