@@ -20,8 +20,8 @@ UNSEEN, POINTS = -2, -3
 class Waves:
     """Delays in fine samples since the first one, `(transmits, lines, blocks)`.
 
-    `kind`: UNSEEN, second order (-1), or the row of `points (n, block_points)`; `weight_kind`: -1 where every point counts
-    fully, or the row of `weights (n, block_points)`.
+    `kind`: UNSEEN, second order (-1), or the row of `points (n, block_points)`; `weight_kind`: -1 where every point
+    counts fully, or the row of `weights (n, block_points)`.
     """
 
     quadratic: NDArray[np.float32]
