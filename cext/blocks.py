@@ -23,7 +23,7 @@ ROW_MARGIN = 80
 FINE_RATE = {"default": 3.3, "fast": 2.8}
 # Points of a block: many where the delays of all channels grow evenly, for that costs least, else few.
 SHORT_BLOCK, LONG_BLOCK = 16, 32
-# Channels that must be taken point by point, and blocks that a wave passes unevenly: so few of all that blocks are long.
+# Channels to be taken point by point, and blocks that a wave passes unevenly: so few of all where blocks are long.
 MOST_STEEP, MOST_UNSTEADY = 0.004, 0.002
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples:
 # with half a sample of the middle it must stay below one, which the kernel's numbers hold.
@@ -308,7 +308,8 @@ class BlockPlan:
 
     def _tabulate(self, classes: LineClasses) -> None:
         """Fills the table of the way back, if it is not too large."""
-        assert self._heads is not None and self._paces is not None
+        assert self._heads is not None
+        assert self._paces is not None
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
         sizes = 5 * counts[..., HEAD_COUNT] + self.block_points // 2 * windows + counts[..., HEAD_STEEP]
