@@ -13,7 +13,7 @@ from sonod.cext.arrays import FloatArray
 from sonod.cext.channel_maps import PARTY, channel_maps
 from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, plane_order, preferred_rate_hz
 from sonod.cext.symmetry import MOST_ELEMENTS, LineClasses, line_classes
-from sonod.cext.waves import WAVE_TOLERANCE_RAD, Waves, pass_waves
+from sonod.cext.waves import UNSEEN, WAVE_TOLERANCE_RAD, Waves, pass_waves
 
 # Samples are taken in eights.
 GROUP = 8
@@ -23,8 +23,10 @@ ROW_MARGIN = 80
 FINE_RATE = {"default": 3.3, "fast": 2.8}
 # Points of a block: many where the delays of all channels grow evenly, for that costs least, else few.
 SHORT_BLOCK, LONG_BLOCK = 16, 32
-# Channels to be taken point by point, and blocks that a wave passes unevenly: so few of all where blocks are long.
-MOST_STEEP, MOST_UNSTEADY = 0.004, 0.002
+# Channels to be taken point by point, and those of blocks in which any must be: so few of all where blocks are long.
+MOST_STEEP, MOST_UNSTEADY = 0.004, 0.004
+# By how much sampled paces may spread, in fine samples at the end of a long block, for these to be tried.
+MOST_SPREAD = 0.6
 # How far the delay of a channel may drift from the common pace from the middle of a block to its end, in fine samples:
 # with half a sample of the middle it must stay below one, which the kernel's numbers hold.
 LARGEST_DRIFT = {"default": 0.4, "fast": 0.49}
@@ -48,7 +50,16 @@ SMALLEST_HALF_M = 1e-30
 # Headroom for rounding below the largest 16-bit number.
 ROUNDING_MARGIN = 1.001
 # Fields of the head of a block in das_receive.inc.c.
-HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_SIZE = 0, 1, 2, 3, 4, 8
+HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    6,
+    7,
+    8,
+)
 # Lines, blocks and elements looked at to find the usual pace of the delay.
 SAMPLED_LINES = 12
 SAMPLED_BLOCKS = 12
@@ -150,18 +161,15 @@ class BlockPlan:
         self._class_of, self._shift, self._mirrored = classes.class_of, classes.shift, classes.mirrored
         self._order = working_order(classes.class_of, classes.shift)
         self.block_points = SHORT_BLOCK
-        if spread_s * self.fine_hz * _last_point(LONG_BLOCK) <= reach and aperture.count > SHORT_BLOCK:
-            self.block_points = LONG_BLOCK
-            self._waves = waves(LONG_BLOCK)
-            even = self._waves.unsteady <= MOST_UNSTEADY
-            if not even or self._hear(aperture, classes, slowness, demodulation_hz) > MOST_STEEP:
-                self.block_points = SHORT_BLOCK
-        if self.block_points == SHORT_BLOCK:
-            self._waves = waves(SHORT_BLOCK)
+        drift = spread_s * self.fine_hz * _last_point(LONG_BLOCK)
+        choices = [LONG_BLOCK, SHORT_BLOCK] if drift <= MOST_SPREAD and aperture.count > SHORT_BLOCK else [SHORT_BLOCK]
+        for self.block_points in choices:
+            self._waves = waves(self.block_points)
             self._hear(aperture, classes, slowness, demodulation_hz)
-        self._largest_drift = int(
-            LARGEST_DRIFT[quality] / _last_point(self.block_points) * self.block_points / 2 * 2**15
-        )
+            largest = LARGEST_DRIFT[quality] / _last_point(self.block_points) * self.block_points / 2
+            self._largest_drift = int(largest * 2**15)
+            if self.block_points == LONG_BLOCK and self._is_even():
+                break
         self._tabulate(classes)
         if real_input:
             self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
@@ -254,8 +262,8 @@ class BlockPlan:
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
 
-    def _hear(self, aperture: Aperture, classes: LineClasses, slowness: float, demodulation_hz: float) -> float:
-        """Counts how elements hear the blocks of each class of lines; the share that must be taken point by point."""
+    def _hear(self, aperture: Aperture, classes: LineClasses, slowness: float, demodulation_hz: float) -> None:
+        """Counts how elements hear the blocks of each class of lines."""
         last = _last_point(self.block_points)
         own_feet = aperture.feet_m[classes.example]
         feet, half_of_class = _distinct(own_feet if aperture.lateral_m is None else np.zeros(len(own_feet)))
@@ -303,8 +311,22 @@ class BlockPlan:
         self._paces: NDArray[np.float32] | None = np.zeros((len(own_feet), blocks), np.float32)
         self._table: NDArray[np.int32] | None = None
         _native.das_receive(self._geometry, self._heads, self._paces, None)
-        steep = int(self._heads[..., HEAD_STEEP].sum(dtype=np.int64))
-        return steep / max(1, steep + int(self._heads[..., HEAD_COUNT].sum(dtype=np.int64)))
+
+    def _is_even(self) -> bool:
+        """Whether hardly any channel must be taken point by point, or is in a block with one that drifts too far."""
+        assert self._heads is not None
+        assert self._paces is not None
+        heads = self._heads[self._class_of]
+        count, steep = heads[..., HEAD_COUNT].sum(dtype=np.int64), heads[..., HEAD_STEEP].sum(dtype=np.int64)
+        waves, unit = self._waves, self.block_points / 2 * 2**15
+        pace = (waves.quadratic[..., 1] + self._paces[self._class_of] - self.step) * unit
+        drifting = (heads[..., HEAD_FASTEST] + pace > self._largest_drift) | (
+            heads[..., HEAD_SLOWEST] + pace < -self._largest_drift
+        )
+        uneven = (heads[..., HEAD_COUNT] * ((drifting | (waves.kind >= 0)) & (waves.kind != UNSEEN))).sum(
+            dtype=np.int64
+        )
+        return bool(steep <= MOST_STEEP * (count + steep) and uneven <= MOST_UNSTEADY * count * len(waves.kind))
 
     def _tabulate(self, classes: LineClasses) -> None:
         """Fills the table of the way back, if it is not too large."""

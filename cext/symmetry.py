@@ -1,4 +1,4 @@
-"""Lines that are alike but for a shift along a regular array or a reflection: side by side, or radial on an arc."""
+"""Lines that are alike but for a shift along a regular array, side by side or radial on an arc, or for a reflection."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SAME_DIRECTION = 1e-10
 SAME_SHARE = 1e-5
 # Lines must share their class with so many others on average, or nothing is gained.
 LEAST_LINES_PER_CLASS = 2
+# Classes of lines that are only mirror images of each other, of all lines, at most.
+MOST_CLASSES_WHEN_REFLECTED = 0.75
 # The kernel holds numbers of elements in 16 bits.
 MOST_ELEMENTS = 32767
 
@@ -57,6 +59,8 @@ def line_classes(
         found = _straight(origins_m, directions, feet_m, elements_m, normals)
         if found is None:
             found = _round(origins_m, directions, feet_m, elements_m, normals)
+        if found is None:
+            found = _reflected(origins_m, directions, feet_m, elements_m, normals)
     if found is not None:
         return found
     lines = np.arange(len(origins_m))
@@ -127,6 +131,40 @@ def _round(
         _turned(ahead, turned_by),
         centre + radius * radial,
         radial,
+    )
+
+
+def _reflected(
+    origins: FloatArray, directions: FloatArray, feet: FloatArray, elements: FloatArray, normals: FloatArray
+) -> LineClasses | None:
+    """Lines that are each other's mirror images in the plane between the two halves of the array."""
+    across = elements[-1] - elements[0]
+    length = float(np.linalg.norm(across))
+    if length < SAME_M:
+        return None
+    across, middle = across / length, (elements[-1] + elements[0]) / 2
+
+    def image(vectors: FloatArray) -> FloatArray:
+        return np.asarray(vectors - 2 * (vectors @ across)[:, None] * across)
+
+    if np.abs(image(elements - middle) - (elements - middle)[::-1]).max() > SAME_M:
+        return None
+    if np.abs(image(normals) - normals[::-1]).max() > SAME_DIRECTION:
+        return None
+    own = np.column_stack([(origins - middle) / SAME_M, directions / SAME_DIRECTION, feet / SAME_M])
+    seen = np.column_stack([image(origins - middle) / SAME_M, image(directions) / SAME_DIRECTION, feet / SAME_M])
+    # Lines and images that rounding parts stay classes of their own.
+    lines, images = (np.round(marks / 4).astype(np.int64) for marks in (own, seen))
+    where = {key.tobytes(): line for line, key in enumerate(lines)}
+    partner = [where.get(key.tobytes(), line) for line, key in enumerate(images)]
+    first = np.minimum(np.arange(len(origins)), partner)
+    example, class_of = np.unique(first, return_inverse=True)
+    if len(example) > MOST_CLASSES_WHEN_REFLECTED * len(origins):
+        return None
+    mirrored = (first != np.arange(len(origins))).astype(np.uint8)
+    zero = np.zeros(len(origins), np.int32)
+    return LineClasses(
+        origins[example], directions[example], elements, normals, class_of.astype(np.int32), zero, mirrored, example
     )
 
 

@@ -33,11 +33,6 @@ class Waves:
     weights: NDArray[np.float32]
 
     @property
-    def unsteady(self) -> float:
-        """Share of blocks in which the second order does not do."""
-        return float(np.mean(self.kind >= 0))
-
-    @property
     def nbytes(self) -> int:
         return sum(value.nbytes for value in vars(self).values())
 

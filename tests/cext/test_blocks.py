@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sonod.cext import blocks
 from sonod.cext.blocks import working_order
 from sonod.cext.das import DelayAndSum
+from sonod.cext.symmetry import line_classes
 from sonod.daemon.bench.work import SOUND_SPEED_M_S, Work, common, phased
 
 
@@ -99,3 +100,36 @@ def test_long_blocks_are_the_same_everywhere() -> None:
     operator, data = beamformer(work), pairs(work.data).astype(np.float32)
     assert operator.block_points == 32
     assert_same_bits(lambda: operator.run(data))
+
+
+def test_lines_of_a_fan_share_the_table_of_their_mirror_images() -> None:
+    work = phased()
+    classes = line_classes(
+        work.origins_m, work.directions, work.aperture.feet_m, work.elements_m, work.normals, alike=True
+    )
+    count = len(work.origins_m)
+    assert len(classes.example) == count / 2
+    assert classes.class_of.tolist() == classes.class_of[::-1].tolist()
+    assert classes.mirrored.tolist() == [0] * (count // 2) + [1] * (count // 2)
+    skew = line_classes(
+        work.origins_m + np.array([1e-4, 0, 0]),
+        work.directions,
+        work.aperture.feet_m,
+        work.elements_m,
+        work.normals,
+        alike=True,
+    )
+    assert len(skew.example) == count
+
+
+def test_a_fan_is_what_its_halves_are_alone() -> None:
+    work = thinned(phased())
+    mirrored = replace(
+        work,
+        origins_m=np.concatenate([work.origins_m, work.origins_m[::-1]]),
+        directions=np.concatenate([work.directions, work.directions[::-1] * [-1, 1, 1]]),
+    )
+    both, half = beamformed(mirrored), len(work.origins_m)
+    for part in (slice(half), slice(half, None)):
+        alone = beamformed(some_lines(mirrored, part))
+        assert np.linalg.norm(both[part] - alone) <= 1e-3 * np.linalg.norm(alone)
