@@ -354,8 +354,8 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
     """Travel times (transmits, lines, count) to the second-order form of every block; see sonod.cext.waves."""
     cdef sonod_das_times plan
     cdef Py_ssize_t transmits = kind.shape[0]
-    cdef Py_ssize_t lines = kind.shape[1]
-    cdef Py_ssize_t blocks = kind.shape[2]
+    cdef Py_ssize_t lines = kind.shape[2]
+    cdef Py_ssize_t blocks = kind.shape[1]
     _require((time32 is None) != (time64 is None), "one of time32 and time64 must be given")
     cdef Py_ssize_t count = time32.shape[2] if time64 is None else time64.shape[2]
     _require(time32 is None or (time32.shape[0] == transmits and time32.shape[1] == lines), "time32: wrong shape")
@@ -365,16 +365,16 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
     _require(block_points == 16 or block_points == 32, "block_points must be 16 or 32")
     _require(transmits * lines * count > 0 and t0.shape[0] == transmits
              and (blocks - 1) * block_points < count <= blocks * block_points,
-             "kind must be (transmits, lines, blocks)")
-    _require(quadratic.shape[0] == transmits and quadratic.shape[1] == lines and quadratic.shape[2] == blocks
-             and quadratic.shape[3] == 3, "quadratic must be (transmits, lines, blocks, 3)")
-    _require(ways.shape[0] == transmits and ways.shape[1] == lines and ways.shape[2] == blocks
-             and phases.shape[0] == transmits and phases.shape[1] == lines and phases.shape[2] == blocks
-             and whole.shape[0] == transmits and whole.shape[1] == lines and whole.shape[2] == blocks,
-             "ways, phases, whole must be (transmits, lines, blocks)")
+             "kind must be (transmits, blocks, lines)")
+    _require(quadratic.shape[0] == transmits and quadratic.shape[1] == blocks and quadratic.shape[2] == lines
+             and quadratic.shape[3] == 3, "quadratic must be (transmits, blocks, lines, 3)")
+    _require(ways.shape[0] == transmits and ways.shape[1] == blocks and ways.shape[2] == lines
+             and phases.shape[0] == transmits and phases.shape[1] == blocks and phases.shape[2] == lines
+             and whole.shape[0] == transmits and whole.shape[1] == blocks and whole.shape[2] == lines,
+             "ways, phases, whole must be (transmits, blocks, lines)")
     _require((point_at is None) == (points is None), "point_at and points go together")
     if points is not None:
-        _require(point_at.shape[0] == transmits and point_at.shape[1] == lines and point_at.shape[2] == blocks
+        _require(point_at.shape[0] == transmits and point_at.shape[1] == blocks and point_at.shape[2] == lines
                  and points.shape[0] > 0 and points.shape[1] == block_points, "point_at, points: wrong shape")
     plan.transmits = transmits
     plan.lines = lines
@@ -465,12 +465,12 @@ cdef int _describe_receive(sonod_das_receive *plan, object geometry) except -1:
 
 def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, float[:, ::1] paces not None,
                 int32_t[::1] table):
-    """How elements hear the blocks of lines: counts them into `heads (lines, blocks, 8)`, or fills `table`."""
+    """How elements hear the blocks of lines: counts them into `heads (blocks, lines, 8)`, or fills `table`."""
     cdef sonod_das_receive plan
     _describe_receive(&plan, geometry)
-    _require(heads.shape[0] == <Py_ssize_t>plan.lines and heads.shape[1] == <Py_ssize_t>plan.blocks
-             and heads.shape[2] == 8 and paces.shape[0] == <Py_ssize_t>plan.lines
-             and paces.shape[1] == <Py_ssize_t>plan.blocks, "heads, paces must be (lines, blocks, 8), (lines, blocks)")
+    _require(heads.shape[0] == <Py_ssize_t>plan.blocks and heads.shape[1] == <Py_ssize_t>plan.lines
+             and heads.shape[2] == 8 and paces.shape[0] == <Py_ssize_t>plan.blocks
+             and paces.shape[1] == <Py_ssize_t>plan.lines, "heads, paces must be (blocks, lines, 8), (blocks, lines)")
     plan.heads = &heads[0, 0, 0]
     plan.paces = &paces[0, 0]
     plan.table = &table[0] if table is not None else NULL
@@ -503,9 +503,9 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     cdef Py_ssize_t blocks = plan.receive_table.blocks
     cdef Py_ssize_t row = planes.shape[4]
     if table is not None:
-        _require(heads is not None and paces is not None and heads.shape[0] == <Py_ssize_t>plan.receive_table.lines
-                 and heads.shape[1] == blocks and heads.shape[2] == 8 and paces.shape[1] == blocks
-                 and paces.shape[0] == <Py_ssize_t>plan.receive_table.lines, "heads, paces: wrong shape")
+        _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>plan.receive_table.lines
+                 and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
+                 and paces.shape[1] == <Py_ssize_t>plan.receive_table.lines, "heads, paces: wrong shape")
         plan.receive_table.heads = &heads[0, 0, 0]
         plan.receive_table.paces = &paces[0, 0]
         plan.receive_table.table = &table[0]
@@ -524,12 +524,12 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
              and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
     _require(row >= width + 80, "row must leave room for margins")
-    _require(time_kind.shape[0] == transmits and time_kind.shape[1] == lines and time_kind.shape[2] == blocks
-             and weight_kind.shape[0] == transmits and weight_kind.shape[1] == lines and weight_kind.shape[2] == blocks
-             and ways.shape[0] == transmits and ways.shape[1] == lines and ways.shape[2] == blocks
-             and phases.shape[0] == transmits and phases.shape[1] == lines and phases.shape[2] == blocks
-             and quadratic.shape[0] == transmits and quadratic.shape[1] == lines and quadratic.shape[2] == blocks
-             and quadratic.shape[3] == 3, "waves must be (transmits, lines, blocks)")
+    _require(time_kind.shape[0] == transmits and time_kind.shape[1] == blocks and time_kind.shape[2] == lines
+             and weight_kind.shape[0] == transmits and weight_kind.shape[1] == blocks and weight_kind.shape[2] == lines
+             and ways.shape[0] == transmits and ways.shape[1] == blocks and ways.shape[2] == lines
+             and phases.shape[0] == transmits and phases.shape[1] == blocks and phases.shape[2] == lines
+             and quadratic.shape[0] == transmits and quadratic.shape[1] == blocks and quadratic.shape[2] == lines
+             and quadratic.shape[3] == 3, "waves must be (transmits, blocks, lines)")
     _require(time_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points
              and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
              "time_points, weight_points must be (n, block_points)")

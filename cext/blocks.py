@@ -307,8 +307,8 @@ class BlockPlan:
             aperture.window,
             constants,
         )
-        self._heads: NDArray[np.int32] | None = np.zeros((len(own_feet), blocks, HEAD_SIZE), np.int32)
-        self._paces: NDArray[np.float32] | None = np.zeros((len(own_feet), blocks), np.float32)
+        self._heads: NDArray[np.int32] | None = np.zeros((blocks, len(own_feet), HEAD_SIZE), np.int32)
+        self._paces: NDArray[np.float32] | None = np.zeros((blocks, len(own_feet)), np.float32)
         self._table: NDArray[np.int32] | None = None
         _native.das_receive(self._geometry, self._heads, self._paces, None)
 
@@ -316,10 +316,10 @@ class BlockPlan:
         """Whether hardly any channel must be taken point by point, or is in a block with one that drifts too far."""
         assert self._heads is not None
         assert self._paces is not None
-        heads = self._heads[self._class_of]
+        heads = self._heads[:, self._class_of]
         count, steep = heads[..., HEAD_COUNT].sum(dtype=np.int64), heads[..., HEAD_STEEP].sum(dtype=np.int64)
         waves, unit = self._waves, self.block_points / 2 * 2**15
-        pace = (waves.quadratic[..., 1] + self._paces[self._class_of] - self.step) * unit
+        pace = (waves.quadratic[..., 1] + self._paces[:, self._class_of] - self.step) * unit
         drifting = (heads[..., HEAD_FASTEST] + pace > self._largest_drift) | (
             heads[..., HEAD_SLOWEST] + pace < -self._largest_drift
         )
@@ -338,10 +338,10 @@ class BlockPlan:
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = self._class_of[self._order]
         order = order[np.sort(np.unique(order, return_index=True)[1])]
-        in_order = sizes[order].T
+        in_order = sizes[:, order]
         ends = np.cumsum(in_order.reshape(-1))
         if 4 * int(ends[-1]) <= TABLE_BYTES:
-            self._heads[order, :, HEAD_START] = (ends.reshape(in_order.shape) - in_order).T
+            self._heads[:, order, HEAD_START] = ends.reshape(in_order.shape) - in_order
             self._table = np.zeros(int(ends[-1]) + 5 * PARTY, np.int32)
             _native.das_receive(self._geometry, self._heads, self._paces, self._table)
         else:

@@ -18,7 +18,8 @@ UNSEEN, POINTS = -2, -3
 
 @dataclass(frozen=True, eq=False)
 class Waves:
-    """Delays in fine samples since the first one, `(transmits, lines, blocks)`.
+    """Delays in fine samples since the first one, `(transmits, blocks, lines)`: what a block needs lies
+    together.
 
     `kind`: UNSEEN, second order (-1), or the row of `points (n, block_points)`; `weight_kind`: -1 where every point
     counts fully, or the row of `weights (n, block_points)`.
@@ -53,7 +54,7 @@ def pass_waves(
     lines, count)`."""
     transmits, lines, count = time.shape
     blocks = -(-count // block_points)
-    shape = (transmits, lines, blocks)
+    shape = (transmits, blocks, lines)
     quadratic = np.empty((*shape, 3), np.float32)
     ways, kind = np.empty(shape, np.int32), np.empty(shape, np.int32)
     phases, whole = np.empty(shape, np.float32), np.empty(shape, np.uint8)
@@ -100,5 +101,6 @@ def pass_waves(
         own[:, :, :count] = np.isfinite(time)
         if weight is not None:
             own[:, :, :count] *= np.nan_to_num(weight, nan=0.0, posinf=0.0, neginf=0.0)
-        weights = np.ascontiguousarray(own.reshape(*shape, block_points)[partial])
+        by_block = own.reshape(transmits, lines, blocks, block_points).swapaxes(1, 2)
+        weights = np.ascontiguousarray(by_block[partial])
     return Waves(quadratic, ways, phases, kind, points, weight_kind, weights)

@@ -529,7 +529,7 @@ INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block,
 INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size_t t, size_t line, size_t block,
                        const int32_t *head, const int32_t *entries, float common_pace, block_view *view) {
     const size_t transmit = first_transmit + t, map = 2 * (size_t)plan->map_of[transmit] + plan->mirrored[line];
-    const size_t own = (transmit * plan->lines + line) * plan->receive_table.blocks + block;
+    const size_t own = (transmit * plan->receive_table.blocks + block) * plan->lines + line;
     const int32_t kind = plan->time_kind[own], largest = plan->largest_drift;
     view->plan = NULL;
     if (kind == SONOD_UNSEEN)
@@ -582,12 +582,9 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     for (size_t i = 0; passing && i < lines; i++)
         lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
     for (size_t block = 0; block < blocks; block++) {
-        for (size_t i = 0; i < lines; i++) {
-            totals[i] = nothing;
-            if (passing)
-                receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
-                              own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
-        }
+        for (size_t i = 0; passing && i < lines; i++)
+            receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
+                          own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
         for (size_t t = 0; t < transmits; t++)
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
@@ -595,7 +592,7 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                 block_sum sums[TILE_LINES];
                 for (size_t i = 0; i < count; i++) {
                     const size_t place = tile + i, line = (size_t)plan->order[begin + place];
-                    const size_t at = (size_t)plan->class_of[line] * blocks + block;
+                    const size_t at = block * receive->lines + (size_t)plan->class_of[line];
                     const int32_t *head = passing ? own_heads + HEAD_SIZE * place : receive->heads + HEAD_SIZE * at;
                     const int32_t *entries = passing ? own_entries + place * entry_ints : receive->table + head[HEAD_START];
                     view_block(plan, first_transmit, t, line, block, head, entries,
@@ -603,11 +600,15 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                     sums[i] = nothing;
                 }
                 add_tile(views, count, sums);
-                for (size_t i = 0; i < count; i++)
+                for (size_t i = 0; i < count; i++) {
+                    block_sum total = t ? totals[tile + i] : nothing;
                     if (views[i].plan)
-                        add_turned(views + i, first_transmit + t, sums + i, totals + tile + i);
+                        add_turned(views + i, first_transmit + t, sums + i, &total);
+                    if (t + 1 < transmits)
+                        totals[tile + i] = total;
+                    else
+                        write_block(plan, (size_t)plan->order[begin + tile + i], block, &total, first_transmit != 0);
+                }
             }
-        for (size_t i = 0; i < lines; i++)
-            write_block(plan, (size_t)plan->order[begin + i], block, totals + i, first_transmit != 0);
     }
 }

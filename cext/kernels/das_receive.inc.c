@@ -348,7 +348,7 @@ static void das_receive(const sonod_das_receive *plan, size_t line) {
     float *lateral = work + receive_floats(plan);
     lateral_of_elements(plan, line, lateral);
     for (size_t block = 0; block < plan->blocks; block++) {
-        const size_t own = line * plan->blocks + block;
+        const size_t own = block * plan->lines + line;
         int32_t *head = plan->heads + HEAD_SIZE * own;
         receive_block(plan, line, block, lateral, work, head, plan->paces + own,
                       plan->table ? plan->table + head[HEAD_START] : NULL);

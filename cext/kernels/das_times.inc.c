@@ -8,11 +8,11 @@ typedef double v4d __attribute__((vector_size(32)));
 /* Delays of one transmission along one line, for every block: its second-order form, or that the points must be taken one
    by one (SONOD_POINTS), or that none is seen. Points not seen go on from those that are. */
 static void das_times(const sonod_das_times *plan, size_t index) {
-    const size_t transmit = index / plan->lines, count = plan->count, blocks = (count + BLOCK - 1) / BLOCK;
+    const size_t transmit = index / plan->lines, line = index % plan->lines, count = plan->count, blocks = (count + BLOCK - 1) / BLOCK;
     const double start = plan->t0[transmit] + plan->start_s - plan->time_offset;
     const double carrier = plan->demodulation, late = plan->time_offset;
     for (size_t block = 0; block < blocks; block++) {
-        const size_t own = index * blocks + block, at = index * count + block * BLOCK;
+        const size_t own = (transmit * blocks + block) * plan->lines + line, at = index * count + block * BLOCK;
         double time[BLOCK];
         int seen[BLOCK], first = -1, full = count - block * BLOCK >= BLOCK;
         if (full) {

@@ -185,8 +185,8 @@ typedef struct {
     int window;
     float fine_per_metre, fine_per_point, bend, bent_limit, turns_per_fine, radians_per_fine;
     float largest_pace; /* in fine samples per point beyond the common pace, of a channel taken as a block */
-    int32_t *heads;     /* (lines, blocks, 8) */
-    float *paces;       /* (lines, blocks) */
+    int32_t *heads;     /* (blocks, lines, 8) */
+    float *paces;       /* (blocks, lines) */
     int32_t *table;     /* NULL: count only, or in passing */
 } sonod_das_receive;
 
@@ -222,10 +222,10 @@ typedef struct {
     float *scales, *inverse_scales;  /* (transmits) to 16 bits, and from the integer sums to the output */
     /* The waves. */
     const float *wave_turns;                /* (transmits) phase of the carrier at the first fine sample, in turns */
-    const int32_t *time_kind, *weight_kind; /* (transmits, lines, blocks) */
-    const float *quadratic;                 /* (transmits, lines, blocks, 3) */
-    const int32_t *ways;                    /* (transmits, lines, blocks) delay of the first point, 2^15 */
-    const float *phases;                    /* (transmits, lines, blocks) in turns, of the middle */
+    const int32_t *time_kind, *weight_kind; /* (transmits, blocks, lines) */
+    const float *quadratic;                 /* (transmits, blocks, lines, 3) */
+    const int32_t *ways;                    /* (transmits, blocks, lines) delay of the first point, 2^15 */
+    const float *phases;                    /* (transmits, blocks, lines) in turns, of the middle */
     const float *time_points, *weight_points; /* (..., block_points) */
     size_t group;    /* transmissions whose planes are held at once */
     int32_t *planes; /* (group, channels, step, 3, row) */
@@ -264,8 +264,8 @@ typedef struct {
     const double *t0;
     double start_s; /* time of the first fine sample after t0 */
     double time_offset, fine_rate, demodulation, tolerance;
-    float *quadratic; /* (transmits, lines, blocks, 3) */
-    int32_t *ways, *kind; /* (transmits, lines, blocks) */
+    float *quadratic; /* (transmits, blocks, lines, 3) */
+    int32_t *ways, *kind; /* (transmits, blocks, lines) */
     float *phases;
     uint8_t *whole;          /* the same: every point counts fully */
     const int32_t *point_at; /* the same: where the delays of the points of a block go in `points`, or -1 */
