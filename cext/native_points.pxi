@@ -47,6 +47,7 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
     cdef const int32_t[::1] map_of = tables.map_of
     cdef const int32_t[:, ::1] map_first = tables.map_first
     cdef const int32_t[:, ::1] map_traces = tables.map_traces
+    cdef const uint8_t[::1] map_whole = tables.map_whole
     cdef const float[:, :, ::1] coefficients = tables.coefficients
     cdef const int32_t[::1] starts = tables.starts
     cdef const int32_t[::1] filters = tables.filters
@@ -79,7 +80,7 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
     _require(turning.shape[0] == width and turning.shape[1] == 2 and wave_phases.shape[0] == transmits
              and wave_phases.shape[1] == 2, "turning, wave_phases: wrong shape")
     _require(turn.shape[0] == 3, "turn must be (3,)")
-    _require(map_of.shape[0] == transmits and map_first.shape[0] == map_traces.shape[0]
+    _require(map_of.shape[0] == transmits and map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0]
              and map_first.shape[1] == elements + 1, "maps: wrong shape")
     _require(coefficients.shape[1] == 3 and starts.shape[0] == width and filters.shape[0] == width and width % 8 == 0,
              "coefficients, starts, filters: wrong shape")
@@ -119,6 +120,7 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
     plan.common.map_of = &map_of[0]
     plan.common.map_first = &map_first[0, 0]
     plan.common.map_traces = &map_traces[0, 0]
+    plan.common.map_whole = &map_whole[0]
     plan.common.width = width
     plan.common.row = planes.shape[3]
     plan.common.taps = coefficients.shape[2]

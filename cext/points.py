@@ -48,7 +48,7 @@ UNSEEN = -1e6
 # Depth of the points that are worked on together, in fine samples.
 SLAB_FINE = 24.0
 # Unity of the polynomials of a turn.
-UNIT_TURN = 2**14
+UNIT_TURN = 2**11
 
 
 class PointPlan:
@@ -132,6 +132,7 @@ class PointPlan:
         self.map_of = maps.of
         self.map_first = np.ascontiguousarray(maps.first[:, 0])
         self.map_traces = np.ascontiguousarray(maps.traces[:, 0])
+        self.map_whole = np.ascontiguousarray(maps.whole[:, 0])
         group = min(self.transmits, max(1, PLANE_BYTES // (self.channels * self.row * ROWS * 4)))
         self.planes = np.zeros((group, self.channels, ROWS, self.row), np.int32)
         self.peaks = np.zeros((self.transmits, self.channels), np.float32)
@@ -247,23 +248,15 @@ class PointPlan:
         self.width = -(-fine // GROUP) * GROUP
 
 
-def turn_polynomials(half_turn_rad: float) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Sine z (a + b z^2 + c z^4) and cosine a + b z^2 + c z^4 of `half_turn_rad` z for |z| <= 1, by least squares: a,
-    b, c as whole numbers of 2^-14 (3,)."""
+def turn_pairs(half_turn_rad: float) -> NDArray[np.int32]:
+    """Cosine a + b z^2 + c z^4 and negative sine z (a + b z^2 + c z^4) of `half_turn_rad` z for |z| <= 1, by least
+    squares: a, 2 b and 4 c as pairs of whole numbers, for a kernel that multiplies with half the square (3,)."""
     z = np.cos(np.pi * (np.arange(200) + 0.5) / 200)
     powers = np.stack([np.ones_like(z), z**2, z**4], axis=1)
-    sine = np.linalg.lstsq(powers * z[:, None], np.sin(half_turn_rad * z), rcond=None)[0]
     cosine = np.linalg.lstsq(powers, np.cos(half_turn_rad * z), rcond=None)[0]
-    whole = [np.clip(np.round(part * UNIT_TURN), -32767, 32767).astype(np.int16) for part in (sine, cosine)]
-    return whole[0], whole[1]
-
-
-def turn_pairs(half_turn_rad: float) -> NDArray[np.int32]:
-    """The same of cosine and negative sine as pairs, for a kernel that has the square times 2^14 (3,)."""
-    sine, cosine = turn_polynomials(half_turn_rad)
-    doubled = 2 ** np.arange(3)
-    pairs = np.stack([cosine * doubled, -sine * doubled], axis=1).astype(np.int16)
-    return np.ascontiguousarray(pairs).view(np.int32).reshape(-1)
+    sine = np.linalg.lstsq(powers * z[:, None], np.sin(half_turn_rad * z), rcond=None)[0]
+    pairs = np.stack([cosine, -sine], axis=1) * 2 ** np.arange(3)[:, None] * UNIT_TURN
+    return np.ascontiguousarray(np.round(pairs), dtype=np.int16).view(np.int32).reshape(-1)
 
 
 def _neighbours_together(places: FloatArray, *keys: FloatArray) -> NDArray[np.intp]:

@@ -15,8 +15,8 @@
 #define POINT_MARGIN WINDOW
 /* Signal, slope, curvature; the last two for half samples. */
 #define POINT_ROWS 3
-/* Phases are 2^14 at unity before they are weighed with up to 2^12, which brings them to UNIT_WEIGHT. */
-#define FULL_WEIGHT 4096
+/* Phases are UNIT_WEIGHT at unity; weights, where an element does not listen fully: */
+#define FULL_WEIGHT 32767
 /* Delays within a window are in fine samples times 2^24. */
 #define NEAR_SHIFT 24
 /* Places within a block are in fine samples times 2^10, products of two times 2^5. */
@@ -24,6 +24,8 @@
 /* Directions are 2^14 at unity, bends 2^19: with the places they make 2^24. */
 #define DIRECTION_UNIT 16384.0f
 #define BEND_UNIT 524288.0f
+/* One of the places of a pair is a constant for what lies beyond whole fine samples, which is 2^14 at unity. */
+#define WITHIN_UNIT 16384.0f
 /* Pairs of places and of their products, with which a delay is made; fewer when all is in one plane. */
 #define FORM_PAIRS 5
 #define PLANE_PAIRS 3
@@ -50,7 +52,8 @@ INLINE wide16 wide_scaled_second(wide16 a, wide16 b) {
     return (wide16)_mm512_mask_mulhrs_epi16((__m512i)a, 0xaaaaaaaau, (__m512i)a, (__m512i)b);
 }
 INLINE widef wide_root(widef x) { return (widef)_mm512_sqrt_ps((__m512)x); }
-INLINE unsigned wide_bits(wide32 mask) { return _mm512_movepi32_mask((__m512i)mask); }
+/* Lanes where `a` is at most `b`. */
+INLINE unsigned wide_at_most(widef a, float b) { return _mm512_cmp_ps_mask((__m512)a, _mm512_set1_ps(b), _CMP_LE_OQ); }
 INLINE widef wide_load_floats(const float *from) { return *(const widef_loose *)from; }
 
 #else
@@ -87,7 +90,7 @@ INLINE wide16 wide_scaled_second(wide16 a, wide16 b) {
 #endif
 }
 INLINE widef wide_root(widef x) { return sqrt8(x); }
-INLINE unsigned wide_bits(wide32 mask) { return (unsigned)any8(mask); }
+INLINE unsigned wide_at_most(widef a, float b) { return (unsigned)any8(a <= splat8(b)); }
 INLINE widef wide_load_floats(const float *from) { return load8(from); }
 
 #endif
@@ -175,13 +178,13 @@ static void das_points_resample(const sonod_das_points *plan, size_t first_trans
 /* The ways back of elements side by side to the points round the middle of a block. */
 typedef struct {
     int32_t form[FORM_PAIRS][FORMS]; /* what the pairs of places are multiplied with */
-    int32_t start[FORMS];            /* place in the window of the middle of the block */
     int32_t nearest[FORMS];          /* the fine sample nearest to the way back of the middle */
 } ways_back;
+enum { NEAREST = FORM_PAIRS * FORMS };
 
-/* An element that does not listen fully to all points: its weights, twice each. */
+/* An element that does not listen fully to all points: its weights, twice each. `slot` and `nearest` as of others. */
 typedef struct {
-    int32_t weights[BLOCK], element;
+    int32_t weights[BLOCK], element, slot, nearest;
 } partial;
 
 /* An element whose ways back are taken point by point. */
@@ -193,10 +196,14 @@ typedef struct {
 /* The elements that listen to a block of points: fully with a form, partly with a form, and without a form. */
 typedef struct {
     ways_back *ways;
-    int32_t *full;
+    int32_t *full;    /* elements */
+    int32_t *slots;   /* where their forms are */
+    int32_t *nearest; /* the fine samples nearest to their ways back */
     partial *partly;
     singly *singles;
     size_t full_count, partly_count, singles_count;
+    /* For one transmission, channel by channel: the slot of a form or the number of a partial one, and where its window is. */
+    int32_t *which, *windows;
 } listeners;
 
 /* Fields of the bounds of a block; see kernels.h. */
@@ -250,34 +257,29 @@ INLINE void find_forms(const sonod_das_points *plan, widef dx, widef dy, widef d
     const widef nearest = wide_whole(fine);
     const widef ux = dx * inverse, uy = dy * inverse, uz = dz * inverse;
     const widef bend = inverse * (0.5f * BEND_UNIT / plan->fine_per_metre), twice = bend * -2.0f;
-    const wide32 within = __builtin_convertvector((fine - nearest) * (float)(1 << NEAR_SHIFT), wide32);
-    /* Rounded: the share to 16 bits, the place to whole fine samples. */
-    const int32_t rounding = (1 << (NEAR_SHIFT - 1)) + (1 << (NEAR_SHIFT - 17));
     wide_store32(out, wide_pairs(ux * DIRECTION_UNIT, uz * DIRECTION_UNIT));
     wide_store32(out + FORMS, wide_pairs(bend - bend * ux * ux, bend - bend * uz * uz));
-    wide_store32(out + 2 * FORMS, wide_pairs(twice * ux * uz, ux * 0.0f));
+    wide_store32(out + 2 * FORMS, wide_pairs(twice * ux * uz, (fine - nearest) * WITHIN_UNIT));
     if (!plan->planar) {
         wide_store32(out + 3 * FORMS, wide_pairs(uy * DIRECTION_UNIT, bend - bend * uy * uy));
         wide_store32(out + 4 * FORMS, wide_pairs(twice * ux * uy, twice * uy * uz));
     }
-    wide_store32(out + FORM_PAIRS * FORMS, within + wide_splat32((WINDOW / 2 << NEAR_SHIFT) + rounding));
-    wide_store32(out + (FORM_PAIRS + 1) * FORMS, __builtin_convertvector(nearest, wide32));
+    wide_store32(out + NEAREST, __builtin_convertvector(nearest, wide32));
 }
 
-/* Numbers of the set bits, from `first` on. */
-INLINE size_t list_bits(unsigned bits, int32_t first, int32_t *restrict out) {
+/* Those of WIDE numbers whose bit is set. */
+INLINE void list_set(unsigned bits, wide32 numbers, int32_t *restrict out) {
 #if WIDE == 16
-    const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(first),
-                                             _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    _mm512_storeu_si512(out, _mm512_maskz_compress_epi32((__mmask16)bits, numbers));
-    return (size_t)__builtin_popcount(bits);
+    _mm512_storeu_si512(out, _mm512_maskz_compress_epi32((__mmask16)bits, (__m512i)numbers));
 #else
-    size_t count = 0;
-    for (; bits; bits &= bits - 1)
-        out[count++] = first + __builtin_ctz(bits);
-    return count;
+    int32_t all[WIDE];
+    wide_store32(all, numbers);
+    for (size_t count = 0; bits; bits &= bits - 1)
+        out[count++] = all[__builtin_ctz(bits)];
 #endif
 }
+
+static const int32_t NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 /* Elements that listen to a block. */
 static void find_listeners(const sonod_das_points *plan, size_t block, listeners *restrict out) {
@@ -288,21 +290,32 @@ static void find_listeners(const sonod_das_points *plan, size_t block, listeners
         const widef x = wide_load_floats(plan->x + i), y = wide_load_floats(plan->y + i), z = wide_load_floats(plan->z + i);
         const widef fx = x - bounds[FOOT], fy = y - bounds[FOOT + 1], fz = z - bounds[FOOT + 2];
         const widef aside = fx * fx + fz * fz + fy * fy;
-        unsigned listening = wide_bits(aside <= bounds[REACH]);
+        unsigned listening = wide_at_most(aside, bounds[REACH]);
         if (elements - i < WIDE)
             listening &= (1u << (elements - i)) - 1;
         if (!listening)
             continue;
-        const unsigned inside = listening & wide_bits(aside <= bounds[INSIDE]);
+        const unsigned inside = listening & wide_at_most(aside, bounds[INSIDE]);
         const widef dx = bounds[MIDDLE] - x, dy = bounds[MIDDLE + 1] - y, dz = bounds[MIDDLE + 2] - z;
         const widef square = dx * dx + dz * dz + dy * dy;
-        const unsigned formed = wide_bits(square >= bounds[LEAST_WAY]);
-        if (formed & listening)
-            find_forms(plan, dx, dy, dz, square, (int32_t *)(out->ways + i / FORMS) + i % FORMS);
-        out->full_count += list_bits(inside & formed, (int32_t)i, out->full + out->full_count);
-        for (unsigned bits = listening & formed & ~inside; bits; bits &= bits - 1) {
+        const unsigned formed = ~wide_at_most(square, bounds[LEAST_WAY]) & listening, full = formed & inside;
+        const int32_t slot = (int32_t)(i / FORMS * (sizeof(ways_back) / sizeof(int32_t)) + i % FORMS);
+        int32_t *ways = (int32_t *)out->ways + slot;
+        if (formed)
+            find_forms(plan, dx, dy, dz, square, ways);
+        if (full) {
+            const wide32 number = wide_load32(NUMBERS);
+            list_set(full, number + wide_splat32((int32_t)i), out->full + out->full_count);
+            list_set(full, number + wide_splat32(slot), out->slots + out->full_count);
+            list_set(full, wide_load32(ways + NEAREST), out->nearest + out->full_count);
+            out->full_count += (size_t)__builtin_popcount(full);
+        }
+        for (unsigned bits = formed & ~inside; bits; bits &= bits - 1) {
             partial *own = out->partly + out->partly_count;
-            own->element = (int32_t)i + __builtin_ctz(bits);
+            const int32_t lane = __builtin_ctz(bits);
+            own->element = (int32_t)i + lane;
+            own->slot = slot + lane;
+            own->nearest = ways[NEAREST + lane];
             out->partly_count += (size_t)weigh(plan, block, own->element, own->weights);
         }
         for (unsigned bits = listening & ~formed; bits; bits &= bits - 1) {
@@ -317,6 +330,8 @@ static void find_listeners(const sonod_das_points *plan, size_t block, listeners
             out->singles_count++;
         }
     }
+    /* Lists are read in whole vectors. */
+    wide_store32(out->full + out->full_count, wide_splat32(0));
 }
 
 /* -- reading --------------------------------------------------------------------------------------------------------- */
@@ -350,29 +365,21 @@ INLINE wide16 of_sixteen(const int32_t *at, wide32 index) {
 
 #endif
 
-/* Where the parts of a block read in a window, as far as that depends on the points: AVX2 reads fewer fine samples at once. */
-typedef struct {
-    int32_t from[PARTS];
-    int narrow;
-} view;
-
-/* `index` of 0 to 31 from an address on. */
-INLINE readings read_window(const int32_t *restrict at, size_t row, wide32 index, const view *looking, size_t part) {
+/* `index` of 0 to 31 from an address on; `narrow`: of 0 to 7 as a rule where there are so few at once. */
+INLINE readings read_window(const int32_t *restrict at, size_t row, wide32 index, int narrow) {
 #if WIDE == 16
-    (void)looking, (void)part;
+    (void)narrow;
     return (readings){of_window(at, index), of_window(at + row, index), of_window(at + 2 * row, index)};
 #elif defined(__AVX2__)
-    const wide32 own = index - wide_splat32(looking->from[part]);
-    const int32_t *from = at + looking->from[part];
-    if (looking->narrow) {
-        if (__builtin_expect(_mm256_testz_si256((__m256i)own, _mm256_set1_epi32(~7)), 1))
-            return (readings){of_eight(from, own), of_eight(from + row, own), of_eight(from + 2 * row, own)};
-    } else if (_mm256_testz_si256((__m256i)own, _mm256_set1_epi32(~15))) {
-        return (readings){of_sixteen(from, own), of_sixteen(from + row, own), of_sixteen(from + 2 * row, own)};
+    if (narrow) {
+        if (__builtin_expect(_mm256_testz_si256((__m256i)index, _mm256_set1_epi32(~7)), 1))
+            return (readings){of_eight(at, index), of_eight(at + row, index), of_eight(at + 2 * row, index)};
+    } else if (_mm256_testz_si256((__m256i)index, _mm256_set1_epi32(~15))) {
+        return (readings){of_sixteen(at, index), of_sixteen(at + row, index), of_sixteen(at + 2 * row, index)};
     }
     return gather_readings(at, row, index);
 #else
-    (void)looking, (void)part;
+    (void)narrow;
     return gather_readings(at, row, index);
 #endif
 }
@@ -383,20 +390,17 @@ INLINE readings read_anywhere(const int32_t *restrict row_start, size_t row, wid
     const int32_t wanted = index[BLOCK / 2] - WINDOW / 2, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
     const int32_t from = low < last ? low : last;
     const wide32 own = index - wide_splat32(from);
-    if (_mm512_test_epi32_mask((__m512i)own, _mm512_set1_epi32(~(WINDOW - 1))) == 0)
-        return read_window(row_start + from, row, own, NULL, 0);
+    if (_mm512_test_epi32_mask((__m512i)own, _mm512_set1_epi32(~(WINDOW - 1))))
+        return gather_readings(row_start, row, index);
+    return read_window(row_start + from, row, own, 0);
 #elif defined(__AVX2__)
     const int32_t wanted = index[4] - 8, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
     const int32_t from = low < last ? low : last;
-    const wide32 own = index - wide_splat32(from);
-    if (_mm256_testz_si256((__m256i)own, _mm256_set1_epi32(~15))) {
-        const int32_t *at = row_start + from;
-        return (readings){of_sixteen(at, own), of_sixteen(at + row, own), of_sixteen(at + 2 * row, own)};
-    }
+    return read_window(row_start + from, row, index - wide_splat32(from), 0);
 #else
     (void)last;
-#endif
     return gather_readings(row_start, row, index);
+#endif
 }
 
 /* -- sums ------------------------------------------------------------------------------------------------------------ */
@@ -414,13 +418,15 @@ typedef struct {
     wide16 level, rise, bend;
 } turning;
 
-/* Adds readings of a channel; `share` of a fine sample, twice each, full scale at half a sample. */
-INLINE void add_readings(const readings *read, wide16 share, wide16 weights, const turning *turn, wide32 *restrict re,
+/* Adds readings of a channel; `share` of a fine sample, twice each, full scale at half a sample; `weights` or NULL. */
+INLINE void add_readings(const readings *read, wide16 share, const int32_t *weights, const turning *turn, wide32 *restrict re,
                          wide32 *restrict im) {
     const wide16 value = read->signal + wide_scaled(read->slope + wide_scaled(read->curvature, share), share);
     const wide16 square = wide_high(share, share);
     const wide16 even = turn->level + wide_scaled(square, turn->rise + wide_scaled(square, turn->bend));
-    const wide16 phase = wide_scaled(wide_scaled_second(even, share), weights);
+    wide16 phase = wide_scaled_second(even, share);
+    if (weights)
+        phase = wide_scaled(phase, wide_load(weights));
     *re = wide_add_paired(*re, value, phase);
     *im = wide_add_paired(*im, value, wide_turned(phase));
 }
@@ -437,43 +443,32 @@ INLINE void flush_points(points_whole *restrict sum, points_float *restrict tota
 typedef struct {
     const sonod_das_points *plan;
     const int32_t *first, *traces, *planes; /* channels of the elements, and where fine sample 0 of the first trace is */
-    int32_t middle, last;                   /* of the ways there, and the last place of a window */
+    int32_t middle, last;                   /* of the ways there less half a window, and the last place of a window */
+    int all_have_one;                       /* every element has one channel */
+    /* Places, ways there in the window, and where the part of it begins that a part of the points reads. */
     wide32 places[FORM_PAIRS][PARTS], there[PARTS];
-    view looking;
+    int32_t from[PARTS];
+    int narrow;
     turning turn;
 } scene;
 
 /* Places in the window of a part of the points, for an element. */
 INLINE wide32 delays(const scene *at, const int32_t *restrict form, size_t pairs, size_t part) {
-    wide32 delay = at->there[part] + wide_splat32(form[FORM_PAIRS * FORMS]);
+    wide32 delay = at->there[part];
     for (size_t pair = 0; pair < pairs; pair++)
         delay = wide_add_paired(delay, (wide16)at->places[pair][part], wide_splat(form[pair * FORMS]));
     return delay;
 }
 
-INLINE const int32_t *form_of(const ways_back *ways, int32_t element) {
-    return (const int32_t *)(ways + element / FORMS) + element % FORMS;
-}
-
-/* Adds all channels of an element with a form; `added`: channels since the last flush. */
-INLINE void add_formed(const scene *at, const int32_t *restrict form, size_t pairs, int32_t element, const wide16 *weights,
-                       size_t *restrict added, points_whole *restrict sum, points_float *restrict total) {
-    const size_t row = at->plan->common.row;
-    const int32_t wanted = form[(FORM_PAIRS + 1) * FORMS] + at->middle;
-    const int32_t low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN, from = low < at->last ? low : at->last;
-    for (int32_t k = at->first[element]; k < at->first[element + 1]; k++) {
-        const int32_t *window = at->planes + at->traces[k] + from;
-        for (size_t part = 0; part < PARTS; part++) {
-            const wide32 delay = delays(at, form, pairs, part);
-            const readings read = read_window(window, row, delay >> NEAR_SHIFT, &at->looking, part);
-            /* Half a fine sample more was added to round: what is beyond the share. */
-            const wide16 share = wide_middle_twice(delay) ^ wide_splat((int32_t)0x80008000u);
-            add_readings(&read, share, weights[part], &at->turn, sum->re + part, sum->im + part);
-        }
-        if (++*added == PARTY) {
-            flush_points(sum, total);
-            *added = 0;
-        }
+/* Adds a channel of an element with a form. */
+INLINE void add_formed(const scene *at, const int32_t *restrict form, size_t pairs, const int32_t *restrict window, int narrow,
+                       const int32_t *weights, points_whole *restrict sum) {
+    for (size_t part = 0; part < PARTS; part++) {
+        const wide32 delay = delays(at, form, pairs, part);
+        const readings read = read_window(window + at->from[part], at->plan->common.row, delay >> NEAR_SHIFT, narrow);
+        /* Half a fine sample more was added to round: what is beyond that is the share. */
+        const wide16 share = wide_middle_twice(delay) ^ wide_splat((int32_t)0x80008000u);
+        add_readings(&read, share, weights ? weights + WIDE * part : NULL, &at->turn, sum->re + part, sum->im + part);
     }
 }
 
@@ -492,7 +487,7 @@ INLINE void add_singly(const scene *at, const float *restrict there, const singl
     for (int32_t k = at->first[own->own.element]; k < at->first[own->own.element + 1]; k++) {
         for (size_t part = 0; part < PARTS; part++) {
             const readings read = read_anywhere(at->planes + at->traces[k], common->row, wide_load32(index + WIDE * part), at->last);
-            add_readings(&read, wide_load(share + WIDE * part), wide_load(own->own.weights + WIDE * part), &at->turn,
+            add_readings(&read, wide_load(share + WIDE * part), own->own.weights + WIDE * part, &at->turn,
                          sum->re + part, sum->im + part);
         }
         if (++*added == PARTY) {
@@ -504,9 +499,9 @@ INLINE void add_singly(const scene *at, const float *restrict there, const singl
 
 /* Where the parts of a block read, from what they read of one element. */
 INLINE void look(scene *at, const int32_t *restrict form, size_t pairs) {
+    at->narrow = 1;
 #if defined(__AVX2__) && WIDE == 8
     int32_t least[PARTS], most[PARTS];
-    at->looking.narrow = 1;
     for (size_t part = 0; part < PARTS; part++) {
         const wide32 index = delays(at, form, pairs, part) >> NEAR_SHIFT;
         least[part] = most[part] = index[0];
@@ -514,40 +509,90 @@ INLINE void look(scene *at, const int32_t *restrict form, size_t pairs) {
             least[part] = index[i] < least[part] ? index[i] : least[part];
             most[part] = index[i] > most[part] ? index[i] : most[part];
         }
-        at->looking.narrow &= most[part] - least[part] < 7;
+        at->narrow &= most[part] - least[part] < 7;
     }
     for (size_t part = 0; part < PARTS; part++) {
-        const int32_t length = at->looking.narrow ? 8 : 16, from = (least[part] + most[part] + 1 - length) >> 1;
-        at->looking.from[part] = from < 0 ? 0 : from > WINDOW - length ? WINDOW - length : from;
+        const int32_t length = at->narrow ? 8 : 16, from = (least[part] + most[part] + 1 - length) >> 1;
+        at->from[part] = from < 0 ? 0 : from > WINDOW - length ? WINDOW - length : from;
+        at->there[part] -= wide_splat32(at->from[part] << NEAR_SHIFT);
     }
 #else
-    (void)at, (void)form, (void)pairs;
+    (void)form, (void)pairs;
 #endif
 }
 
-/* Adds all elements with forms. */
-INLINE void add_all_formed(scene *at, const listeners *heard, size_t pairs, size_t *restrict added, points_whole *restrict sum,
-                           points_float *restrict total) {
-    if (heard->full_count)
-        look(at, form_of(heard->ways, heard->full[heard->full_count / 2]), pairs);
-    else if (heard->partly_count)
-        look(at, form_of(heard->ways, heard->partly[heard->partly_count / 2].element), pairs);
-    wide16 weights[PARTS];
-    for (size_t part = 0; part < PARTS; part++)
-        weights[part] = wide_splat(FULL_WEIGHT << 16 | FULL_WEIGHT);
-    for (size_t i = 0; i < heard->full_count; i++)
-        add_formed(at, form_of(heard->ways, heard->full[i]), pairs, heard->full[i], weights, added, sum, total);
-    for (size_t i = 0; i < heard->partly_count; i++) {
-        const partial *own = heard->partly + i;
-        for (size_t part = 0; part < PARTS; part++)
-            weights[part] = wide_load(own->weights + WIDE * part);
-        add_formed(at, form_of(heard->ways, own->element), pairs, own->element, weights, added, sum, total);
+INLINE wide32 window_places(const scene *at, wide32 nearest) {
+    return wide_bounded(nearest + wide_splat32(at->middle + POINT_MARGIN), at->last + POINT_MARGIN) - wide_splat32(POINT_MARGIN);
+}
+
+/* Lists the channels of an element; returns how many there are. */
+INLINE size_t list_channels(const scene *at, int32_t element, int32_t nearest, int32_t which, int32_t *restrict numbers,
+                            int32_t *restrict windows) {
+    const int32_t wanted = nearest + at->middle, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
+    size_t count = 0;
+    for (int32_t k = at->first[element]; k < at->first[element + 1]; k++) {
+        numbers[count] = which;
+        windows[count++] = at->traces[k] + (low < at->last ? low : at->last);
     }
+    return count;
+}
+
+/* Adds listed channels of elements that listen fully, or partly. */
+INLINE void add_listed_forms(const scene *at, const listeners *heard, const int32_t *restrict which, size_t count, size_t pairs,
+                             int narrow, int partly, points_float *restrict total) {
+    const int32_t *forms = (const int32_t *)heard->ways;
+    for (size_t begin = 0; begin < count; begin += PARTY) {
+        const size_t end = count - begin < PARTY ? count : begin + PARTY;
+        points_whole sum;
+        for (size_t part = 0; part < PARTS; part++)
+            sum.re[part] = sum.im[part] = wide_splat32(0);
+        for (size_t i = begin; i < end; i++) {
+            const partial *own = heard->partly + which[i];
+            add_formed(at, forms + (partly ? own->slot : which[i]), pairs, at->planes + heard->windows[i], narrow,
+                       partly ? own->weights : NULL, &sum);
+        }
+        flush_points(&sum, total);
+    }
+}
+
+/* Adds all elements with forms. */
+INLINE void add_all_formed(scene *at, const listeners *heard, size_t pairs, points_float *restrict total) {
+    const int32_t *forms = (const int32_t *)heard->ways;
+    if (heard->full_count)
+        look(at, forms + heard->slots[heard->full_count / 2], pairs);
+    else if (heard->partly_count)
+        look(at, forms + heard->partly[heard->partly_count / 2].slot, pairs);
+    const int32_t *which = heard->which;
+    size_t count = 0;
+    if (at->all_have_one) {
+        for (; count < heard->full_count; count += WIDE)
+            wide_store32(heard->windows + count, window_places(at, wide_load32(heard->nearest + count)) +
+                                                     (wide32)wide_gather(at->traces, wide_load32(heard->full + count)));
+        count = heard->full_count;
+        which = heard->slots;
+    } else {
+        for (size_t i = 0; i < heard->full_count; i++)
+            count += list_channels(at, heard->full[i], heard->nearest[i], heard->slots[i], heard->which + count,
+                                   heard->windows + count);
+    }
+    if (at->narrow)
+        add_listed_forms(at, heard, which, count, pairs, 1, 0, total);
+    else
+        add_listed_forms(at, heard, which, count, pairs, 0, 0, total);
+    count = 0;
+    for (size_t i = 0; i < heard->partly_count; i++)
+        count += list_channels(at, heard->partly[i].element, heard->partly[i].nearest, (int32_t)i, heard->which + count,
+                               heard->windows + count);
+    if (at->narrow)
+        add_listed_forms(at, heard, heard->which, count, pairs, 1, 1, total);
+    else
+        add_listed_forms(at, heard, heard->which, count, pairs, 0, 1, total);
 }
 
 /* Places of the points of a block from its middle, and their products, as pairs. */
 INLINE void place_neighbours(const sonod_das_points *plan, size_t block, scene *restrict out) {
     const float *bounds = plan->bounds + BOUNDS * block, unit = plan->fine_per_metre * PLACE_UNIT;
+    const int32_t within = (int32_t)((float)(1 << NEAR_SHIFT) / WITHIN_UNIT);
     for (size_t part = 0; part < PARTS; part++) {
         const size_t own = block * BLOCK + WIDE * part;
         const widef x = (wide_load_floats(plan->places[0] + own) - bounds[MIDDLE]) * unit;
@@ -556,7 +601,7 @@ INLINE void place_neighbours(const sonod_das_points *plan, size_t block, scene *
         const wide32 xz = wide_pairs(x, z), zx = wide_pairs(z, x), yy = wide_pairs(y, y);
         out->places[0][part] = xz;
         out->places[1][part] = (wide32)wide_scaled((wide16)xz, (wide16)xz);
-        out->places[2][part] = (wide32)wide_scaled((wide16)xz, (wide16)zx);
+        out->places[2][part] = ((wide32)wide_scaled((wide16)xz, (wide16)zx) & wide_splat32(0xffff)) | wide_splat32(within << 16);
         const wide32 square = (wide32)wide_scaled((wide16)yy, (wide16)yy);
         out->places[3][part] = (yy & wide_splat32(0xffff)) | (square << 16);
         out->places[4][part] = (wide32)wide_scaled((wide16)yy, (wide16)xz);
@@ -576,9 +621,14 @@ static void add_transmission(scene *restrict at, size_t first_transmit, size_t t
     at->traces = common->map_traces + map * common->map_row;
     at->planes = common->planes + t * common->channels * POINT_ROWS * common->row + POINT_MARGIN;
     at->middle = (int32_t)middle - WINDOW / 2;
-    for (size_t part = 0; part < PARTS; part++)
-        at->there[part] = __builtin_convertvector((wide_load_floats(plan->there + own + WIDE * part) - middle) *
-                                                      (float)(1 << NEAR_SHIFT), wide32);
+    at->all_have_one = common->map_whole[map];
+    /* The share is rounded to 16 bits, the place to whole fine samples. */
+    const int32_t rounding = (1 << (NEAR_SHIFT - 1)) + (1 << (NEAR_SHIFT - 17));
+    for (size_t part = 0; part < PARTS; part++) {
+        const widef there = (wide_load_floats(plan->there + own + WIDE * part) - middle) * (float)(1 << NEAR_SHIFT);
+        at->there[part] = __builtin_convertvector(there, wide32) + wide_splat32((WINDOW / 2 << NEAR_SHIFT) + rounding);
+        at->from[part] = 0;
+    }
     points_whole whole;
     points_float sum;
     for (size_t part = 0; part < PARTS; part++) {
@@ -587,9 +637,9 @@ static void add_transmission(scene *restrict at, size_t first_transmit, size_t t
     }
     size_t added = 0;
     if (plan->planar)
-        add_all_formed(at, heard, PLANE_PAIRS, &added, &whole, &sum);
+        add_all_formed(at, heard, PLANE_PAIRS, &sum);
     else
-        add_all_formed(at, heard, FORM_PAIRS, &added, &whole, &sum);
+        add_all_formed(at, heard, FORM_PAIRS, &sum);
     for (size_t i = 0; i < heard->singles_count; i++)
         add_singly(at, plan->there + own, heard->singles + i, &added, &whole, &sum);
     flush_points(&whole, &sum);
@@ -609,16 +659,20 @@ static void add_transmission(scene *restrict at, size_t first_transmit, size_t t
 
 /* Adds a group of transmissions to some blocks of points. */
 static void das_points(const sonod_das_points *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
-    /* Whole vectors are written of lists. */
     const size_t elements = plan->common.elements, parties = elements / FORMS + 1;
-    const size_t bytes = parties * (sizeof(ways_back) + FORMS * sizeof(int32_t)) + FORMS * sizeof(int32_t) +
-                         elements * (sizeof(partial) + sizeof(singly)) + 64;
-    char *memory = sonod_scratch(bytes);
+    /* Lists are read and written in whole vectors. */
+    const size_t listed = (parties + 1) * FORMS, channels = plan->common.channels + 2 * FORMS;
+    char *memory = sonod_scratch(parties * sizeof(ways_back) + (3 * listed + 2 * channels) * sizeof(int32_t) +
+                                 elements * (sizeof(partial) + sizeof(singly)));
     if (!memory)
         return;
     listeners heard = {.ways = (ways_back *)memory};
     heard.full = (int32_t *)(heard.ways + parties);
-    heard.partly = (partial *)(heard.full + (parties + 1) * FORMS);
+    heard.slots = heard.full + listed;
+    heard.nearest = heard.slots + listed;
+    heard.which = heard.nearest + listed;
+    heard.windows = heard.which + channels;
+    heard.partly = (partial *)(heard.windows + channels);
     heard.singles = (singly *)(heard.partly + elements);
     scene at = {.plan = plan, .last = (int32_t)plan->common.width};
     at.turn = (turning){wide_splat(plan->turn[0]), wide_splat(plan->turn[1]), wide_splat(plan->turn[2])};
@@ -628,13 +682,16 @@ static void das_points(const sonod_das_points *plan, size_t first_transmit, size
         block_sum total = {{splat8(0), splat8(0)}, {splat8(0), splat8(0)}};
         for (size_t t = 0; t < transmits; t++)
             add_transmission(&at, first_transmit, t, block, &heard, &total);
+        float re[BLOCK], im[BLOCK];
+        memcpy(re, total.re, sizeof re);
+        memcpy(im, total.im, sizeof im);
         for (size_t j = 0; j < BLOCK; j++) {
             const int32_t point = plan->order[block * BLOCK + j];
             if (point < 0)
                 continue;
             float *out = plan->common.out + 2 * (size_t)point;
-            out[0] = (first_transmit ? out[0] : 0) + total.re[j / 8][j % 8];
-            out[1] = (first_transmit ? out[1] : 0) + total.im[j / 8][j % 8];
+            out[0] = (first_transmit ? out[0] : 0) + re[j];
+            out[1] = (first_transmit ? out[1] : 0) + im[j];
         }
     }
 }
