@@ -31,8 +31,8 @@ ROWS = 3
 MARGIN = 32
 # Points of a block read of a trace within so many fine samples round the middle, rounding taken off.
 WINDOW_REACH = 14.9
-# Largest error of a way back that is taken as a form of second order round the middle of its block, in fine samples, and
-# the least way for which its factors fit 16 bits.
+# Largest error of a way back that is taken as a form of second order round the middle of its block, in fine samples,
+# and the least way for which its factors fit 16 bits.
 FORM_ERROR = 0.004
 LEAST_WAY_FINE = 9.0
 # The cubic term of a way r for a point at x along it and y across, x y^2 / 2 r^2, is at most this times radius^3 / r^2.
@@ -168,12 +168,7 @@ class PointPlan:
         flat = places.reshape(-1, 3)
         feet = flat - along * heights[:, None]
         halves = np.maximum(np.maximum(heights * aperture.per_half, aperture.least_half_m), SMALLEST_HALF_M)
-        order = _neighbours_together(
-            flat,
-            np.floor(heights / slab_m),
-            *(np.floor(_dot(feet, axis) / aperture.pitch_m) for axis in _axes(aperture.element_positions_m)),
-            heights,
-        )
+        order = _neighbours_together(flat, feet, heights, aperture, slab_m)
         # The last point once more, up to a whole block.
         self._chosen = chosen = order[np.minimum(np.arange(self.points), self.count - 1)]
         self.order = chosen.astype(np.int32)
@@ -259,15 +254,38 @@ def turn_pairs(half_turn_rad: float) -> NDArray[np.int32]:
     return np.ascontiguousarray(np.round(pairs), dtype=np.int16).view(np.int32).reshape(-1)
 
 
-def _neighbours_together(places: FloatArray, *keys: FloatArray) -> NDArray[np.intp]:
-    """Order of the points by `keys`, the first counting most, forth and back so that steps are small, the same
-    whichever way the points are given."""
-    back = np.zeros(len(places), bool)
-    turned = []
-    for key in keys:
-        turned.append(np.where(back, -key, key))
-        back ^= (key % 2 == 1)
-    return np.lexsort((*places.T, *reversed(turned)))
+def _neighbours_together(
+    places: FloatArray, feet: FloatArray, heights: FloatArray, aperture: Aperture, slab_m: float
+) -> NDArray[np.intp]:
+    """Order of the points in which sixteen after one another lie close together, the same whichever way they are given.
+
+    The points above a patch of the array are cut into sixteens by their heights; these are ordered by slabs of equal
+    depth and along the array, and behind them comes what is left of the patches.
+    """
+    axes = _axes(aperture.element_positions_m)
+    pitch_m = aperture.pitch_m or slab_m
+    patches = np.stack([_dot(feet, axis) for axis in axes], axis=1) / pitch_m
+    sides = int((np.ptp(patches, axis=0) > 1).sum())
+    # As wide as sixteen points are deep.
+    occupied = len(np.unique(_patch_numbers(patches)))
+    depth_m = BLOCK * occupied * float(np.ptp(heights)) / len(heights)
+    patch = _patch_numbers(patches / max(1, round((depth_m / pitch_m) ** (1 / (sides + 1)))))
+    order = np.lexsort((*places.T, heights, patch))
+    first = np.flatnonzero(np.diff(patch[order], prepend=-1))
+    length = np.diff(first, append=len(order))
+    rank = np.arange(len(order)) - np.repeat(first, length)
+    whole = rank < np.repeat(length // BLOCK * BLOCK, length)
+    sixteens, rest = order[whole].reshape(-1, BLOCK), order[~whole]
+    slab = np.floor(heights / slab_m)
+    sixteens = sixteens[np.lexsort((heights[sixteens[:, 0]], patch[sixteens[:, 0]], slab[sixteens[:, 0]]))]
+    rest = rest[np.lexsort((*places[rest].T, heights[rest], patch[rest], slab[rest]))]
+    return np.concatenate([sixteens.reshape(-1), rest])
+
+
+def _patch_numbers(patches: FloatArray) -> NDArray[np.int64]:
+    """Numbers of the squares in which points (n, 2) lie."""
+    whole = np.floor(patches - patches.min(axis=0)).astype(np.int64)
+    return np.asarray(whole[:, 0] * (whole[:, 1].max() + 1) + whole[:, 1])
 
 
 def _balls(places: FloatArray) -> tuple[NDArray[np.float32], FloatArray]:
@@ -280,7 +298,8 @@ def _balls(places: FloatArray) -> tuple[NDArray[np.float32], FloatArray]:
 
 def _axes(positions_m: FloatArray) -> FloatArray:
     """Directions in which the array is longest and second longest (2, 3)."""
-    return np.asarray(np.linalg.svd(positions_m - positions_m.mean(axis=0), full_matrices=False)[2][:2])
+    offset = positions_m - positions_m.mean(axis=0)
+    return np.asarray(np.linalg.eigh(offset.T @ offset)[1].T[:0:-1])
 
 
 def _dot(places: FloatArray, axis: FloatArray) -> FloatArray:
