@@ -4,6 +4,7 @@ cdef extern from "kernels.h":
     ctypedef struct sonod_das_points:
         sonod_das_blocks common
         size_t points
+        size_t neighbours
         const int32_t *order
         const float *x
         const float *y
@@ -57,6 +58,7 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
     cdef Py_ssize_t transmits = receive.shape[0]
     cdef Py_ssize_t channels = receive.shape[1]
     cdef Py_ssize_t points = tables.points
+    cdef Py_ssize_t neighbours = tables.neighbours
     cdef Py_ssize_t count = tables.count
     cdef Py_ssize_t elements = tables.elements
     cdef Py_ssize_t samples = tables.samples
@@ -64,17 +66,19 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
     cdef Py_ssize_t begin_at = tables.begin_at
     cdef Py_ssize_t end_at = tables.end_at
     cdef Py_ssize_t i
-    _require(points % 16 == 0 and 0 < count <= points < count + 16 and order.shape[0] == points,
-             "points must be in whole sixteens")
+    _require(neighbours in (16, 32) and points % neighbours == 0 and 0 < count <= points < count + neighbours
+             and order.shape[0] == points,
+             "points must be in whole blocks of 16 or 32 neighbours")
     _require(positions.shape[0] == 3 and positions.shape[1] % 16 == 0 and 0 <= positions.shape[1] - elements < 16,
              "positions must be (3, elements in whole sixteens)")
     _require(places.shape[0] == feet.shape[0] == 3 and places.shape[1] == feet.shape[1] == per_half.shape[0] == points,
              "places, feet, per_half: wrong shape")
-    _require(bounds.shape[0] == points // 16 and bounds.shape[1] == 9, "bounds must be (points / 16, 9)")
+    _require(bounds.shape[0] == points // neighbours and bounds.shape[1] == 9, "bounds must be (points / neighbours, 9)")
     _require(lateral is None or lateral.shape[0] == elements, "lateral must be (elements,)")
     _require(back is None or (back.shape[0] == elements and back.shape[1] == points), "back must be (elements, points)")
     _require(there.shape[0] == transmits and there.shape[1] == points, "there must be (transmits, points)")
-    _require(middles.shape[0] == transmits and middles.shape[1] == points // 16, "middles must be (transmits, points / 16)")
+    _require(middles.shape[0] == transmits and middles.shape[1] == points // neighbours,
+             "middles must be (transmits, points / neighbours)")
     _require(weights is None or (weights.shape[0] == transmits and weights.shape[1] == points),
              "weights must be (transmits, points)")
     _require(turning.shape[0] == width and turning.shape[1] == 2 and wave_phases.shape[0] == transmits
@@ -91,6 +95,7 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
              "planes must be (group, channels, 3, width and margins)")
     _require(data.shape[0] == transmits * channels * samples * 2 and out.shape[0] == count * 2, "data, out: wrong size")
     plan.points = points
+    plan.neighbours = neighbours
     plan.order = &order[0]
     plan.x = &positions[0, 0]
     plan.y = &positions[1, 0]

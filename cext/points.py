@@ -21,8 +21,11 @@ from sonod.cext.blocks import (
 from sonod.cext.channel_maps import channel_maps
 from sonod.cext.resampling import farrow_filters, fine_rate, plane_order
 
-# Points of a block; the kernel's own number.
-BLOCK = 16
+# Points of a block; the kernel's own numbers: more where they lie close enough for nine blocks in ten to have no
+# larger radius than so many fine samples.
+NEIGHBOURS = (32, 16)
+CLOSE_FINE = 5.5
+CLOSE_SHARE = 0.9
 GROUP = 8
 # Elements of the kernel's widest vectors.
 ELEMENTS_TOGETHER = 16
@@ -80,7 +83,6 @@ class PointPlan:
         self.transmits, self.channels = receive.shape
         self.elements = aperture.elements
         self.count = aperture.lines * aperture.count
-        self.points = -(-self.count // BLOCK) * BLOCK
         half = min(half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz, LARGEST_HALF_BAND * sampling_hz)
         wanted_hz = max(FINE_RATE[quality] * half, LEAST_PER_TURN * demodulation_hz)
         fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
@@ -104,11 +106,11 @@ class PointPlan:
         self.wave_phases = _turns(np.asarray(demodulation_hz * (t0_s + start_s), dtype=np.float64))
         self.turn = turn_pairs(math.pi * demodulation_hz / fine_hz)
         self.there = np.empty((self.transmits, self.points), np.float32)
-        self.middles = np.empty((self.transmits, self.points // BLOCK), np.float32)
+        self.middles = np.empty((self.transmits, self.points // self.neighbours), np.float32)
         self.weights: NDArray[np.float32] | None = None
         if weight is not None or not np.isfinite(time).all():
             self.weights = np.ones((self.transmits, self.points), np.float32)
-        spread = np.zeros(self.points // BLOCK, np.float32)
+        spread = np.zeros(len(radius), np.float32)
         for t in range(self.transmits):
             own = np.asarray(time[t], dtype=np.float64).reshape(-1)
             seen = np.abs(own) < 1e9
@@ -168,18 +170,22 @@ class PointPlan:
         flat = places.reshape(-1, 3)
         feet = flat - along * heights[:, None]
         halves = np.maximum(np.maximum(heights * aperture.per_half, aperture.least_half_m), SMALLEST_HALF_M)
-        order = _neighbours_together(flat, feet, heights, aperture, slab_m)
-        # The last point once more, up to a whole block.
-        self._chosen = chosen = order[np.minimum(np.arange(self.points), self.count - 1)]
+        for self.neighbours in NEIGHBOURS:
+            order = _neighbours_together(flat, feet, heights, aperture, slab_m, self.neighbours)
+            # The last point once more, up to a whole block.
+            self.points = -(-self.count // self.neighbours) * self.neighbours
+            self._chosen = chosen = order[np.minimum(np.arange(self.points), self.count - 1)]
+            middle, radius = _balls(flat[chosen], self.neighbours)
+            if (radius * self.fine_per_metre < CLOSE_FINE).mean() > CLOSE_SHARE:
+                break
         self.order = chosen.astype(np.int32)
         self.order[self.count :] = -1
         self.places = np.ascontiguousarray(flat[chosen].T, dtype=np.float32)
         self.feet = np.ascontiguousarray(feet[chosen].T, dtype=np.float32)
         self.per_half = np.ascontiguousarray(1 / halves[chosen], dtype=np.float32)
-        blocks = self.points // BLOCK
-        self.bounds = np.empty((blocks, 9), np.float32)
-        foot, reach = _balls(feet[chosen])
-        half = halves[chosen].reshape(-1, BLOCK)
+        self.bounds = np.empty((self.points // self.neighbours, 9), np.float32)
+        foot, reach = _balls(feet[chosen], self.neighbours)
+        half = halves[chosen].reshape(-1, self.neighbours)
         # Rounding of the kernel's floats must not leave an element out.
         reach += 1e-5 * half.max(axis=1) + 1e-7
         least, largest = half.min(axis=1) - reach, half.max(axis=1) * APERTURE_EDGE + reach
@@ -189,7 +195,7 @@ class PointPlan:
             self.bounds[:, 3:5] = np.inf
         if aperture.window != WINDOWS["rectangular"]:
             self.bounds[:, 4] = -1
-        self.bounds[:, 5:8], radius = _balls(flat[chosen])
+        self.bounds[:, 5:8] = middle
         self.positions = np.zeros((3, -(-self.elements // ELEMENTS_TOGETHER) * ELEMENTS_TOGETHER), np.float32)
         self.positions[:, : self.elements] = aperture.element_positions_m.T
         level = self.positions[1, 0]
@@ -201,7 +207,7 @@ class PointPlan:
     def _place_wave(self, transmit: int, fine: FloatArray, spread: NDArray[np.float32]) -> None:
         """Ways there of one transmission at the points in their order, NaN where not seen; `spread`: largest distance
         from the middle of a block so far."""
-        by_block = fine.reshape(-1, BLOCK)
+        by_block = fine.reshape(-1, self.neighbours)
         least, most = np.fmin.reduce(by_block, axis=1), np.fmax.reduce(by_block, axis=1)
         middle = np.nan_to_num(np.round((least + most) / 2), nan=UNSEEN)
         self.middles[transmit] = middle
@@ -255,31 +261,31 @@ def turn_pairs(half_turn_rad: float) -> NDArray[np.int32]:
 
 
 def _neighbours_together(
-    places: FloatArray, feet: FloatArray, heights: FloatArray, aperture: Aperture, slab_m: float
+    places: FloatArray, feet: FloatArray, heights: FloatArray, aperture: Aperture, slab_m: float, together: int
 ) -> NDArray[np.intp]:
-    """Order of the points in which sixteen after one another lie close together, the same whichever way they are given.
+    """Order of the points in which so many `together` lie close together, the same whichever way they are given.
 
-    The points above a patch of the array are cut into sixteens by their heights; these are ordered by slabs of equal
+    The points above a patch of the array are cut into blocks by their heights; these are ordered by slabs of equal
     depth and along the array, and behind them comes what is left of the patches.
     """
     axes = _axes(aperture.element_positions_m)
     pitch_m = aperture.pitch_m or slab_m
     patches = np.stack([_dot(feet, axis) for axis in axes], axis=1) / pitch_m
     sides = int((np.ptp(patches, axis=0) > 1).sum())
-    # As wide as sixteen points are deep.
+    # Blocks as wide as they are deep.
     occupied = len(np.unique(_patch_numbers(patches)))
-    depth_m = BLOCK * occupied * float(np.ptp(heights)) / len(heights)
+    depth_m = together * occupied * float(np.ptp(heights)) / len(heights)
     patch = _patch_numbers(patches / max(1, round((depth_m / pitch_m) ** (1 / (sides + 1)))))
     order = np.lexsort((*places.T, heights, patch))
     first = np.flatnonzero(np.diff(patch[order], prepend=-1))
     length = np.diff(first, append=len(order))
     rank = np.arange(len(order)) - np.repeat(first, length)
-    whole = rank < np.repeat(length // BLOCK * BLOCK, length)
-    sixteens, rest = order[whole].reshape(-1, BLOCK), order[~whole]
+    whole = rank < np.repeat(length // together * together, length)
+    blocks, rest = order[whole].reshape(-1, together), order[~whole]
     slab = np.floor(heights / slab_m)
-    sixteens = sixteens[np.lexsort((heights[sixteens[:, 0]], patch[sixteens[:, 0]], slab[sixteens[:, 0]]))]
+    blocks = blocks[np.lexsort((heights[blocks[:, 0]], patch[blocks[:, 0]], slab[blocks[:, 0]]))]
     rest = rest[np.lexsort((*places[rest].T, heights[rest], patch[rest], slab[rest]))]
-    return np.concatenate([sixteens.reshape(-1), rest])
+    return np.concatenate([blocks.reshape(-1), rest])
 
 
 def _patch_numbers(patches: FloatArray) -> NDArray[np.int64]:
@@ -288,9 +294,9 @@ def _patch_numbers(patches: FloatArray) -> NDArray[np.int64]:
     return np.asarray(whole[:, 0] * (whole[:, 1].max() + 1) + whole[:, 1])
 
 
-def _balls(places: FloatArray) -> tuple[NDArray[np.float32], FloatArray]:
+def _balls(places: FloatArray, together: int) -> tuple[NDArray[np.float32], FloatArray]:
     """Middles of blocks of points (blocks, 3), and the largest distance of a point from them (blocks,)."""
-    by_block = places.reshape(-1, BLOCK, 3)
+    by_block = places.reshape(-1, together, 3)
     middle = ((by_block.max(axis=1) + by_block.min(axis=1)) / 2).astype(np.float32)
     offset = by_block - middle[:, None]
     return middle, np.sqrt(np.einsum("bik,bik->bi", offset, offset).max(axis=1))

@@ -34,7 +34,9 @@
 /* What makes a whole number of a float by its low bits, for |x| < 2^22. */
 #define WHOLE 12582912.0f
 
-#define PARTS (BLOCK / WIDE)
+/* Most points of a block, and most vectors of them: where points are few, blocks have half as many. */
+#define NEIGHBOURS SONOD_NEIGHBOURS
+#define PARTS (NEIGHBOURS / WIDE)
 
 /* -- more of the widest pairs ---------------------------------------------------------------------------------------- */
 
@@ -184,13 +186,13 @@ enum { NEAREST = FORM_PAIRS * FORMS };
 
 /* An element that does not listen fully to all points: its weights, twice each. `slot` and `nearest` as of others. */
 typedef struct {
-    int32_t weights[BLOCK], element, slot, nearest;
+    int32_t weights[NEIGHBOURS], element, slot, nearest;
 } partial;
 
 /* An element whose ways back are taken point by point. */
 typedef struct {
     partial own;
-    float back[BLOCK];
+    float back[NEIGHBOURS];
 } singly;
 
 /* The elements that listen to a block of points: fully with a form, partly with a form, and without a form. */
@@ -212,8 +214,8 @@ enum { FOOT, REACH = 3, INSIDE, MIDDLE, LEAST_WAY = 8, BOUNDS };
 /* Weights of an element for a block's points; returns 0 when it listens to none. */
 static int weigh(const sonod_das_points *plan, size_t block, int32_t element, int32_t *restrict weights) {
     v8i any = splat8i(0);
-    for (size_t half = 0; half < 2; half++) {
-        const size_t own = block * BLOCK + 8 * half;
+    for (size_t half = 0; half < plan->neighbours / 8; half++) {
+        const size_t own = block * plan->neighbours + 8 * half;
         const v8f per_half = load8(plan->per_half + own);
         v8i weight;
         if (plan->lateral) {
@@ -237,8 +239,8 @@ static int weigh(const sonod_das_points *plan, size_t block, int32_t element, in
 
 /* Ways back of an element to each point of a block, in fine samples. */
 static void measure(const sonod_das_points *plan, size_t block, int32_t element, float *restrict back) {
-    for (size_t half = 0; half < 2; half++) {
-        const size_t own = block * BLOCK + 8 * half;
+    for (size_t half = 0; half < plan->neighbours / 8; half++) {
+        const size_t own = block * plan->neighbours + 8 * half;
         if (plan->back) {
             store8(back + 8 * half, load8(plan->back + (size_t)element * plan->points + own));
             continue;
@@ -322,7 +324,7 @@ static void find_listeners(const sonod_das_points *plan, size_t block, listeners
             singly *own = out->singles + out->singles_count;
             own->own.element = (int32_t)i + __builtin_ctz(bits);
             if (inside & bits & -bits)
-                for (size_t j = 0; j < BLOCK; j++)
+                for (size_t j = 0; j < plan->neighbours; j++)
                     own->own.weights[j] = FULL_WEIGHT << 16 | FULL_WEIGHT;
             else if (!weigh(plan, block, own->own.element, own->own.weights))
                 continue;
@@ -387,7 +389,7 @@ INLINE readings read_window(const int32_t *restrict at, size_t row, wide32 index
 /* `index` of a fine sample each, wherever they are. */
 INLINE readings read_anywhere(const int32_t *restrict row_start, size_t row, wide32 index, int32_t last) {
 #if WIDE == 16
-    const int32_t wanted = index[BLOCK / 2] - WINDOW / 2, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
+    const int32_t wanted = index[WIDE / 2] - WINDOW / 2, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
     const int32_t from = low < last ? low : last;
     const wide32 own = index - wide_splat32(from);
     if (_mm512_test_epi32_mask((__m512i)own, _mm512_set1_epi32(~(WINDOW - 1))))
@@ -405,13 +407,16 @@ INLINE readings read_anywhere(const int32_t *restrict row_start, size_t row, wid
 
 /* -- sums ------------------------------------------------------------------------------------------------------------ */
 
-/* Sums of sixteen points. */
+/* Sums of a block of points. */
 typedef struct {
     wide32 re[PARTS], im[PARTS];
 } points_whole;
 typedef struct {
     widef re[PARTS], im[PARTS];
 } points_float;
+typedef struct {
+    float re[NEIGHBOURS], im[NEIGHBOURS];
+} point_sums;
 
 /* The phase polynomials, cosine and negative sine as pairs. */
 typedef struct {
@@ -431,8 +436,8 @@ INLINE void add_readings(const readings *read, wide16 share, const int32_t *weig
     *im = wide_add_paired(*im, value, wide_turned(phase));
 }
 
-INLINE void flush_points(points_whole *restrict sum, points_float *restrict total) {
-    for (size_t part = 0; part < PARTS; part++) {
+INLINE void flush_points(size_t parts, points_whole *restrict sum, points_float *restrict total) {
+    for (size_t part = 0; part < parts; part++) {
         total->re[part] += __builtin_convertvector(sum->re[part], widef);
         total->im[part] += __builtin_convertvector(sum->im[part], widef);
         sum->re[part] = sum->im[part] = wide_splat32(0);
@@ -461,9 +466,9 @@ INLINE wide32 delays(const scene *at, const int32_t *restrict form, size_t pairs
 }
 
 /* Adds a channel of an element with a form. */
-INLINE void add_formed(const scene *at, const int32_t *restrict form, size_t pairs, const int32_t *restrict window, int narrow,
-                       const int32_t *weights, points_whole *restrict sum) {
-    for (size_t part = 0; part < PARTS; part++) {
+INLINE void add_formed(const scene *at, size_t parts, const int32_t *restrict form, size_t pairs,
+                       const int32_t *restrict window, int narrow, const int32_t *weights, points_whole *restrict sum) {
+    for (size_t part = 0; part < parts; part++) {
         const wide32 delay = delays(at, form, pairs, part);
         const readings read = read_window(window + at->from[part], at->plan->common.row, delay >> NEAR_SHIFT, narrow);
         /* Half a fine sample more was added to round: what is beyond that is the share. */
@@ -473,36 +478,37 @@ INLINE void add_formed(const scene *at, const int32_t *restrict form, size_t pai
 }
 
 /* Adds all channels of an element whose ways back are taken one by one. */
-INLINE void add_singly(const scene *at, const float *restrict there, const singly *restrict own, size_t *restrict added,
-                       points_whole *restrict sum, points_float *restrict total) {
+INLINE void add_singly(const scene *at, size_t parts, const float *restrict there, const singly *restrict own,
+                       size_t *restrict added, points_whole *restrict sum, points_float *restrict total) {
     const sonod_das_blocks *common = &at->plan->common;
     const v8f last = splat8((float)(common->width + POINT_MARGIN / 2)), first = splat8(-(float)(POINT_MARGIN / 2));
-    int32_t index[BLOCK], share[BLOCK];
-    for (int half = 0; half < 2; half++) {
+    int32_t index[NEIGHBOURS], share[NEIGHBOURS];
+    for (size_t half = 0; half < at->plan->neighbours / 8; half++) {
         const v8f way = load8(own->back + 8 * half) + load8(there + 8 * half);
         const v8f fine = min8(max8(way, first), last), near = round8(fine);
         store8i(index + 8 * half, __builtin_convertvector(near, v8i));
         store8i(share + 8 * half, twice16(__builtin_convertvector(round8((fine - near) * splat8(65534.0f)), v8i)));
     }
     for (int32_t k = at->first[own->own.element]; k < at->first[own->own.element + 1]; k++) {
-        for (size_t part = 0; part < PARTS; part++) {
-            const readings read = read_anywhere(at->planes + at->traces[k], common->row, wide_load32(index + WIDE * part), at->last);
+        for (size_t part = 0; part < parts; part++) {
+            const wide32 own_index = wide_load32(index + WIDE * part);
+            const readings read = read_anywhere(at->planes + at->traces[k], common->row, own_index, at->last);
             add_readings(&read, wide_load(share + WIDE * part), own->own.weights + WIDE * part, &at->turn,
                          sum->re + part, sum->im + part);
         }
         if (++*added == PARTY) {
-            flush_points(sum, total);
+            flush_points(parts, sum, total);
             *added = 0;
         }
     }
 }
 
 /* Where the parts of a block read, from what they read of one element. */
-INLINE void look(scene *at, const int32_t *restrict form, size_t pairs) {
+INLINE void look(scene *at, size_t parts, const int32_t *restrict form, size_t pairs) {
     at->narrow = 1;
 #if defined(__AVX2__) && WIDE == 8
     int32_t least[PARTS], most[PARTS];
-    for (size_t part = 0; part < PARTS; part++) {
+    for (size_t part = 0; part < parts; part++) {
         const wide32 index = delays(at, form, pairs, part) >> NEAR_SHIFT;
         least[part] = most[part] = index[0];
         for (size_t i = 1; i < WIDE; i++) {
@@ -511,13 +517,13 @@ INLINE void look(scene *at, const int32_t *restrict form, size_t pairs) {
         }
         at->narrow &= most[part] - least[part] < 7;
     }
-    for (size_t part = 0; part < PARTS; part++) {
+    for (size_t part = 0; part < parts; part++) {
         const int32_t length = at->narrow ? 8 : 16, from = (least[part] + most[part] + 1 - length) >> 1;
         at->from[part] = from < 0 ? 0 : from > WINDOW - length ? WINDOW - length : from;
         at->there[part] -= wide_splat32(at->from[part] << NEAR_SHIFT);
     }
 #else
-    (void)form, (void)pairs;
+    (void)form, (void)pairs, (void)parts;
 #endif
 }
 
@@ -538,30 +544,30 @@ INLINE size_t list_channels(const scene *at, int32_t element, int32_t nearest, i
 }
 
 /* Adds listed channels of elements that listen fully, or partly. */
-INLINE void add_listed_forms(const scene *at, const listeners *heard, const int32_t *restrict which, size_t count, size_t pairs,
-                             int narrow, int partly, points_float *restrict total) {
+INLINE void add_listed_forms(const scene *at, size_t parts, const listeners *heard, const int32_t *restrict which,
+                             size_t count, size_t pairs, int narrow, int partly, points_float *restrict total) {
     const int32_t *forms = (const int32_t *)heard->ways;
     for (size_t begin = 0; begin < count; begin += PARTY) {
         const size_t end = count - begin < PARTY ? count : begin + PARTY;
         points_whole sum;
-        for (size_t part = 0; part < PARTS; part++)
+        for (size_t part = 0; part < parts; part++)
             sum.re[part] = sum.im[part] = wide_splat32(0);
         for (size_t i = begin; i < end; i++) {
             const partial *own = heard->partly + which[i];
-            add_formed(at, forms + (partly ? own->slot : which[i]), pairs, at->planes + heard->windows[i], narrow,
+            add_formed(at, parts, forms + (partly ? own->slot : which[i]), pairs, at->planes + heard->windows[i], narrow,
                        partly ? own->weights : NULL, &sum);
         }
-        flush_points(&sum, total);
+        flush_points(parts, &sum, total);
     }
 }
 
 /* Adds all elements with forms. */
-INLINE void add_all_formed(scene *at, const listeners *heard, size_t pairs, points_float *restrict total) {
+INLINE void add_all_formed(scene *at, size_t parts, const listeners *heard, size_t pairs, points_float *restrict total) {
     const int32_t *forms = (const int32_t *)heard->ways;
     if (heard->full_count)
-        look(at, forms + heard->slots[heard->full_count / 2], pairs);
+        look(at, parts, forms + heard->slots[heard->full_count / 2], pairs);
     else if (heard->partly_count)
-        look(at, forms + heard->partly[heard->partly_count / 2].slot, pairs);
+        look(at, parts, forms + heard->partly[heard->partly_count / 2].slot, pairs);
     const int32_t *which = heard->which;
     size_t count = 0;
     if (at->all_have_one) {
@@ -575,26 +581,26 @@ INLINE void add_all_formed(scene *at, const listeners *heard, size_t pairs, poin
             count += list_channels(at, heard->full[i], heard->nearest[i], heard->slots[i], heard->which + count,
                                    heard->windows + count);
     }
-    if (at->narrow)
-        add_listed_forms(at, heard, which, count, pairs, 1, 0, total);
+    if (WIDE == 8 && !at->narrow)
+        add_listed_forms(at, parts, heard, which, count, pairs, 0, 0, total);
     else
-        add_listed_forms(at, heard, which, count, pairs, 0, 0, total);
+        add_listed_forms(at, parts, heard, which, count, pairs, 1, 0, total);
     count = 0;
     for (size_t i = 0; i < heard->partly_count; i++)
         count += list_channels(at, heard->partly[i].element, heard->partly[i].nearest, (int32_t)i, heard->which + count,
                                heard->windows + count);
-    if (at->narrow)
-        add_listed_forms(at, heard, heard->which, count, pairs, 1, 1, total);
+    if (WIDE == 8 && !at->narrow)
+        add_listed_forms(at, parts, heard, heard->which, count, pairs, 0, 1, total);
     else
-        add_listed_forms(at, heard, heard->which, count, pairs, 0, 1, total);
+        add_listed_forms(at, parts, heard, heard->which, count, pairs, 1, 1, total);
 }
 
 /* Places of the points of a block from its middle, and their products, as pairs. */
-INLINE void place_neighbours(const sonod_das_points *plan, size_t block, scene *restrict out) {
+INLINE void place_neighbours(const sonod_das_points *plan, size_t parts, size_t block, scene *restrict out) {
     const float *bounds = plan->bounds + BOUNDS * block, unit = plan->fine_per_metre * PLACE_UNIT;
     const int32_t within = (int32_t)((float)(1 << NEAR_SHIFT) / WITHIN_UNIT);
-    for (size_t part = 0; part < PARTS; part++) {
-        const size_t own = block * BLOCK + WIDE * part;
+    for (size_t part = 0; part < parts; part++) {
+        const size_t own = block * plan->neighbours + WIDE * part;
         const widef x = (wide_load_floats(plan->places[0] + own) - bounds[MIDDLE]) * unit;
         const widef y = (wide_load_floats(plan->places[1] + own) - bounds[MIDDLE + 1]) * unit;
         const widef z = (wide_load_floats(plan->places[2] + own) - bounds[MIDDLE + 2]) * unit;
@@ -609,12 +615,13 @@ INLINE void place_neighbours(const sonod_das_points *plan, size_t block, scene *
 }
 
 /* Adds one transmission to a block of points. */
-static void add_transmission(scene *restrict at, size_t first_transmit, size_t t, size_t block, const listeners *heard,
-                             block_sum *restrict total) {
+INLINE void add_transmission(scene *restrict at, size_t parts, size_t first_transmit, size_t t, size_t block,
+                             const listeners *heard, point_sums *restrict total) {
     const sonod_das_points *plan = at->plan;
     const sonod_das_blocks *common = &plan->common;
-    const size_t transmit = first_transmit + t, map = (size_t)common->map_of[transmit], own = transmit * plan->points + block * BLOCK;
-    const float middle = plan->middles[transmit * (plan->points / BLOCK) + block];
+    const size_t transmit = first_transmit + t, map = (size_t)common->map_of[transmit];
+    const size_t own = transmit * plan->points + block * plan->neighbours;
+    const float middle = plan->middles[transmit * (plan->points / plan->neighbours) + block];
     if (!(middle > -1e5f))
         return;
     at->first = common->map_first + map * (common->elements + 1);
@@ -624,41 +631,41 @@ static void add_transmission(scene *restrict at, size_t first_transmit, size_t t
     at->all_have_one = common->map_whole[map];
     /* The share is rounded to 16 bits, the place to whole fine samples. */
     const int32_t rounding = (1 << (NEAR_SHIFT - 1)) + (1 << (NEAR_SHIFT - 17));
-    for (size_t part = 0; part < PARTS; part++) {
+    for (size_t part = 0; part < parts; part++) {
         const widef there = (wide_load_floats(plan->there + own + WIDE * part) - middle) * (float)(1 << NEAR_SHIFT);
         at->there[part] = __builtin_convertvector(there, wide32) + wide_splat32((WINDOW / 2 << NEAR_SHIFT) + rounding);
         at->from[part] = 0;
     }
     points_whole whole;
     points_float sum;
-    for (size_t part = 0; part < PARTS; part++) {
+    for (size_t part = 0; part < parts; part++) {
         whole.re[part] = whole.im[part] = wide_splat32(0);
         sum.re[part] = sum.im[part] = (widef)wide_splat32(0);
     }
     size_t added = 0;
     if (plan->planar)
-        add_all_formed(at, heard, PLANE_PAIRS, &sum);
+        add_all_formed(at, parts, heard, PLANE_PAIRS, &sum);
     else
-        add_all_formed(at, heard, FORM_PAIRS, &sum);
+        add_all_formed(at, parts, heard, FORM_PAIRS, &sum);
     for (size_t i = 0; i < heard->singles_count; i++)
-        add_singly(at, plan->there + own, heard->singles + i, &added, &whole, &sum);
-    flush_points(&whole, &sum);
-    block_sum part_sum;
-    memcpy(part_sum.re, sum.re, sizeof sum.re);
-    memcpy(part_sum.im, sum.im, sizeof sum.im);
+        add_singly(at, parts, plan->there + own, heard->singles + i, &added, &whole, &sum);
+    flush_points(parts, &whole, &sum);
+    point_sums own_sum;
+    memcpy(own_sum.re, sum.re, parts * sizeof sum.re[0]);
+    memcpy(own_sum.im, sum.im, parts * sizeof sum.im[0]);
     const v8f c = splat8(plan->wave_phases[2 * transmit]), s = splat8(plan->wave_phases[2 * transmit + 1]);
-    for (int half = 0; half < 2; half++) {
+    for (size_t half = 0; half < plan->neighbours / 8; half++) {
         v8f scale = splat8(common->inverse_scales[transmit]);
         if (plan->weights)
             scale = scale * load8(plan->weights + own + 8 * half);
-        const v8f re = part_sum.re[half] * scale, im = part_sum.im[half] * scale;
-        total->re[half] = fma8(re, c, fma8(-im, s, total->re[half]));
-        total->im[half] = fma8(re, s, fma8(im, c, total->im[half]));
+        const v8f re = load8(own_sum.re + 8 * half) * scale, im = load8(own_sum.im + 8 * half) * scale;
+        store8(total->re + 8 * half, fma8(re, c, fma8(-im, s, load8(total->re + 8 * half))));
+        store8(total->im + 8 * half, fma8(re, s, fma8(im, c, load8(total->im + 8 * half))));
     }
 }
 
-/* Adds a group of transmissions to some blocks of points. */
-static void das_points(const sonod_das_points *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
+INLINE void add_blocks(const sonod_das_points *plan, size_t parts, size_t first_transmit, size_t transmits, size_t begin,
+                       size_t end) {
     const size_t elements = plan->common.elements, parties = elements / FORMS + 1;
     /* Lists are read and written in whole vectors. */
     const size_t listed = (parties + 1) * FORMS, channels = plan->common.channels + 2 * FORMS;
@@ -678,20 +685,25 @@ static void das_points(const sonod_das_points *plan, size_t first_transmit, size
     at.turn = (turning){wide_splat(plan->turn[0]), wide_splat(plan->turn[1]), wide_splat(plan->turn[2])};
     for (size_t block = begin; block < end; block++) {
         find_listeners(plan, block, &heard);
-        place_neighbours(plan, block, &at);
-        block_sum total = {{splat8(0), splat8(0)}, {splat8(0), splat8(0)}};
+        place_neighbours(plan, parts, block, &at);
+        point_sums total = {{0}, {0}};
         for (size_t t = 0; t < transmits; t++)
-            add_transmission(&at, first_transmit, t, block, &heard, &total);
-        float re[BLOCK], im[BLOCK];
-        memcpy(re, total.re, sizeof re);
-        memcpy(im, total.im, sizeof im);
-        for (size_t j = 0; j < BLOCK; j++) {
-            const int32_t point = plan->order[block * BLOCK + j];
+            add_transmission(&at, parts, first_transmit, t, block, &heard, &total);
+        for (size_t j = 0; j < plan->neighbours; j++) {
+            const int32_t point = plan->order[block * plan->neighbours + j];
             if (point < 0)
                 continue;
             float *out = plan->common.out + 2 * (size_t)point;
-            out[0] = (first_transmit ? out[0] : 0) + re[j];
-            out[1] = (first_transmit ? out[1] : 0) + im[j];
+            out[0] = (first_transmit ? out[0] : 0) + total.re[j];
+            out[1] = (first_transmit ? out[1] : 0) + total.im[j];
         }
     }
+}
+
+/* Adds a group of transmissions to some blocks of points. */
+static void das_points(const sonod_das_points *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
+    if (plan->neighbours == NEIGHBOURS)
+        add_blocks(plan, PARTS, first_transmit, transmits, begin, end);
+    else
+        add_blocks(plan, PARTS / 2, first_transmit, transmits, begin, end);
 }

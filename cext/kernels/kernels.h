@@ -233,16 +233,19 @@ typedef struct {
     float *out;        /* (lines, count, 2), likewise */
 } sonod_das_blocks;
 
-/* Delay and sum of baseband data at points that lie anywhere, sixteen at a time; see das_points.inc.c. */
+/* Most single points that are taken together, as one block. */
+#define SONOD_NEIGHBOURS 32
+
+/* Delay and sum of baseband data at points that lie anywhere; see das_points.inc.c. */
 typedef struct {
     sonod_das_blocks common; /* what both kernels have of record, channels and resampling; the fields of lines and waves are
                                 not used, `planes` are (group, channels, 3, row) */
-    size_t points;                    /* in whole sixteens, neighbours together */
+    size_t points, neighbours;        /* points in whole blocks of so many neighbours: SONOD_NEIGHBOURS or half of that */
     const int32_t *order;             /* (points) which one of the output each is, or -1 */
     const float *x, *y, *z;           /* (elements in whole sixteens) */
     const float *places[3], *feet[3]; /* (points) where they are, and where their lines leave the array */
     const float *per_half;            /* (points) 1 / half aperture */
-    const float *bounds;  /* (points / 16, 9) middle of the feet; largest square distance from it of an element that may listen,
+    const float *bounds;  /* (blocks, 9) middle of the feet; largest square distance from it of an element that may listen,
                              and of one that listens fully to all points; middle of the points; least square distance from it of
                              an element whose ways back are a form of second order */
     const float *lateral; /* (elements) or NULL, as for the exact kernel */
@@ -250,7 +253,7 @@ typedef struct {
     float fine_per_metre;
     const float *back;        /* (elements, points) ways back in fine samples, or NULL: straight ones */
     const float *there;       /* (transmits, points) ways there in fine samples since the first one */
-    const float *middles;     /* (transmits, points / 16) about the middle of these, whole numbers; far below 0: none is seen */
+    const float *middles;     /* (transmits, blocks) about the middle of these, whole numbers; far below 0: none is seen */
     const float *weights;     /* (transmits, points) or NULL */
     const float *turning;     /* (width, 2) carrier at the fine samples */
     const float *wave_phases; /* (transmits, 2) carrier at the first fine sample */

@@ -23,7 +23,7 @@ static uint64_t checksum(const void *data, size_t bytes, uint64_t sum) {
     return sum;
 }
 
-enum { BUNDLES = 24, POINTS = BUNDLES * BLOCK, FINE = 400, POINT_ROW = FINE + 2 * POINT_MARGIN };
+enum { BUNDLES = 24, POINTS = BUNDLES * SONOD_NEIGHBOURS, FINE = 400, POINT_ROW = FINE + 2 * POINT_MARGIN };
 
 /* Single points: bundles of neighbours, every fourth too wide to be taken together; elements with two channels or none; in one
    plane and not, with straight ways back and with given ones. */
@@ -52,7 +52,7 @@ static uint64_t points_checksum(uint64_t sum) {
         own[3] = z0 * z0 / 7;
         own[4] = z0 * z0 / 12;
         own[8] = b % 4 ? 4e-6f : INFINITY;
-        for (int j = BLOCK * b; j < BLOCK * (b + 1); j++) {
+        for (int j = SONOD_NEIGHBOURS * b; j < SONOD_NEIGHBOURS * (b + 1); j++) {
             order[j] = (j * 17) % POINTS;
             places[0][j] = feet[0][j] = x0 + size * (float)made_up();
             places[2][j] = z0 + size * (float)made_up();
@@ -95,7 +95,8 @@ static uint64_t points_checksum(uint64_t sum) {
                            .coefficients = coefficients, .starts = starts, .filters = filters, .end_at = SAMPLES,
                            .bound = 12.0f, .peaks = peaks, .scales = scales, .inverse_scales = scales + TRANSMITS,
                            .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out},
-                .points = POINTS, .order = order, .x = x[0], .y = x[1], .z = x[2], .places = {places[0], places[1], places[2]},
+                .points = POINTS, .neighbours = SONOD_NEIGHBOURS, .order = order, .x = x[0], .y = x[1], .z = x[2],
+                .places = {places[0], places[1], places[2]},
                 .feet = {feet[0], feet[1], feet[2]}, .per_half = per_half, .bounds = bounds, .window = window,
                 .planar = kind == 0, .fine_per_metre = rate, .back = kind == 2 ? back : NULL, .there = there,
                 .middles = middles, .weights = kind ? weights : NULL, .turning = turning, .wave_phases = phases,
