@@ -90,7 +90,9 @@ class PointPlan:
             wanted_hz *= 1.01
             fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
         self.fine_per_metre = fine_hz * slowness
-        radius = self._place(aperture, SLAB_FINE / (2 * self.fine_per_metre))
+        # Given ways back have no form, and are read in long runs.
+        sizes = NEIGHBOURS if receive_time is None else NEIGHBOURS[:1]
+        radius = self._place(aperture, SLAB_FINE / (2 * self.fine_per_metre), sizes)
         self._find_span(aperture, time, receive_time, t0_s - time_offset_s, slowness, sampling_hz, fine_hz)
         resampling = farrow_filters(ratio, half / sampling_hz, None)
         # Turned to the carrier, a component may have the magnitude of both.
@@ -150,7 +152,7 @@ class PointPlan:
         """Beamforms `data (T, C, samples, 2)` into `out (lines, count, 2)`."""
         _native.das_points(self, data.reshape(-1), out.reshape(-1))
 
-    def _place(self, aperture: Aperture, slab_m: float) -> FloatArray:
+    def _place(self, aperture: Aperture, slab_m: float, sizes: tuple[int, ...]) -> FloatArray:
         """Points, the feet of their lines and their half apertures, neighbours together: slabs of equal depth, and
         columns of the array within them, so that what one block reads of a trace is read again by the next. Returns
         the largest distance of a block's points from its middle, in fine samples."""
@@ -170,7 +172,7 @@ class PointPlan:
         flat = places.reshape(-1, 3)
         feet = flat - along * heights[:, None]
         halves = np.maximum(np.maximum(heights * aperture.per_half, aperture.least_half_m), SMALLEST_HALF_M)
-        for self.neighbours in NEIGHBOURS:
+        for self.neighbours in sizes:
             order = _neighbours_together(flat, feet, heights, aperture, slab_m, self.neighbours)
             # The last point once more, up to a whole block.
             self.points = -(-self.count // self.neighbours) * self.neighbours

@@ -396,9 +396,13 @@ INLINE readings read_anywhere(const int32_t *restrict row_start, size_t row, wid
         return gather_readings(row_start, row, index);
     return read_window(row_start + from, row, own, 0);
 #elif defined(__AVX2__)
-    const int32_t wanted = index[4] - 8, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
+    const int32_t wanted = ((index[0] + index[WIDE - 1]) >> 1) - 4, low = wanted > -POINT_MARGIN ? wanted : -POINT_MARGIN;
     const int32_t from = low < last ? low : last;
-    return read_window(row_start + from, row, index - wide_splat32(from), 0);
+    const wide32 own = index - wide_splat32(from);
+    if (_mm256_testz_si256((__m256i)own, _mm256_set1_epi32(~7)))
+        return read_window(row_start + from, row, own, 1);
+    const int32_t earlier = from - 4 > -POINT_MARGIN ? from - 4 : -POINT_MARGIN;
+    return read_window(row_start + earlier, row, index - wide_splat32(earlier), 0);
 #else
     (void)last;
     return gather_readings(row_start, row, index);
@@ -477,6 +481,15 @@ INLINE void add_formed(const scene *at, size_t parts, const int32_t *restrict fo
     }
 }
 
+/* `x` not below and not above the bounds; NaN below. */
+INLINE v8f within8(v8f x, v8f least, v8f most) {
+#if defined(__AVX__)
+    return (v8f)_mm256_min_ps(_mm256_max_ps((__m256)x, (__m256)least), (__m256)most);
+#else
+    return min8(max8(x, least), most);
+#endif
+}
+
 /* Adds all channels of an element whose ways back are taken one by one. */
 INLINE void add_singly(const scene *at, size_t parts, const float *restrict there, const singly *restrict own,
                        size_t *restrict added, points_whole *restrict sum, points_float *restrict total) {
@@ -485,7 +498,7 @@ INLINE void add_singly(const scene *at, size_t parts, const float *restrict ther
     int32_t index[NEIGHBOURS], share[NEIGHBOURS];
     for (size_t half = 0; half < at->plan->neighbours / 8; half++) {
         const v8f way = load8(own->back + 8 * half) + load8(there + 8 * half);
-        const v8f fine = min8(max8(way, first), last), near = round8(fine);
+        const v8f fine = within8(way, first, last), near = round8(fine);
         store8i(index + 8 * half, __builtin_convertvector(near, v8i));
         store8i(share + 8 * half, twice16(__builtin_convertvector(round8((fine - near) * splat8(65534.0f)), v8i)));
     }
