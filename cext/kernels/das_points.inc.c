@@ -56,7 +56,12 @@ INLINE wide16 wide_scaled_second(wide16 a, wide16 b) {
 INLINE widef wide_root(widef x) { return (widef)_mm512_sqrt_ps((__m512)x); }
 /* Lanes where `a` is at most `b`. */
 INLINE unsigned wide_at_most(widef a, float b) { return _mm512_cmp_ps_mask((__m512)a, _mm512_set1_ps(b), _CMP_LE_OQ); }
+INLINE int wide_any(wide32 x) { return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0; }
 INLINE widef wide_load_floats(const float *from) { return *(const widef_loose *)from; }
+INLINE widef wide_float(float x) { return (widef)_mm512_set1_ps(x); }
+INLINE widef wide_fma(widef a, widef b, widef c) { return (widef)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE widef wide_least(widef a, float b) { return (widef)_mm512_min_ps((__m512)a, _mm512_set1_ps(b)); }
+INLINE widef wide_most(widef a, float b) { return (widef)_mm512_max_ps((__m512)a, _mm512_set1_ps(b)); }
 
 #else
 
@@ -93,7 +98,12 @@ INLINE wide16 wide_scaled_second(wide16 a, wide16 b) {
 }
 INLINE widef wide_root(widef x) { return sqrt8(x); }
 INLINE unsigned wide_at_most(widef a, float b) { return (unsigned)any8(a <= splat8(b)); }
+INLINE int wide_any(wide32 x) { return any8(x != splat8i(0)) != 0; }
 INLINE widef wide_load_floats(const float *from) { return load8(from); }
+INLINE widef wide_float(float x) { return splat8(x); }
+INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
+INLINE widef wide_least(widef a, float b) { return min8(a, splat8(b)); }
+INLINE widef wide_most(widef a, float b) { return max8(a, splat8(b)); }
 
 #endif
 
@@ -211,30 +221,51 @@ typedef struct {
 /* Fields of the bounds of a block; see kernels.h. */
 enum { FOOT, REACH = 3, INSIDE, MIDDLE, LEAST_WAY = 8, BOUNDS };
 
+/* cos(pi x) from the square of x, 0 <= x <= 1; error below 1e-6. */
+INLINE widef cosine_of_square(widef square) {
+    widef cosine = wide_fma(square, wide_float(-0.0205772519f), wide_float(0.2296503634f));
+    cosine = wide_fma(square, cosine, wide_float(-1.3323690891f));
+    cosine = wide_fma(square, cosine, wide_float(4.0580410957f));
+    cosine = wide_fma(square, cosine, wide_float(-4.9347453117f));
+    return wide_fma(square, cosine, wide_float(0.9999992251f));
+}
+
+/* A window from the square of the share of a half aperture, FULL_WEIGHT at unity, twice each. */
+INLINE wide32 weights_of_square(int window, widef square) {
+    const wide32 inside = (wide32)(square <= APERTURE_EDGE * APERTURE_EDGE);
+    if (window == SONOD_RECTANGULAR)
+        return inside & wide_splat32(FULL_WEIGHT << 16 | FULL_WEIGHT);
+    widef place = wide_least(square, 1.0f);
+    if (window == SONOD_TUKEY) {
+        const widef taper = wide_most(wide_root(place) * 4.0f - 3.0f, 0.0f);
+        place = taper * taper;
+    }
+    const float ripple = window == SONOD_HAMMING ? 0.46f : 0.5f;
+    const widef weight = (cosine_of_square(place) * ripple + (1.0f - ripple)) * (float)FULL_WEIGHT;
+    return inside & wide_pairs(weight, weight);
+}
+
 /* Weights of an element for a block's points; returns 0 when it listens to none. */
 static int weigh(const sonod_das_points *plan, size_t block, int32_t element, int32_t *restrict weights) {
-    v8i any = splat8i(0);
-    for (size_t half = 0; half < plan->neighbours / 8; half++) {
-        const size_t own = block * plan->neighbours + 8 * half;
-        const v8f per_half = load8(plan->per_half + own);
-        v8i weight;
+    wide32 any = wide_splat32(0);
+    for (size_t j = 0; j < plan->neighbours; j += WIDE) {
+        const size_t own = block * plan->neighbours + j;
+        const widef per_half = wide_load_floats(plan->per_half + own);
+        widef square;
         if (plan->lateral) {
-            const v8f u = splat8(plan->lateral[element]) * per_half;
-            weight = __builtin_convertvector(round8(window8(plan->window, u) * splat8(FULL_WEIGHT)), v8i);
+            square = per_half * plan->lateral[element];
+            square = square * square;
         } else {
-            const v8f dx = load8(plan->feet[0] + own) - splat8(plan->x[element]);
-            const v8f dy = load8(plan->feet[1] + own) - splat8(plan->y[element]);
-            const v8f dz = load8(plan->feet[2] + own) - splat8(plan->z[element]);
-            const v8f square = (dx * dx + dz * dz + dy * dy) * (per_half * per_half);
-            if (plan->window == SONOD_RECTANGULAR)
-                weight = (square <= splat8(APERTURE_EDGE * APERTURE_EDGE)) & splat8i(FULL_WEIGHT);
-            else
-                weight = __builtin_convertvector(round8(window8(plan->window, sqrt8(square)) * splat8(FULL_WEIGHT)), v8i);
+            const widef dx = wide_load_floats(plan->feet[0] + own) - plan->x[element];
+            const widef dy = wide_load_floats(plan->feet[1] + own) - plan->y[element];
+            const widef dz = wide_load_floats(plan->feet[2] + own) - plan->z[element];
+            square = (dx * dx + dz * dz + dy * dy) * (per_half * per_half);
         }
+        const wide32 weight = weights_of_square(plan->window, square);
         any |= weight;
-        store8i(weights + 8 * half, twice16(weight));
+        wide_store32(weights + j, weight);
     }
-    return any8(any != splat8i(0)) != 0;
+    return wide_any(any);
 }
 
 /* Ways back of an element to each point of a block, in fine samples. */
