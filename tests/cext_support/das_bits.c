@@ -26,10 +26,10 @@ static uint64_t checksum(const void *data, size_t bytes, uint64_t sum) {
 enum { BUNDLES = 24, POINTS = BUNDLES * SONOD_NEIGHBOURS, FINE = 400, POINT_ROW = FINE + 2 * POINT_MARGIN };
 
 /* Single points: bundles of neighbours, every fourth too wide to be taken together; elements with two channels or none; in one
-   plane and not, with straight ways back and with given ones. */
+   plane and not, with straight ways back and with given ones, in blocks of both sizes. */
 static uint64_t points_checksum(uint64_t sum) {
-    static float x[3][48], places[3][POINTS], feet[3][POINTS], per_half[POINTS], bounds[9 * BUNDLES], back[ELEMENTS * POINTS];
-    static float there[TRANSMITS * POINTS], middles[TRANSMITS * BUNDLES], weights[TRANSMITS * POINTS], turning[2 * FINE];
+    static float x[3][48], places[3][POINTS], feet[3][POINTS], per_half[POINTS], bounds[9 * BUNDLES], half_bounds[18 * BUNDLES], back[ELEMENTS * POINTS];
+    static float there[TRANSMITS * POINTS], middles[TRANSMITS * BUNDLES], half_middles[2 * TRANSMITS * BUNDLES], weights[TRANSMITS * POINTS], turning[2 * FINE];
     static float coefficients[3 * TAPS], peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], out[2 * POINTS];
     static float data[TRANSMITS * ELEMENTS * SAMPLES * 2], phases[2 * TRANSMITS];
     static int32_t order[POINTS], receive[TRANSMITS * ELEMENTS], map_of[TRANSMITS], map_first[2][ELEMENTS + 1];
@@ -81,11 +81,16 @@ static uint64_t points_checksum(uint64_t sum) {
         turning[2 * i] = turning[2 * i + 1] = 0.7f;
     }
     for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++)
-        for (int kind = 0; kind < 3; kind++) {
+        for (int kind = 0; kind < 4; kind++) {
             for (int b = 0; b < BUNDLES; b++) {
                 bounds[9 * b + 4] = window == SONOD_RECTANGULAR ? bounds[9 * b + 3] / 2 : -1;
-                bounds[9 * b + 8] = b % 4 && kind < 2 ? 4e-6f : INFINITY;
+                bounds[9 * b + 8] = b % 4 && kind != 2 ? 4e-6f : INFINITY;
             }
+            /* Of the fourth kind, blocks are halves. */
+            for (int i = 0; i < 18 * BUNDLES; i++)
+                half_bounds[i] = bounds[i / 18 * 9 + i % 9];
+            for (int i = 0; i < 2 * TRANSMITS * BUNDLES; i++)
+                half_middles[i] = middles[i / 2];
             for (int i = 0; i < ELEMENTS; i++)
                 x[1][i] = kind == 1 ? 0.1e-3f * (float)(i % 5) : 0;
             sonod_das_points plan = {
@@ -95,11 +100,11 @@ static uint64_t points_checksum(uint64_t sum) {
                            .coefficients = coefficients, .starts = starts, .filters = filters, .end_at = SAMPLES,
                            .bound = 12.0f, .peaks = peaks, .scales = scales, .inverse_scales = scales + TRANSMITS,
                            .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out},
-                .points = POINTS, .neighbours = SONOD_NEIGHBOURS, .order = order, .x = x[0], .y = x[1], .z = x[2],
+                .points = POINTS, .neighbours = kind < 3 ? SONOD_NEIGHBOURS : SONOD_NEIGHBOURS / 2, .order = order, .x = x[0], .y = x[1], .z = x[2],
                 .places = {places[0], places[1], places[2]},
-                .feet = {feet[0], feet[1], feet[2]}, .per_half = per_half, .bounds = bounds, .window = window,
-                .planar = kind == 0, .fine_per_metre = rate, .back = kind == 2 ? back : NULL, .there = there,
-                .middles = middles, .weights = kind ? weights : NULL, .turning = turning, .wave_phases = phases,
+                .feet = {feet[0], feet[1], feet[2]}, .per_half = per_half, .bounds = kind < 3 ? bounds : half_bounds, .window = window,
+                .planar = kind == 0 || kind == 3, .fine_per_metre = rate, .back = kind == 2 ? back : NULL, .there = there,
+                .middles = kind < 3 ? middles : half_middles, .weights = kind ? weights : NULL, .turning = turning, .wave_phases = phases,
                 .turn = {0x0800 | (int32_t)(0xf79fu << 16), 0xfb9e | 0x0300 << 16, 0x0180 | (int32_t)(0xffa0u << 16)}};
             sonod_run_das_points(&plan);
             sum = checksum(out, sizeof out, sum);
