@@ -102,20 +102,27 @@ class Aperture:
         self.lines, self.count = points.shape[:2]
         self.first_m = self.spacing_m = 0.0
         flat = points.reshape(-1, 3)
-        nearest = np.empty(len(flat), np.intp)
-        step = max(1, PAIRS_AT_ONCE // self.elements)
-        # |p - e|^2 without |p|^2, which is the same for all elements.
-        middle = self.element_positions_m.mean(axis=0)
-        elements = self.element_positions_m - middle
-        squares = np.einsum("ek,ek->e", elements, elements)
-        for start in range(0, len(flat), step):
-            products = (flat[start : start + step] - middle) @ (2 * elements.T)
-            nearest[start : start + step] = (squares - products).argmin(axis=1)
+        nearest = self._find_nearest(flat)
         self.directions = np.ascontiguousarray(self.element_normals[nearest])
         heights = np.einsum("pk,pk->p", flat - self.element_positions_m[nearest], self.directions)
         self.heights_m = heights.reshape(points.shape[:2])
         self.origins_m = np.zeros((0, 3))
         self.feet_m = np.zeros(0)
+
+    def _find_nearest(self, points: FloatArray) -> NDArray[np.intp]:
+        """The element nearest to each of `points (n, 3)`, or any where all share one plane: it makes no difference."""
+        nearest = np.zeros(len(points), np.intp)
+        if _is_flat(self.element_positions_m, self.element_normals):
+            return nearest
+        step = max(1, PAIRS_AT_ONCE // self.elements)
+        # |p - e|^2 without |p|^2, which is the same for all elements.
+        middle = self.element_positions_m.mean(axis=0)
+        elements = self.element_positions_m - middle
+        squares = np.einsum("ek,ek->e", elements, elements)
+        for start in range(0, len(points), step):
+            products = (points[start : start + step] - middle) @ (2 * elements.T)
+            nearest[start : start + step] = (squares - products).argmin(axis=1)
+        return nearest
 
     def distance_bounds(self) -> tuple[float, float]:
         """Bounds of the distance between any point of the lines and any element, from the boxes round them."""
@@ -177,8 +184,7 @@ def pitch_m(elements_m: FloatArray) -> float:
 
 def feet(origins_m: FloatArray, directions: FloatArray, elements_m: FloatArray, normals: FloatArray) -> FloatArray:
     """Distance along each line, from its origin, at which it leaves the array (lines,)."""
-    flat = np.abs(normals - normals[0]).max() == 0 and np.ptp(elements_m @ normals[0]) == 0
-    if flat and (np.abs(directions @ normals[0]) >= GRAZING_COSINE).all():
+    if _is_flat(elements_m, normals) and (np.abs(directions @ normals[0]) >= GRAZING_COSINE).all():
         # All elements share one plane, whichever is nearest.
         return np.asarray((elements_m[0] @ normals[0] - origins_m @ normals[0]) / (directions @ normals[0]))
     result = np.empty(len(origins_m))
@@ -197,3 +203,8 @@ def feet(origins_m: FloatArray, directions: FloatArray, elements_m: FloatArray, 
         grazing = np.abs(cosine) < GRAZING_COSINE
         result[own] = np.where(grazing, along[rows, nearest], height / np.where(grazing, 1, cosine))
     return result
+
+
+def _is_flat(elements_m: FloatArray, normals: FloatArray) -> bool:
+    """Whether all elements lie in one plane and look the same way."""
+    return bool(np.abs(normals - normals[0]).max() == 0 and np.ptp(elements_m @ normals[0]) == 0)

@@ -482,19 +482,19 @@ INLINE void add_turned(const block_view *view, size_t transmit, const block_sum 
     const int32_t weights = plan->weight_kind[view->own];
     const float scale = plan->inverse_scales[transmit];
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
-        const widef ramp = widef_load(RAMP + WIDE * part);
+        const widef ramp = wide_load_floats(RAMP + WIDE * part);
         widef cycles;
         if (view->points)
-            cycles = wide_fma(widef_load(view->points + WIDE * part), widef_splat(turns), widef_splat(plan->wave_turns[transmit]));
+            cycles = wide_fma(wide_load_floats(view->points + WIDE * part), wide_float(turns), wide_float(plan->wave_turns[transmit]));
         else
-            cycles = wide_fma(ramp, wide_fma(ramp, widef_splat(view->curve * turns), widef_splat(view->rise * turns)),
-                              widef_splat(plan->phases[view->own]));
-        cycles = wide_fma(ramp, widef_splat(view->common_pace * turns), cycles);
-        cycles = cycles - wide_round(cycles);
-        widef s, c, weight = widef_splat(scale);
+            cycles = wide_fma(ramp, wide_fma(ramp, wide_float(view->curve * turns), wide_float(view->rise * turns)),
+                              wide_float(plan->phases[view->own]));
+        cycles = wide_fma(ramp, wide_float(view->common_pace * turns), cycles);
+        cycles = cycles - wide_whole(cycles);
+        widef s, c, weight = wide_float(scale);
         wide_turn(cycles, &s, &c);
         if (weights >= 0)
-            weight = weight * widef_load(plan->weight_points + (size_t)weights * BLOCK + WIDE * part);
+            weight = weight * wide_load_floats(plan->weight_points + (size_t)weights * BLOCK + WIDE * part);
         const widef re = *((const widef_loose *)sum->re + part) * weight, im = *((const widef_loose *)sum->im + part) * weight;
         widef_loose *to_re = (widef_loose *)total->re + part, *to_im = (widef_loose *)total->im + part;
         *to_re = wide_fma(re, c, wide_fma(-im, s, *to_re));

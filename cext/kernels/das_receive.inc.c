@@ -80,7 +80,7 @@ INLINE v8f window8(int window, v8f u) {
         *cosine = multiply_add(splat(-2.0f) * s, s, splat(1.0f));                                                      \
     }
 TURN(turn8, v8f, splat8, fma8)
-TURN(wide_turn, widef, widef_splat, wide_fma)
+TURN(wide_turn, widef, wide_float, wide_fma)
 
 INLINE v8f floor8(v8f x) {
     const v8f near = round8(x);

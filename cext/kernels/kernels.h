@@ -234,25 +234,31 @@ typedef struct {
     float *out;        /* (lines, count, 2), likewise */
 } sonod_das_blocks;
 
-/* Delay and sum of baseband data at points that lie anywhere, sixteen at a time; see das_points.inc.c. */
+/* Most single points that are taken together, as one block. */
+#define SONOD_NEIGHBOURS 32
+
+/* Delay and sum of baseband data at points that lie anywhere; see das_points.inc.c. */
 typedef struct {
     sonod_das_blocks common; /* what both kernels have of record, channels and resampling; the fields of lines and waves are
-                                not used, `planes` are (group, channels, row, 4) */
-    size_t points;                    /* in whole sixteens, neighbours together */
+                                not used, `planes` are (group, channels, 3, row) */
+    size_t points, neighbours;        /* points in whole blocks of so many neighbours: SONOD_NEIGHBOURS or half of that */
     const int32_t *order;             /* (points) which one of the output each is, or -1 */
-    const float *x, *y, *z;           /* (elements in whole eights) */
+    const float *x, *y, *z;           /* (elements in whole sixteens) */
     const float *places[3], *feet[3]; /* (points) where they are, and where their lines leave the array */
     const float *per_half;            /* (points) 1 / half aperture */
-    const float *bounds;  /* (points / 16, 6) middle of the feet, largest distance from it, least and largest half aperture */
+    const float *bounds;  /* (blocks, 9) middle of the feet; largest square distance from it of an element that may listen,
+                             and of one that listens fully to all points; middle of the points; least square distance from it of
+                             an element whose ways back are a form of second order */
     const float *lateral; /* (elements) or NULL, as for the exact kernel */
-    int window;
+    int window, planar;   /* planar: all elements and points have the same y */
     float fine_per_metre;
     const float *back;        /* (elements, points) ways back in fine samples, or NULL: straight ones */
-    const float *there;       /* (transmits, points) ways there in fine samples since the first one, far below 0: not seen */
+    const float *there;       /* (transmits, points) ways there in fine samples since the first one */
+    const float *middles;     /* (transmits, blocks) about the middle of these, whole numbers; far below 0: none is seen */
     const float *weights;     /* (transmits, points) or NULL */
     const float *turning;     /* (width, 2) carrier at the fine samples */
     const float *wave_phases; /* (transmits, 2) carrier at the first fine sample */
-    int16_t sine[3], cosine[3]; /* of a turn within a fine sample, polynomials in half samples, 2^14 at unity */
+    int32_t turn[3]; /* of a turn within a fine sample: cosine and negative sine as pairs, polynomials in half samples */
 } sonod_das_points;
 
 /* From travel times of points to blocks. */

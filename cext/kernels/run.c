@@ -100,8 +100,8 @@ void sonod_run_das_blocks(const sonod_das_blocks *plan) {
     }
 }
 
-/* Blocks of points that are one piece of work. */
-#define POINT_BAND ((size_t)32)
+/* Single points that are one piece of work. */
+#define POINT_BAND ((size_t)512)
 
 typedef struct {
     const sonod_das_points *plan;
@@ -115,8 +115,9 @@ static void one_points_resample(void *context, size_t party) {
 
 static void one_point_band(void *context, size_t band) {
     const point_group *group = context;
-    const size_t blocks = group->plan->points / 16, end = (band + 1) * POINT_BAND;
-    sonod_kernels_current()->das_points(group->plan, group->first, group->count, band * POINT_BAND, end < blocks ? end : blocks);
+    const size_t neighbours = group->plan->neighbours, blocks = group->plan->points / neighbours;
+    const size_t begin = band * (POINT_BAND / neighbours), end = begin + POINT_BAND / neighbours;
+    sonod_kernels_current()->das_points(group->plan, group->first, group->count, begin, end < blocks ? end : blocks);
 }
 
 void sonod_run_das_points(const sonod_das_points *plan) {
@@ -127,7 +128,7 @@ void sonod_run_das_points(const sonod_das_points *plan) {
         const size_t left = common->transmits - first;
         point_group group = {plan, first, left < common->group ? left : common->group};
         sonod_parallel(group.count * ((common->channels + 7) / 8), one_points_resample, &group);
-        sonod_parallel((plan->points / 16 + POINT_BAND - 1) / POINT_BAND, one_point_band, &group);
+        sonod_parallel((plan->points + POINT_BAND - 1) / POINT_BAND, one_point_band, &group);
     }
 }
 

@@ -149,7 +149,7 @@ INLINE wide32 wide_bounded(wide32 x, int32_t most) {
     return (wide32)_mm512_max_epi32(_mm512_min_epi32((__m512i)x, _mm512_set1_epi32(most)), _mm512_setzero_si512());
 }
 INLINE widef wide_fma(widef a, widef b, widef c) { return (widef)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-INLINE widef widef_splat(float x) { return (widef)_mm512_set1_ps(x); }
+INLINE widef wide_float(float x) { return (widef)_mm512_set1_ps(x); }
 /* The low 16 bits of every number twice, as pairs. */
 INLINE wide32 wide_twice(wide32 x) {
     const __m512i twice = _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100);
@@ -177,7 +177,7 @@ INLINE wide16 wide_doubled(const int32_t *from) {
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)gather8i(from, index); }
 INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); }
 INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
-INLINE widef widef_splat(float x) { return splat8(x); }
+INLINE widef wide_float(float x) { return splat8(x); }
 INLINE wide32 wide_twice(wide32 x) { return twice16(x); }
 #define WIDE_KEEP(value) KEEP8(value)
 
@@ -187,10 +187,10 @@ INLINE wide16 wide_load(const int32_t *pairs) { return *(const wide16_loose *)pa
 INLINE wide32 wide_load32(const int32_t *from) { return *(const wide32_loose *)from; }
 INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = value; }
 INLINE wide32 wide_splat32(int32_t x) { return (wide32)wide_splat(x); }
-INLINE widef widef_load(const float *from) { return *(const widef_loose *)from; }
+INLINE widef wide_load_floats(const float *from) { return *(const widef_loose *)from; }
 /* Nearest whole number for |x| < 2^22. */
-INLINE widef wide_round(widef x) {
-    const widef magic = widef_splat(12582912.0f);
+INLINE widef wide_whole(widef x) {
+    const widef magic = wide_float(12582912.0f);
     return (x + magic) - magic;
 }
 

@@ -23,6 +23,100 @@ static uint64_t checksum(const void *data, size_t bytes, uint64_t sum) {
     return sum;
 }
 
+enum { BUNDLES = 24, SINGLE_POINTS = BUNDLES * SONOD_NEIGHBOURS, FINE = 400, POINT_ROW = FINE + 2 * POINT_MARGIN };
+
+/* Single points: bundles of neighbours, every fourth too wide to be taken together; elements with two channels or none; in one
+   plane and not, with straight ways back and with given ones, in blocks of both sizes. */
+static uint64_t points_checksum(uint64_t sum) {
+    static float x[3][48], places[3][SINGLE_POINTS], feet[3][SINGLE_POINTS], per_half[SINGLE_POINTS], bounds[9 * BUNDLES], half_bounds[18 * BUNDLES], back[ELEMENTS * SINGLE_POINTS];
+    static float there[TRANSMITS * SINGLE_POINTS], middles[TRANSMITS * BUNDLES], half_middles[2 * TRANSMITS * BUNDLES], weights[TRANSMITS * SINGLE_POINTS], turning[2 * FINE];
+    static float coefficients[3 * TAPS], peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], out[2 * SINGLE_POINTS];
+    static float data[TRANSMITS * ELEMENTS * SAMPLES * 2], phases[2 * TRANSMITS];
+    static int32_t order[SINGLE_POINTS], receive[TRANSMITS * ELEMENTS], map_of[TRANSMITS], map_first[2][ELEMENTS + 1];
+    static int32_t map_traces[2][ELEMENTS + 16], starts[FINE], filters[FINE], planes[TRANSMITS * ELEMENTS * 3 * POINT_ROW];
+    static uint8_t map_whole[2] = {1, 0};
+    const float rate = 9740;
+    for (int i = 0; i < ELEMENTS; i++) {
+        x[0][i] = ((float)i - 19.5f) * 0.3e-3f;
+        map_first[0][i] = map_first[1][i] = i;
+        map_traces[0][i] = i * 3 * POINT_ROW;
+        map_traces[1][i] = i / 2 * 3 * POINT_ROW;
+    }
+    map_first[0][ELEMENTS] = map_first[1][ELEMENTS] = ELEMENTS;
+    map_first[1][7] = 8;
+    for (int b = 0; b < BUNDLES; b++) {
+        const float x0 = ((float)made_up()) * 8e-3f, z0 = 3e-3f + 0.6e-3f * (float)b, size = b % 4 ? 0.3e-3f : 4e-3f;
+        float *own = bounds + 9 * b;
+        own[0] = own[5] = x0;
+        own[7] = z0;
+        own[3] = z0 * z0 / 7;
+        own[4] = z0 * z0 / 12;
+        own[8] = b % 4 ? 4e-6f : INFINITY;
+        for (int j = SONOD_NEIGHBOURS * b; j < SONOD_NEIGHBOURS * (b + 1); j++) {
+            order[j] = (j * 17) % SINGLE_POINTS;
+            places[0][j] = feet[0][j] = x0 + size * (float)made_up();
+            places[2][j] = z0 + size * (float)made_up();
+            per_half[j] = 3.0f / z0;
+            for (int t = 0; t < TRANSMITS; t++) {
+                there[t * SINGLE_POINTS + j] = places[2][j] * rate * 0.9f + places[0][j] * rate * 0.1f * (float)t;
+                weights[t * SINGLE_POINTS + j] = 0.5f + (float)made_up();
+                middles[t * BUNDLES + b] = rintf(z0 * rate * 0.9f);
+            }
+            for (int e = 0; e < ELEMENTS; e++)
+                back[e * SINGLE_POINTS + j] = (z0 + (float)made_up() * 1e-3f) * rate;
+        }
+    }
+    for (int t = 0; t < TRANSMITS; t++) {
+        map_of[t] = t % 2;
+        phases[2 * t] = 1;
+        for (int c = 0; c < ELEMENTS; c++)
+            receive[t * ELEMENTS + c] = c;
+    }
+    for (size_t i = 0; i < sizeof data / sizeof *data; i++)
+        data[i] = (float)made_up();
+    for (int i = 0; i < 3 * TAPS; i++)
+        coefficients[i] = (float)made_up();
+    for (int i = 0; i < FINE; i++) {
+        starts[i] = i * 4 / 5;
+        turning[2 * i] = turning[2 * i + 1] = 0.7f;
+    }
+    for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++)
+        for (int kind = 0; kind < 4; kind++) {
+            for (int b = 0; b < BUNDLES; b++) {
+                bounds[9 * b + 4] = window == SONOD_RECTANGULAR ? bounds[9 * b + 3] / 2 : -1;
+                bounds[9 * b + 8] = b % 4 && kind != 2 ? 4e-6f : INFINITY;
+            }
+            /* Of the fourth kind, blocks are halves. */
+            for (int i = 0; i < 18 * BUNDLES; i++)
+                half_bounds[i] = bounds[i / 18 * 9 + i % 9];
+            for (int i = 0; i < 2 * TRANSMITS * BUNDLES; i++)
+                half_middles[i] = middles[i / 2];
+            for (int i = 0; i < ELEMENTS; i++)
+                x[1][i] = kind == 1 ? 0.1e-3f * (float)(i % 5) : 0;
+            sonod_das_points plan = {
+                .common = {.transmits = TRANSMITS, .channels = ELEMENTS, .samples = SAMPLES, .elements = ELEMENTS,
+                           .receive = receive, .map_row = ELEMENTS + 16, .map_of = map_of, .map_first = map_first[0],
+                           .map_traces = map_traces[0], .map_whole = map_whole, .width = FINE, .row = POINT_ROW, .taps = TAPS,
+                           .coefficients = coefficients, .starts = starts, .filters = filters, .end_at = SAMPLES,
+                           .bound = 12.0f, .peaks = peaks, .scales = scales, .inverse_scales = scales + TRANSMITS,
+                           .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out},
+                .points = SINGLE_POINTS, .neighbours = kind < 3 ? SONOD_NEIGHBOURS : SONOD_NEIGHBOURS / 2, .order = order, .x = x[0], .y = x[1], .z = x[2],
+                .places = {places[0], places[1], places[2]},
+                .feet = {feet[0], feet[1], feet[2]}, .per_half = per_half, .bounds = kind < 3 ? bounds : half_bounds, .window = window,
+                .planar = kind == 0 || kind == 3, .fine_per_metre = rate, .back = kind == 2 ? back : NULL, .there = there,
+                .middles = kind < 3 ? middles : half_middles, .weights = kind ? weights : NULL, .turning = turning, .wave_phases = phases,
+                .turn = {0x0800 | (int32_t)(0xf79fu << 16), 0xfb9e | 0x0300 << 16, 0x0180 | (int32_t)(0xffa0u << 16)}};
+            sonod_run_das_points(&plan);
+            sum = checksum(out, sizeof out, sum);
+            double energy = 0;
+            for (int i = 0; i < 2 * SINGLE_POINTS; i++)
+                energy += (double)out[i] * out[i];
+            if (!(energy > 0))
+                exit(1);
+        }
+    return checksum(planes, sizeof planes, sum);
+}
+
 /* In blocks of so many points. */
 static uint64_t sum_of(int points, uint64_t sum) {
     const sonod_block_kernels *kernels = points == 32 ? sonod_kernels_here.blocks_32 : &sonod_kernels_here.blocks_16;
@@ -128,6 +222,6 @@ static uint64_t sum_of(int points, uint64_t sum) {
 }
 
 int main(void) {
-    printf("%016llx\n", (unsigned long long)sum_of(32, sum_of(16, UINT64_C(14695981039346656037))));
+    printf("%016llx\n", (unsigned long long)points_checksum(sum_of(32, sum_of(16, UINT64_C(14695981039346656037)))));
     return 0;
 }
