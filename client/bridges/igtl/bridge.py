@@ -69,14 +69,18 @@ class Bridge:
     sent for which it is void."""
 
     def __init__(
-        self, options: Options, version: str, calibration: Calibration | None, lease: str | None = None
+        self,
+        options: Options,
+        version: str,
+        calibration: Calibration | None,
+        token: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._options = options
         self._calibration = calibration
         self._judged: Judgement | None = None
         self._control = AsyncControl(options.control)
         self._subscriber = AsyncSubscriber(options.frames)
-        self._commands = PlusCommands(self._control, version, options.device, lease)
+        self._commands = PlusCommands(self._control, version, options.device, token)
         self._server = Server(self._receive, self._welcome)
         self._status = Message(STATUS, options.device, status_content(STATUS_NOT_READY, "starting", "no daemon yet"))
         self._settings: Message | None = None

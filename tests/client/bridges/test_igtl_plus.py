@@ -51,7 +51,7 @@ class Daemon:
 
 def ask(text: str, writable: bool = True) -> tuple[Daemon, str, Answer]:
     daemon = Daemon()
-    commands = PlusCommands(daemon, "0.1", "Image_Transducer", "token")  # type: ignore[arg-type]
+    commands = PlusCommands(daemon, "0.1", "Image_Transducer", lambda: "token")  # type: ignore[arg-type]
     return daemon, *asyncio.run(commands.execute(text, writable))
 
 
