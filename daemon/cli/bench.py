@@ -415,6 +415,8 @@ def _isolation_lines(result: IsolationResult) -> None:
     put(f"one that subscribes {result.subscriptions_sent} times, and one that sends noise")
     put(f"  published to received   {result.p50_before_ms:.3f} ms, 99 % within {result.p99_before_ms:.3f} ms before")
     put(f"                          {result.p50_during_ms:.3f} ms, 99 % within {result.p99_during_ms:.3f} ms with them")
+    put(f"  beside, left alone      {result.p50_beside_ms:.3f} ms, 99 % within {result.p99_beside_ms:.3f} ms meanwhile")
+    put(f"  99 %: {result.p99_change:+.0%} against before, {result.p99_change_beside:+.0%} against the one beside")
     put(f"  the good one: {result.frames_during} frames, {result.missed} missed; {result.lost} lost in the daemon")
     put(f"  daemon: {result.growth_mib:+.1f} MiB; cut: {result.cut_stalled} stalled, {result.cut_flooding} flooding")
 
