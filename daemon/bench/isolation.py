@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 
 import numpy as np
@@ -31,6 +32,9 @@ READY = "ready"
 # no time from anybody.
 PRODUCT = "rf"
 SETTINGS = "angle_count = 1\nframe_rate_hz = 20.0"
+PERIOD_NS = 50_000_000
+# Two daemons publish no nearer to the same moment than 0.2 of a period; where they begin is chance.
+APART, APART_TRIES = 0.3, 20
 FLOOD = 100_000
 # Their threads, which do not exist yet when it is set, inherit it.
 LOWEST_PRIORITY = 19
@@ -138,10 +142,12 @@ def measure_isolation(
         served_daemon(uri, endpoint, more) as daemon,
         served_daemon(uri, endpoint, more) as other,
         Control(daemon.control) as control,
+        Control(other.control) as other_control,
         bad_subscribers(daemon.frames, PRODUCT, flood, lowest=True) as bad,
         _listening(other.frames, seconds) as beside,
         _listening(daemon.frames, seconds) as good,
     ):
+        _set_apart(beside, good, other_control)
         beside.begin()
         good.begin()
         before = good.half()
@@ -173,6 +179,16 @@ def measure_isolation(
     )
 
 
+def _set_apart(beside: _Listener, good: _Listener, other: Control) -> None:
+    """Have both daemons publish in turns, as well as it goes: what comes at the same moment waits for each other."""
+    for _ in range(APART_TRIES):
+        if abs((beside.published_ns - good.published_ns) % PERIOD_NS / PERIOD_NS - 0.5) < APART:
+            return
+        other.freeze()
+        other.unfreeze()
+        time.sleep(3 * PERIOD_NS / 1e9)
+
+
 @dataclass(frozen=True)
 class _Heard:
     """Times from published to received, and what was missed meanwhile."""
@@ -189,9 +205,16 @@ class _Listener:
         self._seconds = seconds
         self._told: multiprocessing.Queue[_Heard | str] = context.Queue()
         self._start = context.Event()
-        self._process = context.Process(target=_listen, args=(frames_at, seconds, self._start, self._told), daemon=True)
+        self._published_ns: Synchronized[int] = context.Value("q", 0)
+        arguments = (frames_at, seconds, self._start, self._published_ns, self._told)
+        self._process = context.Process(target=_listen, args=arguments, daemon=True)
         self._process.start()
         self._next()
+
+    @property
+    def published_ns(self) -> int:
+        """When its newest frame was, before it counts."""
+        return self._published_ns.value
 
     def begin(self) -> None:
         """Let it count."""
@@ -228,7 +251,13 @@ def _listening(frames_at: str, seconds: float) -> Iterator[_Listener]:
         listener.end()
 
 
-def _listen(frames_at: str, seconds: float, start: Event, told: multiprocessing.Queue[_Heard | str]) -> None:
+def _listen(
+    frames_at: str,
+    seconds: float,
+    start: Event,
+    published_ns: Synchronized[int],
+    told: multiprocessing.Queue[_Heard | str],
+) -> None:
     """The process of a good subscriber: two halves of `seconds` each."""
     try:
         with Subscriber(frames_at) as subscriber:
@@ -237,7 +266,7 @@ def _listen(frames_at: str, seconds: float, start: Event, told: multiprocessing.
                 next(frames)
             told.put(READY)
             while not start.is_set():
-                next(frames)
+                published_ns.value = next(frames).header.times.published_ns
             end = time.monotonic()
             for _ in range(2):
                 end += seconds
