@@ -244,6 +244,15 @@ def test_calibration_places_pictures_in_its_target_and_void_sends_none(
         client.stop()
 
 
+def test_bridge_says_in_its_log_how_the_daemon_is(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with in_this_process(Bridge(Options(running.frames, running.control, port=0), "0", None)):
+        deadline_s = time.monotonic() + PATIENCE_S
+        while "status: running" not in caplog.messages:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("g++")

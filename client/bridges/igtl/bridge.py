@@ -161,6 +161,7 @@ class Bridge:
     def _tell(self, code: int, name: str, message: str) -> None:
         content = status_content(code, name, message)
         if content != self._status.content:
+            log.info("status: %s", name if message == name else f"{name}: {message}")
             self._status = Message(STATUS, self._options.device, content)
             self._server.publish(STATUS, self._status)
 

@@ -44,9 +44,10 @@ class Answer:
         return f"<CommandReply Name={quoteattr(name)} Status={quoteattr(status)} Message={quoteattr(self.message)} />"
 
     def legacy_xml(self) -> str:
-        """The text of a STRING answer: the results are in its message."""
+        """The text of a STRING answer: the results are in its message, and what is wrong with them beside it."""
         message = self.message if self.xml is None else self.xml
-        return f'<CommandReply Status="{"SUCCESS" if self.ok else "FAIL"}" Message={quoteattr(message)} />'
+        error = "" if self.ok else f" Error={quoteattr(self.message)}"
+        return f'<CommandReply Status="{"SUCCESS" if self.ok else "FAIL"}" Message={quoteattr(message)}{error} />'
 
 
 class PlusCommands:

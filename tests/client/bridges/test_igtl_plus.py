@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from typing import Any
 
@@ -183,6 +184,14 @@ def test_wrong_command_is_answered(text: str, line: str) -> None:
     assert not answer.ok
     assert line in answer.message
     assert 'Status="FAIL"' in answer.legacy_xml()
+
+
+def test_string_answer_says_what_is_wrong() -> None:
+    answer = ask('<Command Name="SetUsParameter"><Parameter Name="DepthMm" Value="deep"/></Command>')[2]
+    read = ElementTree.fromstring(answer.legacy_xml())
+    assert read.get("Status") == "FAIL"
+    assert read.get("Error") == answer.message != ""
+    assert 'Success="false"' in read.get("Message", "")
 
 
 def test_who_may_only_watch_changes_nothing() -> None:
