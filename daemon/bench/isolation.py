@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -97,6 +98,7 @@ class IsolationResult:
     """Good subscribers of two daemons alike, in the same seconds: one before and while the bad ones are at its daemon,
     and one `beside` it, whose daemon they leave alone. Times from published to received, milliseconds.
 
+    `flooded` tells whether the one that floods came to all of its subscriptions: on a busy machine it may not.
     `missed` holds what the first did not get of what was made, `lost` what its daemon itself lost (a busy machine); the
     daemon's memory is that of its process.
     """
@@ -116,7 +118,8 @@ class IsolationResult:
     growth_mib: float
     cut_stalled: int
     cut_flooding: int
-    subscriptions_sent: int
+    subscriptions: int
+    flooded: bool
 
     @property
     def p99_change(self) -> float:
@@ -155,7 +158,7 @@ def measure_isolation(
         bad.begin()
         during = good.half()
         grown = memory_mib(daemon.pid) - memory
-        counts = control.status().values["subscribers"]
+        counts, flooded = control.status().values["subscribers"], bad.flooded()
         beside.half()
         others = beside.half()
     missed = during.missed
@@ -175,7 +178,8 @@ def measure_isolation(
         growth_mib=round(grown, 1),
         cut_stalled=counts["cut_stalled"],
         cut_flooding=counts["cut_flooding"],
-        subscriptions_sent=flood,
+        subscriptions=flood,
+        flooded=flooded,
     )
 
 
@@ -306,6 +310,12 @@ class BadSubscribers:
             assert program.stdin is not None
             program.stdin.write(b"go\n")
             program.stdin.flush()
+
+    def flooded(self) -> bool:
+        """Whether the one that floods has subscribed so often for the first time."""
+        told = self.programs[1].stdout
+        assert told is not None
+        return bool(select.select([told], [], [], 0)[0])
 
     def end(self) -> None:
         """Kill them."""

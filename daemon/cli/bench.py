@@ -412,7 +412,9 @@ def _delivery_table(results: list[DeliveryResult]) -> None:
 def _isolation_lines(result: IsolationResult) -> None:
     put()
     put(f"isolation over {result.endpoint}: {result.seconds:g} s without, and as long with a stopped subscriber,")
-    put(f"one that subscribes {result.subscriptions_sent} times, and one that sends noise")
+    put(f"one that subscribes {result.subscriptions} times, and one that sends noise")
+    if not result.flooded:
+        put("  (it did not come to all of them: the machine is too busy for this measurement)")
     put(f"  published to received   {result.p50_before_ms:.3f} ms, 99 % within {result.p99_before_ms:.3f} ms before")
     put(f"                          {result.p50_during_ms:.3f} ms, 99 % within {result.p99_during_ms:.3f} ms with them")
     put(f"  beside, left alone      {result.p50_beside_ms:.3f} ms, 99 % within {result.p99_beside_ms:.3f} ms meanwhile")

@@ -76,7 +76,9 @@ def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start:
     with bad_subscribers(bench.daemon.addresses.frames[0], "bmode", 100_000, FLOODS) as bad:
         bad.begin()
         numbers: list[int] = []
-        while len(numbers) < FRAMES or not (counts_of(bench)["cut_stalled"] and has_noticed(bench, FLOODS)):
+        while len(numbers) < FRAMES or not (
+            counts_of(bench)["cut_stalled"] and has_noticed(bench, FLOODS) and bad.flooded()
+        ):
             bench.driver.deliver()
             numbers.append(next(frames).header.frame)
             assert len(numbers) < 10_000 * FRAMES
