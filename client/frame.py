@@ -16,7 +16,7 @@ from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import FrameHeader, HeaderReader
 from sonod.client.wire.notices import NOTICES, EventNotice, Notice, decode_notice
 from sonod.client.wire.payload import payload_array
-from sonod.client.wire.topic import VARIANT_PREFIX, Topic
+from sonod.client.wire.topic import Topic, is_refusal
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class MessageReader:
         if len(parts) != 3:
             raise WireError(f"message: must have topic, header and payload; got {len(parts)} parts")
         name = bytes(parts[0])
-        if not parts[2] and name.startswith(VARIANT_PREFIX.encode()):
+        if is_refusal(name, parts[2]):
             raise _refusal(parts[1])
         topic = self._topic(name)
         if topic.product in NOTICES:
