@@ -38,7 +38,7 @@ PERIOD_NS = 50_000_000
 APART, APART_TRIES = 0.3, 20
 FLOOD = 100_000
 # Their threads, which do not exist yet when it is set, inherit it.
-LOWEST_PRIORITY = 19
+LOW_PRIORITY = 10
 
 # Each waits for a line before it begins, so that starting a program is no part of what is measured.
 STOPPED = """
@@ -137,7 +137,7 @@ def measure_isolation(
 ) -> IsolationResult:
     """`seconds` without the bad subscribers, and as long with them. BenchFailed when a daemon does not run.
 
-    The bad programs have the lowest priority: what is measured is what they do through the daemon, not that a program
+    The bad programs have little priority: what is measured is what they do through the daemon, not that a program
     which makes 100 000 subscriptions needs a processor for it.
     """
     more = f"stalled_s = {float(stalled_s)}\n[settings]\n{SETTINGS}"
@@ -146,7 +146,7 @@ def measure_isolation(
         served_daemon(uri, endpoint, more) as other,
         Control(daemon.control) as control,
         Control(other.control) as other_control,
-        bad_subscribers(daemon.frames, PRODUCT, flood, lowest=True) as bad,
+        bad_subscribers(daemon.frames, PRODUCT, flood, low=True) as bad,
         _listening(other.frames, seconds) as beside,
         _listening(daemon.frames, seconds) as good,
     ):
@@ -287,18 +287,18 @@ def _listen(
 
 class BadSubscribers:
     """The one that is to be stopped, the one that floods, and the one that sends noise; programs that wait.
-    `floods`: with how many sockets, one after the other. `lowest`: at the lowest priority that there is."""
+    `floods`: with how many sockets, one after the other. `low`: with little priority."""
 
-    def __init__(self, frames_at: str, product: str, flood: int, floods: int = 1, lowest: bool = False) -> None:
+    def __init__(self, frames_at: str, product: str, flood: int, floods: int = 1, low: bool = False) -> None:
         self.programs = [
             start_program(STOPPED, frames_at, product, "state"),
             start_program(FLOODING, frames_at, str(flood), str(floods)),
             start_program(NOISY, frames_at),
         ]
-        if lowest:
+        if low:
             for program in self.programs:
                 os.sched_setscheduler(program.pid, os.SCHED_OTHER, os.sched_param(0))
-                os.setpriority(os.PRIO_PROCESS, program.pid, LOWEST_PRIORITY)
+                os.setpriority(os.PRIO_PROCESS, program.pid, LOW_PRIORITY)
         self._stopping: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -334,10 +334,10 @@ class BadSubscribers:
 
 @contextlib.contextmanager
 def bad_subscribers(
-    frames_at: str, product: str, flood: int, floods: int = 1, lowest: bool = False
+    frames_at: str, product: str, flood: int, floods: int = 1, low: bool = False
 ) -> Iterator[BadSubscribers]:
     """They wait until `begin`, and are gone afterwards."""
-    bad = BadSubscribers(frames_at, product, flood, floods, lowest)
+    bad = BadSubscribers(frames_at, product, flood, floods, low)
     try:
         yield bad
     finally:

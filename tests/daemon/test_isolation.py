@@ -18,7 +18,7 @@ from daemon_bench import PATIENCE_S, Bench
 from fake_clock import FakeClock
 
 from sonod.client.subscriber import Subscriber
-from sonod.daemon.bench.isolation import FLOODING, LOWEST_PRIORITY, bad_subscribers, measure_isolation, start_program
+from sonod.daemon.bench.isolation import FLOODING, LOW_PRIORITY, bad_subscribers, measure_isolation, start_program
 from sonod.daemon.bench.path import memory_mib
 from sonod.daemon.penalties import FIRST_S, FORGIVEN_S, LONGEST_S, REMEMBERED, Penalties
 from sonod.daemon.subscriber_guard import SILENCED_LIMIT, SUBSCRIPTION_LIMIT
@@ -97,9 +97,9 @@ def test_the_bench_listens_at_both_daemons() -> None:
 
 
 def test_bad_programs_of_the_bench_take_no_processor_from_others(bench: Bench) -> None:
-    with bad_subscribers(bench.daemon.addresses.frames[0], "bmode", 1, lowest=True) as bad:
+    with bad_subscribers(bench.daemon.addresses.frames[0], "bmode", 1, low=True) as bad:
         for program in bad.programs:
-            assert os.getpriority(os.PRIO_PROCESS, program.pid) == LOWEST_PRIORITY
+            assert os.getpriority(os.PRIO_PROCESS, program.pid) == LOW_PRIORITY
             assert os.sched_getscheduler(program.pid) == os.SCHED_OTHER
 
 
