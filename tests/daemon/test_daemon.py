@@ -323,6 +323,8 @@ def test_port_in_use_is_one_clear_line(bench: Bench, make_daemon: Callable[..., 
         make_daemon(publish={"endpoint": taken.frames[0]})
     with pytest.raises(EndpointError, match=r"control.endpoint: cannot listen on"):
         make_daemon(control={"endpoint": taken.control})
+    with pytest.raises(EndpointError, match=r"control.also: cannot listen on"):
+        make_daemon(control={"also": [taken.control]})
     assert "\n" not in str(bench.control.status())
 
 
