@@ -57,8 +57,8 @@ class Listener:
         self._connections = connections
 
     def bind(self, endpoints: Sequence[str], key: str) -> tuple[str, ...]:
-        """Bind them all, and return them with the ports that were found for `*`; EndpointError names the remedy. `key` is
-        where the configuration has the first of them, `endpoint`; the others are in `also`."""
+        """Bind them all, and return them with the ports that were found for `*`; EndpointError names the remedy. `key`
+        is where the configuration has the first of them, `endpoint`; the others are in `also`."""
         keys = {name: key.replace(".endpoint", ".also") if number else key for number, name in enumerate(endpoints)}
         # In this order: what is bound keeps the options that it was bound with, and none can be taken back.
         found = {
