@@ -133,7 +133,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, key: str) -> str:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise EndpointError(
-            f"{key}: cannot listen on {endpoint} ({error.strerror}); stop the program that does, or choose another "
+            f"{key}: cannot listen on {endpoint} ({zmq.strerror(error.errno or 0)}); stop the program that does, or choose another "
             f"{'path' if is_ipc(endpoint) else 'port'}"
         ) from error
     found = socket.getsockopt(zmq.LAST_ENDPOINT)
