@@ -132,9 +132,9 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, key: str) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
+        reason, other = zmq.strerror(error.errno or 0), "path" if is_ipc(endpoint) else "port"
         raise EndpointError(
-            f"{key}: cannot listen on {endpoint} ({zmq.strerror(error.errno or 0)}); stop the program that does, or choose another "
-            f"{'path' if is_ipc(endpoint) else 'port'}"
+            f"{key}: cannot listen on {endpoint} ({reason}); stop the program that does, or choose another {other}"
         ) from error
     found = socket.getsockopt(zmq.LAST_ENDPOINT)
     return found.rstrip(b"\0").decode() if isinstance(found, bytes) else endpoint
