@@ -187,7 +187,12 @@ def bench(
         everything["path"] = [asdict(result) for result in path]
         everything["delivery"] = [asdict(result) for result in delivery]
         everything["isolation"] = [
-            {**asdict(result), "p99_change": round(result.p99_change, 3)} for result in isolation
+            {
+                **asdict(result),
+                "p99_change": round(result.p99_change, 3),
+                "p99_change_beside": round(result.p99_change_beside, 3),
+            }
+            for result in isolation
         ]
         everything["shared_memory"] = [asdict(result) for result in shared]
         everything["lease"] = [asdict(result) for result in leases]
