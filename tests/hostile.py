@@ -78,11 +78,19 @@ frames = st.builds(
     st.binary(max_size=300),
 )
 # What one connection sends, piece by piece.
+VARIANT = b"sonod.1+"
+
+
+def subscribed(prefix: bytes) -> bytes:
+    """A subscription, as ZMTP has it."""
+    return bytes([0, len(prefix) + 1, 1]) + prefix
+
+
 conversations = st.lists(
     st.sampled_from((GREETING, NULL_GREETING, CURVE_GREETING, READY, DEALER, HELLO))
     | frames
     | st.binary(max_size=200)
-    | st.builds(lambda prefix: bytes([0, len(prefix) + 1, 1]) + prefix, st.binary(max_size=60)),
+    | st.builds(subscribed, st.binary(max_size=60) | st.binary(max_size=40).map(lambda variant: VARIANT + variant)),
     max_size=8,
 ) | st.lists(frames, max_size=6).map(lambda pieces: [NULL_GREETING, DEALER, *pieces])
 
