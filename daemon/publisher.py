@@ -282,7 +282,7 @@ class Publisher:
             self._probe,
             "subscription_refused",
             f"{text}: brings nothing: {reason}",
-            "warning",
+            "error",
             {"subscription": text},
             self._session.monotonic_ns(),
         )

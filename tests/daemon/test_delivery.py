@@ -64,7 +64,7 @@ def test_wrong_variant_is_told_to_who_asked_for_it_alone(bench: Bench) -> None:
     notice = decode_notice(header)
     assert (topic, payload) == (b"sonod.1+every3.bmode.", b"")
     assert isinstance(notice, EventNotice)
-    assert (notice.event, notice.level) == ("subscription_refused", "warning")
+    assert (notice.event, notice.level) == ("subscription_refused", "error")
     assert notice.facts == {"subscription": "sonod.1+every3.bmode."}
     assert notice.message.startswith("sonod.1+every3.bmode.: brings nothing: ")
     assert "got 'every3'" in notice.message

@@ -66,7 +66,7 @@ async def trace(socket: aiohttp.ClientWebSocketResponse, transmit: int, channel:
 
 
 def test_refused_subscription_is_an_event_for_those_who_look() -> None:
-    """Should all variants be in use, the pane stays empty, and the page says why."""
+    """Should all variants be in use, the pane stays empty, and the page shows the error."""
 
     async def scenario() -> dict[str, Any]:
         context = zmq.asyncio.Context()
@@ -81,7 +81,7 @@ def test_refused_subscription_is_an_event_for_those_who_look() -> None:
             running = asyncio.create_task(feed.run())
             while b"+rate-" not in (wish := await publisher.recv()):
                 pass
-            notice = EventNotice("s", "p", "subscription_refused", "16 others are in use", "warning")
+            notice = EventNotice("s", "p", "subscription_refused", "16 others are in use", "error")
             await publisher.send_multipart([wish[1:], encode_notice(notice), b""])
             heard: dict[str, Any] = json.loads(await asyncio.wait_for(mailbox.take(), TIMEOUT_S))
             running.cancel()
