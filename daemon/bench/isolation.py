@@ -186,11 +186,12 @@ def measure_isolation(
 def _set_apart(beside: _Listener, good: _Listener, other: Control) -> None:
     """Have both daemons publish in turns, as well as it goes: what comes at the same moment waits for each other."""
     for _ in range(APART_TRIES):
+        # Both have come since.
+        time.sleep(3 * PERIOD_NS / 1e9)
         if abs((beside.published_ns - good.published_ns) % PERIOD_NS / PERIOD_NS - 0.5) < APART:
             return
         other.freeze()
         other.unfreeze()
-        time.sleep(3 * PERIOD_NS / 1e9)
 
 
 @dataclass(frozen=True)
