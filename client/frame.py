@@ -9,12 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sonod.client.errors import RequestRefused
 from sonod.client.losses import NOTHING_MISSED, LossAccount, MissedFrames
+from sonod.client.wire.control import Problem
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import FrameHeader, HeaderReader
-from sonod.client.wire.notices import NOTICES, Notice, decode_notice
+from sonod.client.wire.notices import NOTICES, EventNotice, Notice, decode_notice
 from sonod.client.wire.payload import payload_array
-from sonod.client.wire.topic import Topic
+from sonod.client.wire.topic import Topic, is_refusal
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +80,14 @@ class MessageReader:
             return None
 
     def read(self, parts: Sequence[bytes | memoryview], received_ns: int, passed_over: int = 0) -> Message:
-        """The frame or notice in a message; WireError when it is neither. `passed_over` messages of the same topic came
-        before it and are left out on purpose."""
+        """The frame or notice in a message; WireError when it is neither, RequestRefused when it says that the variant
+        which was subscribed to brings nothing. `passed_over` messages of the same topic came before it and are left out
+        on purpose."""
         if len(parts) != 3:
             raise WireError(f"message: must have topic, header and payload; got {len(parts)} parts")
         name = bytes(parts[0])
+        if is_refusal(name, parts[2]):
+            raise _refusal(parts[1])
         topic = self._topic(name)
         if topic.product in NOTICES:
             notice = decode_notice(parts[1])
@@ -108,3 +113,11 @@ class MessageReader:
             if len(self._topics) < MOST_TOPICS:
                 self._topics[data] = topic
         return topic
+
+
+def _refusal(header: bytes | memoryview) -> RequestRefused:
+    """The notice that comes in the place of a variant's frames."""
+    notice = decode_notice(header)
+    if not isinstance(notice, EventNotice):
+        raise WireError(f"message: a variant has frames and no notices; got {type(notice).__name__}")
+    return RequestRefused(Problem("refused", notice.message, (notice.message,)))

@@ -58,7 +58,7 @@ class Subscriber:
         `Frame.missing.skipped` counts them. A `variant` has the daemon send only some of the frames, or packed. With
         `last`, the last frame is sent again should none be coming, as when frozen; its `header.repeated` is set.
         NoAnswer when none comes within `timeout_s`; another call may follow. AccessRefused when the daemon wants
-        another key.
+        another key, RequestRefused when it does not serve the variant.
         """
         for message in self.messages(
             product, probe=probe, latest=latest, timeout_s=timeout_s, variant=variant, last=last

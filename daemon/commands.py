@@ -272,7 +272,7 @@ class Commands:
 
     def _load(self, arguments: LoadArguments) -> Future[Result]:
         try:
-            changes = parse_settings(arguments.file)
+            changes = parse_settings(arguments.file, self._present().knobs)
         except ValueError as error:
             lines = [f"file: {line}" for line in str(error).splitlines()]
             raise CommandError("refused", "; ".join(lines), lines) from error

@@ -17,7 +17,7 @@ from sonod.daemon.errors import ConfigError
 from sonod.daemon.lease_desk import LeasePolicy
 from sonod.daemon.pipeline.options import ImageOptions
 from sonod.drivers.compression import CompressionName, compression_problem
-from sonod.drivers.settings import KNOBS, OWN
+from sonod.drivers.settings import KNOBS, OWN, Knob
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 LatestEndpoint = Annotated[
@@ -246,8 +246,10 @@ class Config(Section):
         return accepted
 
 
-def check_settings(values: Mapping[str, object]) -> tuple[list[str], dict[str, SettingValue]]:
-    """Problems, one line each, and the values that any driver could accept."""
+def check_settings(
+    values: Mapping[str, object], knobs: Mapping[str, Knob] = KNOBS
+) -> tuple[list[str], dict[str, SettingValue]]:
+    """Problems, one line each, and the values that a probe with these knobs could accept, or without them any probe."""
     problems: list[str] = []
     accepted: dict[str, SettingValue] = {}
     for name, value in values.items():
@@ -258,9 +260,9 @@ def check_settings(values: Mapping[str, object]) -> tuple[list[str], dict[str, S
         if OWN in name:
             accepted[name] = value  # type: ignore[assignment]
             continue
-        knob = KNOBS.get(name)
+        knob = knobs.get(name)
         if knob is None:
-            problems.append(f"{name}: no such setting{suggestion(name, KNOBS)}")
+            problems.append(f"{name}: no such setting{suggestion(name, knobs)}")
             continue
         try:
             accepted[name] = knob.accept(value)
@@ -328,7 +330,11 @@ def _good(values: Mapping[str, Any], name: str) -> Any:
 def _access_problems(config: Config) -> list[str]:
     """Addresses that other machines can reach need keys, and so may the viewer."""
     groups = {"publish": config.frame_endpoints, "control": config.control_endpoints}
-    addresses = [(f"{name}.endpoint", endpoint) for name, endpoints in groups.items() for endpoint in endpoints]
+    addresses = [
+        (f"{name}.{'also' if index else 'endpoint'}", endpoint)
+        for name, endpoints in groups.items()
+        for index, endpoint in enumerate(endpoints)
+    ]
     addresses += [("publish.latest", place) for place in config.latest_endpoints if config.publish.latest != "auto"]
     if config.access.keys:
         if not config.viewer.enabled or config.viewer.keys:

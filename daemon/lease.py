@@ -88,6 +88,13 @@ class LeaseKeeper:
                 raise CommandError(
                     "lease_needed", f"{what}: needs the lease, which nobody holds; acquire it first (`lease`)"
                 )
+            # Its sender believes to be alone.
+            if token is not None:
+                raise CommandError(
+                    "lease_lost",
+                    f"{what}: no lease has this token; it was released, taken over or has expired; acquire it anew, or "
+                    "leave the token out",
+                )
         elif present.token != token:
             raise CommandError(
                 "lease_held",

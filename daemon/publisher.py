@@ -13,7 +13,7 @@ import structlog
 import zmq
 
 from sonod.client.wire.header import ENCODING_LZ4, FrameHeader, encode_header, stamp_published
-from sonod.client.wire.notices import Notice, encode_notice, product_of
+from sonod.client.wire.notices import EventNotice, Notice, encode_notice, product_of
 from sonod.client.wire.topic import UNKNOWN_PROBE, Topic
 from sonod.client.wire.variant import LAST
 from sonod.daemon.errors import EndpointError
@@ -268,9 +268,25 @@ class Publisher:
                 message = frame.bytes
                 if self._guard.heeds(message, connection, now_ns):
                     news |= self._subscriptions.heard(message)
+                    for subscription, reason in self._subscriptions.refused():
+                        self._refuse(subscription, reason)
         except zmq.Again:
             pass
         return news
+
+    def _refuse(self, subscription: bytes, reason: str) -> None:
+        """Say so under the subscription itself, which reaches those who have it and nobody else."""
+        text = subscription.decode("ascii", "replace")
+        notice = EventNotice(
+            self._session.id,
+            self._probe,
+            "subscription_refused",
+            f"{text}: brings nothing: {reason}",
+            "error",
+            {"subscription": text},
+            self._session.monotonic_ns(),
+        )
+        self._send([subscription, encode_notice(notice), b""])
 
     def _count_wants(self, now_ns: int) -> None:
         wanted = self._subscriptions.wanted(self._probe)

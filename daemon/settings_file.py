@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 
 from sonod.daemon.config import SettingValue, check_settings
-from sonod.drivers.settings import Value
+from sonod.drivers.settings import KNOBS, Knob, Value
 
 # As long as a request may be; a complete state takes a kilobyte.
 LONGEST_FILE_BYTES = 60 * 1024
@@ -23,9 +23,9 @@ def dump_settings(settings: Mapping[str, Value], remarks: Sequence[str] = ()) ->
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def parse_settings(text: str) -> dict[str, SettingValue]:
+def parse_settings(text: str, knobs: Mapping[str, Knob] = KNOBS) -> dict[str, SettingValue]:
     """The settings in a saved file, a preset without tables for probes, or a configuration of settings alone;
-    ValueError with one line for each problem."""
+    ValueError with one line for each problem that they are to a probe with these knobs."""
     values = parse_toml(text)
     values.pop("description", "")
     settings = values.pop("settings", None)
@@ -33,12 +33,14 @@ def parse_settings(text: str) -> dict[str, SettingValue]:
         raise ValueError(f"unknown key {', '.join(sorted(values))}; a file of settings has a table [settings] alone")
     if not isinstance(settings, dict) or not settings:
         raise ValueError("needs a table [settings] that is not empty")
-    return checked_settings(settings, "settings")
+    return checked_settings(settings, "settings", knobs)
 
 
-def checked_settings(settings: Mapping[str, object], table: str) -> dict[str, SettingValue]:
-    """The values that some driver could accept; ValueError with one line for each that none could."""
-    problems, accepted = check_settings(settings)
+def checked_settings(
+    settings: Mapping[str, object], table: str, knobs: Mapping[str, Knob] = KNOBS
+) -> dict[str, SettingValue]:
+    """The values that a probe with these knobs could accept; ValueError with one line for each that it could not."""
+    problems, accepted = check_settings(settings, knobs)
     if problems:
         raise ValueError("\n".join(f"{table}.{problem}" for problem in problems))
     return accepted

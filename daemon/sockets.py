@@ -57,10 +57,12 @@ class Listener:
         self._connections = connections
 
     def bind(self, endpoints: Sequence[str], key: str) -> tuple[str, ...]:
-        """Bind them all, and return them with the ports that were found for `*`; EndpointError names the remedy."""
+        """Bind them all, and return them with the ports that were found for `*`; EndpointError names the remedy. `key`
+        is where the configuration has the first of them, `endpoint`; the others are in `also`."""
+        keys = {name: key.replace(".endpoint", ".also") if number else key for number, name in enumerate(endpoints)}
         # In this order: what is bound keeps the options that it was bound with, and none can be taken back.
         found = {
-            endpoint: bind(self._socket, endpoint, key)
+            endpoint: bind(self._socket, endpoint, keys[endpoint])
             for endpoint in endpoints
             if not self._needs_keys(endpoint) and not is_ipc(endpoint)
         }
@@ -68,7 +70,7 @@ class Listener:
         if local:
             if self._penalties is not None:
                 self._ask_before_admission(IPC_DOMAIN)
-            found |= {endpoint: bind(self._socket, endpoint, key) for endpoint in local}
+            found |= {endpoint: bind(self._socket, endpoint, keys[endpoint]) for endpoint in local}
         guarded = [endpoint for endpoint in endpoints if self._needs_keys(endpoint)]
         if guarded:
             # The configuration has seen to it that there is one.
@@ -78,7 +80,7 @@ class Listener:
                 self._socket.setsockopt(zmq.MAXMSGSIZE, CURVE_HANDSHAKE_BYTES)
             self._socket.setsockopt(zmq.CURVE_SERVER, 1)
             self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._gate.server.secret.encode())
-            found |= {endpoint: bind(self._socket, endpoint, key) for endpoint in guarded}
+            found |= {endpoint: bind(self._socket, endpoint, keys[endpoint]) for endpoint in guarded}
         return tuple(found[endpoint] for endpoint in endpoints)
 
     def cut_revoked(self) -> None:
@@ -130,9 +132,9 @@ def bind(socket: zmq.Socket[bytes], endpoint: str, key: str) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
+        reason, other = zmq.strerror(error.errno or 0), "path" if is_ipc(endpoint) else "port"
         raise EndpointError(
-            f"{key}: cannot listen on {endpoint} ({error.strerror}); stop the program that does, or choose another "
-            f"{'path' if is_ipc(endpoint) else 'port'}"
+            f"{key}: cannot listen on {endpoint} ({reason}); stop the program that does, or choose another {other}"
         ) from error
     found = socket.getsockopt(zmq.LAST_ENDPOINT)
     return found.rstrip(b"\0").decode() if isinstance(found, bytes) else endpoint

@@ -28,6 +28,8 @@ class Subscriptions:
         self._prefixes: set[bytes] = set()
         self._variants: dict[bytes, Variant] = {}
         self._overflow = False
+        # Subscriptions to variants that bring nothing, and why; until they are told.
+        self._refused: list[tuple[bytes, str]] = []
         # Prefixes of the variant `last` that were subscribed to and not yet answered.
         self._last: set[bytes] = set()
         # Asked for each frame, changed by subscriptions only.
@@ -37,6 +39,12 @@ class Subscriptions:
         """Take what the socket reports; True when somebody subscribed."""
         with self._lock:
             return self._heard(message[:1], message[1:])
+
+    def refused(self) -> list[tuple[bytes, str]]:
+        """The subscriptions to variants, since the last call, that will bring nothing, each with the reason."""
+        with self._lock:
+            refused, self._refused = self._refused, []
+        return refused
 
     def wanted(self, probe: str) -> frozenset[str]:
         """The products of this probe that somebody subscribes to, in any variant."""
@@ -100,15 +108,25 @@ class Subscriptions:
 
     def _add_variant(self, prefix: bytes) -> None:
         """A prefix must name its variant in full."""
-        text, dot, _ = prefix.removeprefix(VARIANT_PREFIX.encode()).partition(b".")
-        if not prefix.startswith(VARIANT_PREFIX.encode()) or not dot:
+        if not prefix.startswith(VARIANT_PREFIX.encode()):
             return
-        if text == LAST.encode():
-            self._last.add(prefix)
-            return
+        text, dot, rest = prefix.removeprefix(VARIANT_PREFIX.encode()).decode("ascii", "replace").partition(".")
         try:
-            variant = Variant.parse(text.decode("ascii", errors="replace"))
-        except WireError:
+            if not dot:
+                raise WireError(f"variant: must be named in full, with a dot behind it; got {text[:60]!r}")
+            variant = None if text == LAST else Variant.parse(text)
+            if not any(f"{product}.".startswith(rest) or rest.startswith(f"{product}.") for product in PRODUCTS):
+                raise WireError(f"variant: must be of a product out of {', '.join(PRODUCTS)}; got {rest[:60]!r}")
+            in_use = set(self._variants.values())
+            if variant is not None and variant not in in_use and len(in_use) >= VARIANT_LIMIT:
+                raise WireError(
+                    f"variant: {VARIANT_LIMIT} others are in use; subscribe to one of them, to the whole stream, or "
+                    f"again later; got {text!r}"
+                )
+        except WireError as error:
+            self._refused.append((prefix, str(error)))
             return
-        if variant in self._variants.values() or len(set(self._variants.values())) < VARIANT_LIMIT:
+        if variant is None:
+            self._last.add(prefix)
+        else:
             self._variants[prefix] = variant

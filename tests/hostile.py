@@ -77,14 +77,29 @@ frames = st.builds(
     st.integers(0, 300) | st.sampled_from((2**16, 2**31, 2**62, 2**63, 2**64 - 1)),
     st.binary(max_size=300),
 )
+VARIANT = b"sonod.1+"
+
+
+def subscribed(prefix: bytes) -> bytes:
+    """A subscription, as ZMTP has it."""
+    return bytes([0, len(prefix) + 1, 1]) + prefix
+
+
+subscriptions = st.builds(
+    subscribed, st.binary(max_size=60) | st.binary(max_size=40).map(lambda variant: VARIANT + variant)
+)
 # What one connection sends, piece by piece.
-conversations = st.lists(
-    st.sampled_from((GREETING, NULL_GREETING, CURVE_GREETING, READY, DEALER, HELLO))
-    | frames
-    | st.binary(max_size=200)
-    | st.builds(lambda prefix: bytes([0, len(prefix) + 1, 1]) + prefix, st.binary(max_size=60)),
-    max_size=8,
-) | st.lists(frames, max_size=6).map(lambda pieces: [NULL_GREETING, DEALER, *pieces])
+conversations = (
+    st.lists(
+        st.sampled_from((GREETING, NULL_GREETING, CURVE_GREETING, READY, DEALER, HELLO))
+        | frames
+        | st.binary(max_size=200)
+        | subscriptions,
+        max_size=8,
+    )
+    | st.lists(frames, max_size=6).map(lambda pieces: [NULL_GREETING, DEALER, *pieces])
+    | st.lists(subscriptions, max_size=6).map(lambda pieces: [NULL_GREETING, READY, *pieces])
+)
 
 
 def talk(endpoint: str, pieces: list[bytes]) -> None:

@@ -19,7 +19,7 @@ from sonod.client.viewer.raw import MIDDLE, RATE_HZ, RAW, RawFrame, Trace
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields
 from sonod.client.wire.notices import EVENT, NOTICES
-from sonod.client.wire.topic import Topic, subscription
+from sonod.client.wire.topic import Topic, is_refusal, subscription
 
 # The products that the page can show.
 PRODUCTS = ("bmode", "mmode", "lines", RAW)
@@ -118,7 +118,7 @@ class Feed:
     def _pass_on(self, parts: list[bytes]) -> None:
         if len(parts) != 3:
             raise WireError(f"message: must have three parts; got {len(parts)}")
-        product = Topic.decode(parts[0]).product
+        product = EVENT if is_refusal(parts[0], parts[2]) else Topic.decode(parts[0]).product
         if product in NOTICES:
             self._pass_on_notice(product, parts[1])
         elif product == RAW:

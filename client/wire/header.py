@@ -259,13 +259,14 @@ class HeaderReader:
                 return _varied(known, head.frame, head.message, head.times, Losses(*head.losses))
             fields = _head(data, tail)
             return _like(fields.values, known) or _header(fields, known.geometry, known)
+        end = b""
         if self._part is not None and data.endswith(self._part[0]):
-            tail, known = self._part
-            header = _header(_head(data, tail), known.geometry)
+            end, known = self._part
+            header = _header(_head(data, end), known.geometry)
         else:
             header = decode_header(data)
             self._part = _tail(data, GEOMETRY_KEY, header)
-        self._whole = _tail(data, SETTINGS_KEY, header)
+        self._whole = _tail(data, SETTINGS_KEY, header, end)
         head = None if self._whole is None else read_head(data, len(data) - len(self._whole[0]))
         self._constant = None if head is None else head.constant
         return header
@@ -308,18 +309,19 @@ def _head(data: bytes, tail: bytes) -> Fields:
     return fields
 
 
-def _tail(data: bytes, key: bytes, header: FrameHeader) -> tuple[bytes, FrameHeader] | None:
-    """The bytes from a key on, when they are whole keys of the outermost object: each side is an object by itself."""
-    begin = data.rfind(key)
+def _tail(data: bytes, key: bytes, header: FrameHeader, end: bytes = b"") -> tuple[bytes, FrameHeader] | None:
+    """The bytes from a key on, when they are whole keys of the outermost object: each side is an object by itself. Of
+    the `end` this is known already; it is the longest part of a raw frame's header."""
+    last = len(data) - len(end)
+    begin = data.rfind(key, 0, last)
     if begin < 0:
         return None
-    tail = data[begin:]
     try:
         Fields.parse(data[:begin] + b"}", "head")
-        Fields.parse(b"{" + tail[1:], "tail")
+        Fields.parse(b"{" + data[begin + 1 : last] + (b"}" if end else b""), "tail")
     except WireError:
         return None
-    return tail, header
+    return data[begin:], header
 
 
 def _header(fields: Fields, geometry: Geometry, known: FrameHeader | None = None) -> FrameHeader:

@@ -49,6 +49,11 @@ class Topic:
         return cls(product, probe, variant)
 
 
+def is_refusal(topic: bytes, payload: bytes | memoryview) -> bool:
+    """Whether a message is the event that stands in the place of a variant's frames: it is not served."""
+    return not payload and topic.startswith(VARIANT_PREFIX.encode("ascii"))
+
+
 def subscription(product: str | None = None, probe: str | None = None, variant: str = "") -> bytes:
     """The prefix to subscribe to: everything, one product of every probe, or one product of one probe; in a variant
     if one is named (`Variant.text`)."""

@@ -19,6 +19,7 @@ from sonod.client.wire.geometry import ImageGeometry
 from sonod.client.wire.header import FrameHeader, encode_header
 from sonod.client.wire.notices import Notice
 from sonod.client.wire.times import Times, UtcMapping
+from sonod.daemon.log import configure_logging
 from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
@@ -133,6 +134,8 @@ def _publish(
     bare_at: str, own_at: str, ready: multiprocessing.Queue[tuple[str, str]], turns: Sequence[Event], leaving: Event
 ) -> None:
     """The sending process: a bare PUB socket and sonod's own publisher."""
+    # Standard output is the measurement's.
+    configure_logging("warning")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     bare = context.socket(zmq.PUB)
     bare.setsockopt(zmq.SNDHWM, 16)

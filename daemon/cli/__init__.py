@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "status": "status:status",
     "watch": "watch:watch",
     "get": "settings:get",
+    "describe": "settings:describe",
     "set": "settings:set_values",
     "preset": "settings:preset",
     "save": "settings:save",

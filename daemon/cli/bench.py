@@ -187,7 +187,12 @@ def bench(
         everything["path"] = [asdict(result) for result in path]
         everything["delivery"] = [asdict(result) for result in delivery]
         everything["isolation"] = [
-            {**asdict(result), "p99_change": round(result.p99_change, 3)} for result in isolation
+            {
+                **asdict(result),
+                "p99_change": round(result.p99_change, 3),
+                "p99_change_beside": round(result.p99_change_beside, 3),
+            }
+            for result in isolation
         ]
         everything["shared_memory"] = [asdict(result) for result in shared]
         everything["lease"] = [asdict(result) for result in leases]
@@ -412,9 +417,13 @@ def _delivery_table(results: list[DeliveryResult]) -> None:
 def _isolation_lines(result: IsolationResult) -> None:
     put()
     put(f"isolation over {result.endpoint}: {result.seconds:g} s without, and as long with a stopped subscriber,")
-    put(f"one that subscribes {result.subscriptions_sent} times, and one that sends noise")
+    put(f"one that subscribes {result.subscriptions} times, and one that sends noise")
+    if not result.flooded:
+        put("  (it did not come to all of them: the machine is too busy for this measurement)")
     put(f"  published to received   {result.p50_before_ms:.3f} ms, 99 % within {result.p99_before_ms:.3f} ms before")
     put(f"                          {result.p50_during_ms:.3f} ms, 99 % within {result.p99_during_ms:.3f} ms with them")
+    put(f"  beside, left alone      {result.p50_beside_ms:.3f} ms, 99 % within {result.p99_beside_ms:.3f} ms meanwhile")
+    put(f"  99 %: {result.p99_change:+.0%} against before, {result.p99_change_beside:+.0%} against the one beside")
     put(f"  the good one: {result.frames_during} frames, {result.missed} missed; {result.lost} lost in the daemon")
     put(f"  daemon: {result.growth_mib:+.1f} MiB; cut: {result.cut_stalled} stalled, {result.cut_flooding} flooding")
 

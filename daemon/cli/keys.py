@@ -69,13 +69,13 @@ def new(
     except ValueError as error:
         raise Failure(USAGE, f"NAME: {error}") from error
     if role not in tuple(Role):
-        raise Failure(USAGE, f"--role: must be {', '.join(Role)}; got {role!r}")
+        raise Failure(USAGE, f"--role: must be view, record or control; got {role!r}")
     if public is not None and not is_key(public):
         raise Failure(USAGE, f"--public: must be a key of {KEY_LENGTH} characters; got {public!r}")
     permits = read_permits(place)
     known = permits.get(name)
     if known is not None and not known.revoked:
-        raise Failure(USAGE, f"{name}: has a key already; revoke it first: sonod keys revoke {name}")
+        raise Failure(USAGE, f"{name}: has a key already; revoke it first: sonod keys revoke {name}{_in(folder)}")
     taken = next((permit.name for permit in permits.values() if permit.public == public), None)
     if taken is not None:
         raise Failure(USAGE, f"--public: is the key of {taken} already")
@@ -114,7 +114,7 @@ def list_keys(folder: FolderOption = None, as_json: JsonOption = False) -> None:
             ]
         )
     elif not permits:
-        put(f"nobody is admitted to {place}; `sonod keys new NAME --role view` makes a key")
+        put(f"nobody is admitted to {place}; `sonod keys new NAME --role view{_in(folder)}` makes a key")
     else:
         put_table(
             ("name", "role", "made", "revoked", "public key"),
@@ -154,6 +154,11 @@ def _folder(given: Path | None) -> Path:
     if configured:
         return Path(configured)
     return SYSTEM_FOLDER if os.geteuid() == 0 else OWN_FOLDER.expanduser()
+
+
+def _in(given: Path | None) -> str:
+    """What a command that is shown needs, to be about the same folder."""
+    return "" if given is None else f" --folder {given}"
 
 
 def _server(folder: Path) -> ServerKeys:

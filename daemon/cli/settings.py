@@ -1,4 +1,4 @@
-"""`sonod get`, `set`, `preset`, `save` and `load`: the settings of a running daemon."""
+"""`sonod get`, `describe`, `set`, `preset`, `save` and `load`: the settings of a running daemon."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def get(
                     for name, value in current.settings.items()
                 ],
             )
+
+
+def describe(endpoint: ControlOption = None, keys: KeysOption = None) -> None:
+    """Print what the daemon says of itself, as JSON: knobs with range, step, default and holder, rules, addresses."""
+    with connect_alive(endpoint, keys) as control:
+        reply = control.request("describe").values
+    put_json({name: value for name, value in reply.items() if name not in ("id", "ok")})
 
 
 def set_values(

@@ -127,6 +127,8 @@ function fail(text) {
 }
 
 if (process.argv.length !== 4) fail("usage: node client.mjs FRAMES_ENDPOINT CONTROL_ENDPOINT");
+// Whoever reads our lines may have seen enough.
+process.stdout.on("error", () => process.exit(0));
 const last = {};
 let asked = false;
 

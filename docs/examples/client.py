@@ -8,6 +8,7 @@ it is told to. What it prints is what `sonod conformance client` asks for (docs/
 
 import json
 import math
+import signal
 import sys
 
 import numpy as np
@@ -113,4 +114,6 @@ def main(frames, control):
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit("usage: python client.py FRAMES_ENDPOINT CONTROL_ENDPOINT")
+    # Whoever reads our lines may have seen enough.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main(sys.argv[1], sys.argv[2])

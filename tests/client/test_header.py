@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sonod.client.wire.canonical import read_head
 from sonod.client.wire.errors import WireError
+from sonod.client.wire.fields import Fields
 from sonod.client.wire.header import (
     Acoustic,
     AcousticIndex,
@@ -151,6 +152,28 @@ def test_reader_of_a_stream_is_not_misled_by_a_known_end(trick: bytes) -> None:
     tail = data[data.rfind(b',"settings":') :]
     with pytest.raises(WireError):
         reader.read(trick.replace(b"%s", tail))
+
+
+def test_geometry_is_parsed_once_also_when_the_truth_is_another_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a simulated probe, whose headers of raw frames are mostly geometry."""
+    reader = HeaderReader()
+    headers = [
+        replace(messages.HEADER, frame=number, truth=Truth(number / 30, NeedleTruth((0, 0, 0), (0, 0, 1), 1e-3)))
+        for number in range(1, 6)
+    ]
+    assert reader.read(encode_header(headers[0])) == headers[0]
+    parsed: list[bytes] = []
+    parse = Fields.parse
+
+    def record(data: bytes | memoryview, where: str) -> Fields:
+        parsed.append(bytes(data))
+        return parse(data, where)
+
+    monkeypatch.setattr(Fields, "parse", record)
+    for header in headers[1:]:
+        assert reader.read(encode_header(header)) == header
+    assert parsed
+    assert not any(b"first_pixel_m" in data for data in parsed)
 
 
 def test_published_time_is_filled_in_last() -> None:

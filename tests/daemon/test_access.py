@@ -327,7 +327,7 @@ def test_keys_everywhere_but_for_ipc(start: Start, tmp_path: Path) -> None:
             r"publish.endpoint: tcp://0.0.0.0:5555 can be reached from other machines, which needs keys: make them "
             r"with `sonod keys new NAME --role view`, and name their folder in access.keys",
         ),
-        ({"control": {"also": ["tcp://[::]:5556"]}}, r"control.endpoint: tcp://\[::\]:5556 can be reached"),
+        ({"control": {"also": ["tcp://[::]:5556"]}}, r"control.also: tcp://\[::\]:5556 can be reached"),
         ({"access": {"everywhere": True}}, r"access.everywhere: needs the folder of keys"),
         (
             {"access": {"keys": "/k"}, "publish": {"endpoint": "tcp://10.0.0.1:5555"}},
@@ -397,9 +397,9 @@ class TestKeysCommand:
         ("arguments", "line"),
         [
             (("new", "a b"), "NAME: must be 1 to 64 letters, digits, - and _; got 'a b'"),
-            (("new", "x", "--role", "admin"), "--role: must be view, record, control; got 'admin'"),
+            (("new", "x", "--role", "admin"), "--role: must be view, record or control; got 'admin'"),
             (("new", "x", "--public", "short"), "--public: must be a key of 40 characters; got 'short'"),
-            (("new", "tablet"), "tablet: has a key already; revoke it first: sonod keys revoke tablet"),
+            (("new", "tablet"), "tablet: has a key already; revoke it first: sonod keys revoke tablet --folder "),
             (("new", "x", "--out", "/nowhere/x.key"), "/nowhere/x.key: cannot be written"),
             (("revoke", "tablte"), "tablte: has no key in .*; did you mean tablet"),
         ],

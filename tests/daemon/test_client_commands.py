@@ -178,3 +178,12 @@ def test_conformance_of_the_daemon_is_said_line_by_line(sonod: Sonod) -> None:
     assert "rules that were checked" in done.stdout
     assert sonod("conformance", "server", "--control", "tcp://127.0.0.1:9").returncode == 69
     assert sonod("conformance", "client", "--", "no-such-program", "{frames}").returncode == 2
+
+
+def test_describe_prints_every_knob_with_what_it_may_be_and_who_holds_it(sonod: Sonod, bench: Bench) -> None:
+    bench.control.acquire_lease("tracker")
+    described = json.loads(sonod("describe").stdout)
+    (depth,) = (knob for knob in described["knobs"] if knob["name"] == "depth_m")
+    assert (depth["unit"], depth["minimum"], depth["maximum"], depth["held_by"]) == ("m", 0.02, 0.1, "tracker")
+    assert {"step", "default", "value", "acoustic_output", "geometry"} <= set(depth)
+    assert not {"id", "ok"} & set(described)

@@ -318,11 +318,13 @@ def test_stop_while_a_device_is_awaited_is_immediate(start: Start) -> None:
 def test_port_in_use_is_one_clear_line(bench: Bench, make_daemon: Callable[..., Daemon]) -> None:
     taken = bench.daemon.addresses
     with pytest.raises(
-        EndpointError, match=r"publish.endpoint: cannot listen on tcp://127.0.0.1:\d+ \(Address already"
+        EndpointError, match=r"publish.endpoint: cannot listen on tcp://127.0.0.1:\d+ \(Address already in use\); "
     ):
         make_daemon(publish={"endpoint": taken.frames[0]})
     with pytest.raises(EndpointError, match=r"control.endpoint: cannot listen on"):
         make_daemon(control={"endpoint": taken.control})
+    with pytest.raises(EndpointError, match=r"control.also: cannot listen on"):
+        make_daemon(control={"also": [taken.control]})
     assert "\n" not in str(bench.control.status())
 
 

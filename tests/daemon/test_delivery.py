@@ -11,12 +11,14 @@ import pytest
 import zmq
 from daemon_bench import PATIENCE_S, Bench
 
+from sonod.client.errors import RequestRefused
 from sonod.client.frame import Frame
 from sonod.client.latest import LatestFrames
 from sonod.client.subscriber import Subscriber
 from sonod.client.wire.header import FrameHeader, decode_header
-from sonod.client.wire.notices import StateNotice
+from sonod.client.wire.notices import EventNotice, StateNotice, decode_notice
 from sonod.client.wire.variant import Variant
+from sonod.daemon.subscriptions import VARIANT_LIMIT
 
 
 def subscribed(bench: Bench, product: str, variant: Variant) -> Iterator[Frame]:
@@ -46,6 +48,46 @@ def test_packed_payload_is_the_same_picture(bench: Bench) -> None:
         one, two = next(plain), next(packed)
     assert (one.header.encoding, two.header.encoding) == ("raw", "lz4")
     np.testing.assert_array_equal(one.data, two.data)
+
+
+def test_wrong_variant_is_told_to_who_asked_for_it_alone(bench: Bench) -> None:
+    """With nothing of sonod's client, as in docs/wire-protocol.md."""
+    frames = bench.frames()
+    events = bench.subscriber.messages("event", "state", timeout_s=PATIENCE_S)
+    next(events)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.RCVTIMEO, int(PATIENCE_S * 1000))
+    socket.connect(bench.daemon.addresses.frames[0])
+    socket.subscribe(b"sonod.1+every3.bmode.")
+    topic, header, payload = socket.recv_multipart()
+    notice = decode_notice(header)
+    assert (topic, payload) == (b"sonod.1+every3.bmode.", b"")
+    assert isinstance(notice, EventNotice)
+    assert (notice.event, notice.level) == ("subscription_refused", "error")
+    assert notice.facts == {"subscription": "sonod.1+every3.bmode."}
+    assert notice.message.startswith("sonod.1+every3.bmode.: brings nothing: ")
+    assert "got 'every3'" in notice.message
+    context.destroy(linger=0)
+    bench.driver.deliver()
+    assert next(frames).header.frame == 1
+    assert isinstance(next(events), StateNotice)
+
+
+def test_one_variant_too_many_is_an_error_of_the_client(bench: Bench) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.SUB)
+    socket.connect(bench.daemon.addresses.frames[0])
+    for every in range(2, 2 + VARIANT_LIMIT):
+        socket.subscribe(b"sonod.1+every-%d.bmode." % every)
+    socket.setsockopt(zmq.RCVTIMEO, int(PATIENCE_S * 1000))
+    # All before it have been heard when this one, which is too many, is answered.
+    socket.subscribe(b"sonod.1+lz4.bmode.")
+    while b"+lz4" not in socket.recv_multipart()[0]:
+        pass
+    with pytest.raises(RequestRefused, match=r"^sonod\.1\+lz4\.bmode\.: brings nothing: variant: 16 others are in use"):
+        next(bench.subscriber.frames("bmode", timeout_s=PATIENCE_S, variant=Variant(lz4=True)))
+    context.destroy(linger=0)
 
 
 def test_variants_do_not_disturb_plain_subscribers(bench: Bench) -> None:

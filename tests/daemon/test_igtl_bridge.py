@@ -63,8 +63,9 @@ class Running:
             control.set(changes)
 
 
-def bridge_process(frames: str, control: str) -> tuple[subprocess.Popen[str], str, int]:
+def bridge_process(frames: str, control: str, *more: str) -> tuple[subprocess.Popen[str], str, int]:
     command = [sys.executable, "-m", "sonod", "bridge", "igtl", "--port", "0", "--frames", frames, "--control", control]
+    command += more
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     host, _, port = process.stdout.readline().removeprefix("OpenIGTLink at ").strip().rpartition(":")
@@ -242,6 +243,39 @@ def test_calibration_places_pictures_in_its_target_and_void_sends_none(
         running.set(sound_speed_m_s=1540.0)
         assert next(images(client)) is not None
         client.stop()
+
+
+def test_bridge_that_has_lost_the_lease_is_one_like_all_others(pyigtl: ModuleType, running: Running) -> None:
+    process, host, port = bridge_process(running.frames, running.control, "--lease")
+    client = pyigtl.OpenIGTLinkClient(host, port)
+    try:
+        with Control(running.control, PATIENCE_S) as control:
+            assert control.lease().holder == "OpenIGTLink bridge"
+            token = control.take_over_lease("somebody").token
+            control.release_lease(token or "")
+        command = '<Command Name="SetUsParameter"><Parameter Name="DepthMm" Value="35"/></Command>'
+        deadline_s = time.monotonic() + PATIENCE_S
+        answer, number = None, 0
+        # Until it has noticed, at its next prolongation.
+        while answer is None or 'Status="SUCCESS"' not in answer.string:
+            assert time.monotonic() < deadline_s, answer
+            number += 1
+            client.send_message(pyigtl.StringMessage(command, device_name=f"CMD_{number}"))
+            answer = client.wait_for_message(f"ACK_{number}", timeout=PATIENCE_S)
+            assert answer is not None
+    finally:
+        client.stop()
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+def test_bridge_says_in_its_log_how_the_daemon_is(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with in_this_process(Bridge(Options(running.frames, running.control, port=0), "0", None)):
+        deadline_s = time.monotonic() + PATIENCE_S
+        while "status: running" not in caplog.messages:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

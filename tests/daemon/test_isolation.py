@@ -18,7 +18,7 @@ from daemon_bench import PATIENCE_S, Bench
 from fake_clock import FakeClock
 
 from sonod.client.subscriber import Subscriber
-from sonod.daemon.bench.isolation import FLOODING, bad_subscribers, start_program
+from sonod.daemon.bench.isolation import FLOODING, LOW_PRIORITY, bad_subscribers, measure_isolation, start_program
 from sonod.daemon.bench.path import memory_mib
 from sonod.daemon.penalties import FIRST_S, FORGIVEN_S, LONGEST_S, REMEMBERED, Penalties
 from sonod.daemon.subscriber_guard import SILENCED_LIMIT, SUBSCRIPTION_LIMIT
@@ -76,7 +76,9 @@ def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start:
     with bad_subscribers(bench.daemon.addresses.frames[0], "bmode", 100_000, FLOODS) as bad:
         bad.begin()
         numbers: list[int] = []
-        while len(numbers) < FRAMES or not (counts_of(bench)["cut_stalled"] and has_noticed(bench, FLOODS)):
+        while len(numbers) < FRAMES or not (
+            counts_of(bench)["cut_stalled"] and has_noticed(bench, FLOODS) and bad.flooded()
+        ):
             bench.driver.deliver()
             numbers.append(next(frames).header.frame)
             assert len(numbers) < 10_000 * FRAMES
@@ -86,6 +88,19 @@ def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start:
     assert counts["cut_stalled"] >= 1
     assert counts["cut_flooding"] >= FLOODS
     assert memory_mib(os.getpid()) - memory < 64
+
+
+def test_the_bench_listens_at_both_daemons() -> None:
+    result = measure_isolation(1.0, flood=SUBSCRIPTION_LIMIT + 1)
+    assert min(result.frames_before, result.frames_during) > 0
+    assert min(result.p50_before_ms, result.p50_during_ms, result.p50_beside_ms) > 0
+
+
+def test_bad_programs_of_the_bench_take_no_processor_from_others(bench: Bench) -> None:
+    with bad_subscribers(bench.daemon.addresses.frames[0], "bmode", 1, low=True) as bad:
+        for program in bad.programs:
+            assert os.getpriority(os.PRIO_PROCESS, program.pid) == LOW_PRIORITY
+            assert os.sched_getscheduler(program.pid) == os.SCHED_OTHER
 
 
 def test_one_connection_has_few_subscriptions(bench: Bench) -> None:

@@ -116,6 +116,18 @@ def test_takeover_ends_the_former_lease_and_everybody_is_told(bench: Bench) -> N
     assert bench.control.set({"depth_m": 0.1}, lease=taken[0]).revision == 1
 
 
+def test_token_of_a_lease_that_has_ended_is_refused_even_when_nobody_holds_one(bench: Bench) -> None:
+    token = bench.control.acquire_lease("needle").token or ""
+    bench.control.release_lease(token)
+    for refused in (lambda: bench.control.set({"depth_m": 0.1}, lease=token), lambda: bench.control.unfreeze(token)):
+        with pytest.raises(RequestRefused, match=r"no lease has this token; .* or leave the token out") as caught:
+            refused()
+        assert caught.value.code == "lease_lost"
+    bench.control.freeze()
+    assert bench.control.set({"gain_db": 1}, lease=token).revision == 1
+    assert bench.control.set({"depth_m": 0.1}).revision == 2
+
+
 def test_acquiring_and_releasing_are_told(bench: Bench) -> None:
     tokens: list[str | None] = []
     event = bench.event("lease_acquired", lambda: tokens.append(bench.control.acquire_lease("needle").token))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from wire_messages import HEADER
 
+from sonod.daemon.bench.delivery import measure_delivery
 from sonod.daemon.ledger import Ledger
 from sonod.daemon.rate import FrameRate
 from sonod.daemon.stages import StageTable
@@ -48,3 +50,11 @@ def test_ledger_tells_percentiles_of_each_leg() -> None:
     assert block["first_to_last_byte"] == {"p50_ns": 50, "p99_ns": 99, "max_ns": 100, "count": 100}
     assert "transmit_to_published" not in block
     assert next(iter(block)) == "first_to_last_byte"
+
+
+def test_delivery_is_measured_without_a_word_on_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where `--json` writes."""
+    result = measure_delivery(0.1)
+    assert result.frames > 0
+    assert min(result.sonod_p50_ms, result.bare_p50_ms) > 0
+    assert capfd.readouterr().out == ""

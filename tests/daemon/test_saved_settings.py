@@ -101,6 +101,11 @@ def test_saved_state_gives_another_daemon_the_same_settings(start: Start, tmp_pa
         ("[settings", "file: not TOML"),
         ("[settings]\ndepht_m = 1", "file: settings.depht_m: no such setting; did you mean depth_m"),
         ("[settings]\ndepth_m = 0.09\noutput_level = 0.2\nangle_count = 4", "angle_count: no such setting"),
+        ("[settings]\ndepth_m = 9", r"file: settings.depth_m: must be in 0.02..0.1 m; got 9"),
+        (
+            "[settings]\nwings = 9",
+            r"file: settings.wings: no such setting; there are depth_m, frame_rate_hz, gain_db, ",
+        ),
         ("[settings]\ndepth_m = 0.15", r"depth_m: must be in 0.02..0.1 m; got 0.15"),
         ("[driver]\nuri = 'sim:'", r"file: unknown key driver; a file of settings has a table \[settings\] alone"),
     ],

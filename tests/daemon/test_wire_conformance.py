@@ -55,21 +55,24 @@ def test_schemas_have_every_command(bench: Bench) -> None:
 
 
 def lines_of(fed: Bench, *command: str) -> dict[str, Any]:
-    """The report on the change of depth that an example client makes."""
+    """The report on the change of depth that an example client makes; nobody reads on, and it ends without a word."""
     addresses = fed.daemon.addresses
-    process = subprocess.Popen([*command, addresses.frames[0], addresses.control], stdout=subprocess.PIPE, text=True)
-    try:
+    program = [*command, addresses.frames[0], addresses.control]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        frames = 0
-        for line in process.stdout:
-            report: dict[str, Any] = json.loads(line)
-            if "applied" in report and frames:
-                return report
-            frames += "frame" in report
-        raise AssertionError("the client ended")
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE_S)
+        assert process.stderr is not None
+        try:
+            frames = 0
+            for line in process.stdout:
+                report: dict[str, Any] = json.loads(line)
+                if "applied" in report and frames:
+                    process.stdout.close()
+                    assert process.stderr.read() == ""
+                    return report
+                frames += "frame" in report
+            raise AssertionError(process.stderr.read())
+        finally:
+            process.kill()
 
 
 def test_python_example_reads_the_daemon_and_changes_the_depth(fed: Bench) -> None:

@@ -69,14 +69,18 @@ class Bridge:
     sent for which it is void."""
 
     def __init__(
-        self, options: Options, version: str, calibration: Calibration | None, lease: str | None = None
+        self,
+        options: Options,
+        version: str,
+        calibration: Calibration | None,
+        token: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._options = options
         self._calibration = calibration
         self._judged: Judgement | None = None
         self._control = AsyncControl(options.control)
         self._subscriber = AsyncSubscriber(options.frames)
-        self._commands = PlusCommands(self._control, version, options.device, lease)
+        self._commands = PlusCommands(self._control, version, options.device, token)
         self._server = Server(self._receive, self._welcome)
         self._status = Message(STATUS, options.device, status_content(STATUS_NOT_READY, "starting", "no daemon yet"))
         self._settings: Message | None = None
@@ -157,6 +161,7 @@ class Bridge:
     def _tell(self, code: int, name: str, message: str) -> None:
         content = status_content(code, name, message)
         if content != self._status.content:
+            log.info("status: %s", name if message == name else f"{name}: {message}")
             self._status = Message(STATUS, self._options.device, content)
             self._server.publish(STATUS, self._status)
 

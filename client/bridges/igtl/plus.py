@@ -44,20 +44,23 @@ class Answer:
         return f"<CommandReply Name={quoteattr(name)} Status={quoteattr(status)} Message={quoteattr(self.message)} />"
 
     def legacy_xml(self) -> str:
-        """The text of a STRING answer: the results are in its message."""
+        """The text of a STRING answer: the results are in its message, and what is wrong with them beside it."""
         message = self.message if self.xml is None else self.xml
-        return f'<CommandReply Status="{"SUCCESS" if self.ok else "FAIL"}" Message={quoteattr(message)} />'
+        error = "" if self.ok else f" Error={quoteattr(self.message)}"
+        return f'<CommandReply Status="{"SUCCESS" if self.ok else "FAIL"}" Message={quoteattr(message)}{error} />'
 
 
 class PlusCommands:
-    """Executes commands on the daemon, with the token of the lease where we hold it. `writable` False refuses those
+    """Executes commands on the daemon, with the `token` of the lease that we hold. `writable` False refuses those
     that change anything."""
 
-    def __init__(self, control: AsyncControl, version: str, device: str, lease: str | None = None) -> None:
+    def __init__(
+        self, control: AsyncControl, version: str, device: str, token: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._control = control
         self._version = version
         self._device = device
-        self._lease = lease
+        self._token = token
 
     async def execute(self, text: str, writable: bool) -> tuple[str, Answer]:
         """(the command's name, its answer); a command that cannot be read or done has an answer that says so."""
@@ -112,7 +115,7 @@ class PlusCommands:
                 knob, value = knob_change(name, text, description.knobs, values)
                 changes[knob] = values[knob] = value
             if changes:
-                await self._control.set(changes, expected_revision=description.revision, lease=self._lease)
+                await self._control.set(changes, expected_revision=description.revision, lease=self._token())
         except (ClientError, ParameterError) as error:
             problem = str(error)
         done = "false" if problem else "true"

@@ -22,20 +22,21 @@ def run(options: Options, version: str, calibration: Calibration | None, ready: 
     the lease that was asked for. `ready` gets the address."""
     logging.basicConfig(format="igtl: %(message)s", level=logging.INFO, stream=sys.stderr)
     with contextlib.ExitStack() as held:
-        token = None
-        if options.hold_lease:
-            token = held.enter_context(HeldLease(HOLDER, options.control)).token
-        asyncio.run(_serve(options, version, calibration, token, ready))
+        lease = held.enter_context(HeldLease(HOLDER, options.control)) if options.hold_lease else None
+        # Once it is lost we are one like all others.
+        asyncio.run(
+            _serve(options, version, calibration, lambda: None if lease is None or lease.lost else lease.token, ready)
+        )
 
 
 async def _serve(
     options: Options,
     version: str,
     calibration: Calibration | None,
-    lease: str | None,
+    token: Callable[[], str | None],
     ready: Callable[[str, int], None],
 ) -> None:
-    bridge = Bridge(options, version, calibration, lease)
+    bridge = Bridge(options, version, calibration, token)
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

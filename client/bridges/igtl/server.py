@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
@@ -68,7 +69,9 @@ class Server:
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=BUFFER_BYTES)
         except OSError as error:
-            raise PortInUse(f"{host}:{port}: {error.strerror or error}; choose another with --port") from error
+            # What asyncio says repeats the address.
+            reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+            raise PortInUse(f"{host}:{port}: {reason}; choose another with --port") from error
         name, number = self._server.sockets[0].getsockname()[:2]
         return str(name), int(number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class Daemon:
 
 def ask(text: str, writable: bool = True) -> tuple[Daemon, str, Answer]:
     daemon = Daemon()
-    commands = PlusCommands(daemon, "0.1", "Image_Transducer", "token")  # type: ignore[arg-type]
+    commands = PlusCommands(daemon, "0.1", "Image_Transducer", lambda: "token")  # type: ignore[arg-type]
     return daemon, *asyncio.run(commands.execute(text, writable))
 
 
@@ -183,6 +184,14 @@ def test_wrong_command_is_answered(text: str, line: str) -> None:
     assert not answer.ok
     assert line in answer.message
     assert 'Status="FAIL"' in answer.legacy_xml()
+
+
+def test_string_answer_says_what_is_wrong() -> None:
+    answer = ask('<Command Name="SetUsParameter"><Parameter Name="DepthMm" Value="deep"/></Command>')[2]
+    read = ElementTree.fromstring(answer.legacy_xml())
+    assert read.get("Status") == "FAIL"
+    assert read.get("Error") == answer.message != ""
+    assert 'Success="false"' in read.get("Message", "")
 
 
 def test_who_may_only_watch_changes_nothing() -> None:

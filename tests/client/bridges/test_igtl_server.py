@@ -123,7 +123,7 @@ def test_taken_port_is_one_line() -> None:
 
         assert server._server is not None
         port = server._server.sockets[0].getsockname()[1]
-        with pytest.raises(PortInUse, match=rf"127.0.0.1:{port}: .*; choose another with --port"):
+        with pytest.raises(PortInUse, match=rf"127.0.0.1:{port}: it is in use; choose another with --port"):
             await Server(ignore, lambda client: None).start("127.0.0.1", port)
 
     serve(story)

@@ -11,15 +11,20 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+import zmq
+import zmq.asyncio
 from chromium import Chromium, chromium_path
 from fake_daemon import FakeDaemon, linear_scene, raw_geometry, raw_scene
 from numpy.typing import NDArray
 from viewer_client import serving
 from watched_page import BANNER, LIVE, move_slider, text, watch
 
+from sonod.client.viewer.feed import Feed
+from sonod.client.viewer.mailbox import Mailbox
 from sonod.client.viewer.raw import RawFrame
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import FrameHeader, encode_header
+from sonod.client.wire.notices import EventNotice, encode_notice
 from sonod.client.wire.times import Times, UtcMapping
 
 TIMEOUT_S = 20
@@ -58,6 +63,37 @@ async def trace(socket: aiohttp.ClientWebSocketResponse, transmit: int, channel:
         await socket.send_json({"ack": "rf"})
         if (header["geometry"]["transmit"], header["geometry"]["channel"]) == (transmit, channel):
             return header, np.frombuffer(message.data[4 + length :], "<i2")
+
+
+def test_refused_subscription_is_an_event_for_those_who_look() -> None:
+    """Should all variants be in use, the pane stays empty, and the page shows the error."""
+
+    async def scenario() -> dict[str, Any]:
+        context = zmq.asyncio.Context()
+        feed = None
+        try:
+            publisher = context.socket(zmq.XPUB)
+            publisher.bind("tcp://127.0.0.1:*")
+            feed = Feed(context, publisher.getsockopt_string(zmq.LAST_ENDPOINT))
+            mailbox = Mailbox()
+            feed.join(mailbox)
+            feed.look(mailbox, frozenset({"rf"}))
+            running = asyncio.create_task(feed.run())
+            while b"+rate-" not in (wish := await publisher.recv()):
+                pass
+            notice = EventNotice("s", "p", "subscription_refused", "16 others are in use", "error")
+            await publisher.send_multipart([wish[1:], encode_notice(notice), b""])
+            heard: dict[str, Any] = json.loads(await asyncio.wait_for(mailbox.take(), TIMEOUT_S))
+            running.cancel()
+            return heard
+        finally:
+            if feed is not None:
+                feed.close()
+            context.destroy(linger=0)
+
+    heard = asyncio.run(scenario())
+    assert (heard["kind"], heard["notice"]["event"]) == ("notice", "subscription_refused")
+    assert heard["notice"]["message"] == "16 others are in use"
 
 
 def test_each_browser_gets_the_one_trace_that_it_looks_at() -> None:
