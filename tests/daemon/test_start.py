@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from daemon_bench import PATIENCE_S
 
+from sonod.daemon.bench.path import BenchFailed
+from sonod.daemon.bench.start import measure_start
 from sonod.daemon.cine.keeper import FIRST_FRAMES, CineKeeper, CineLimits
 from sonod.drivers import open_uri
 from sonod.drivers.frame import Configuration, Slot
@@ -79,3 +81,15 @@ def test_threads_of_the_frame_path_start_none_that_would_inherit_their_rights(
     assert THREAD not in [thread.name for thread in threading.enumerate()]
     cine.launch()
     assert THREAD in [thread.name for thread in threading.enumerate()]
+
+
+def test_parts_of_a_start_add_up() -> None:
+    result = measure_start("sim:wires", rounds=1)
+    parts = result.imports_s + result.open_s + result.frame_s + result.picture_s + result.received_s
+    assert parts == pytest.approx(result.median_s, abs=0.005)
+    assert result.shortest_s == result.longest_s == result.median_s > 0
+
+
+def test_start_that_brings_no_picture_is_told() -> None:
+    with pytest.raises(BenchFailed, match=r"no picture came; the daemon said: [\s\S]*no file /nowhere.h5"):
+        measure_start("replay:/nowhere.h5", rounds=1)
