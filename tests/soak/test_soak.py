@@ -19,6 +19,7 @@ BESIDE_S = 240.0
 
 
 @pytest.mark.umockdev
+@pytest.mark.timeout(SECONDS + BESIDE_S + 60)
 def test_short_campaign_breaks_nothing() -> None:
     if preload_library() is None:
         pytest.skip("umockdev is not installed: apt-get install umockdev")

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import h5py
-from observed import Unit, health, next_frame, owner_of, read, settings, state, until
-
-from sonod.client import Control
+from observed import Unit, begin_recording, next_frame, owner_of, read, settings, state, until, until_health
 
 EMULATION = "/run/emu/t"
 GOOD = '[driver]\nuri = "bulk:"\n[metrics]\nenabled = true\n'
@@ -152,7 +150,7 @@ class Campaign:
         self.emulator.ask("unplug")
         until(lambda: state() == "recovering", "recovering")
         time.sleep(3)
-        waiting = health()
+        waiting = until_health((75, "recovering"))
         begun = time.monotonic()
         self.emulator.ask("plug")
         frame = next_frame(after=begun)
@@ -189,8 +187,7 @@ class Campaign:
         )
 
     def stops(self) -> None:
-        with Control() as control:
-            control.start_recording(self.recording)
+        until(lambda: begin_recording(self.recording), "a recording")
         time.sleep(1)
         firing = self.emulator.ask("state")
         begun = time.monotonic()
