@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import h5py
-from observed import Unit, begin_recording, next_frame, owner_of, read, settings, state, until, until_health
+from observed import Unit, begin_recording, command, next_frame, owner_of, read, settings, state, until, until_health
 
 EMULATION = "/run/emu/t"
 GOOD = '[driver]\nuri = "bulk:"\n[metrics]\nenabled = true\n'
@@ -78,8 +78,9 @@ class Campaign:
     @property
     def steps(self) -> Sequence[Callable[[], None]]:
         return (
-            self.starts, self.page_and_metrics, self.journal_has_fields, self.killed, self.stopped_by_a_signal,
-            self.unplugged, self.bad_reload, self.good_reload, self.stops, self.bad_configuration, self.confined,
+            self.starts, self.page_and_metrics, self.journal_has_fields, self.clipped, self.killed,
+            self.stopped_by_a_signal, self.unplugged, self.bad_reload, self.good_reload, self.stops,
+            self.bad_configuration, self.confined,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -122,6 +123,17 @@ class Campaign:
         self.promise(
             "journal fields", kept, str({key: one for key, one in ready[0].items() if key.startswith("SONOD_")})
         )
+
+    def clipped(self) -> None:
+        """As somebody who has just installed it would: with no folder, and with one that the service cannot see."""
+        code, told = command("sonod", "clip", "--before", "2", "--after", "1")
+        saved = Path(told.split(":")[0])
+        kept = code == 0 and saved.parent == Path(self.recording).parent and (saved / "manifest.json").is_file()
+        self.promise("clip", kept, told)
+        code, told = command("sonod", "verify", str(saved))
+        self.promise("clip verified", code == 0, told)
+        code, told = command("sonod", "clip", "/root/knee")
+        self.promise("clip where it may not", code == 2 and "/var/lib/sonod" in told, told)
 
     def killed(self) -> None:
         for _ in range(self.kills):

@@ -42,6 +42,12 @@ def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def command(*words: str) -> tuple[int, str]:
+    """Its exit code, and the first line that it said."""
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return done.returncode, (done.stdout or done.stderr).strip().split("\n")[0]
+
+
 def read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
         return str(answer.read().decode())
