@@ -138,8 +138,8 @@ class Control:
 
     def clip(self, before_s: float = 10.0, after_s: float = 2.0, path: str | None = None) -> ClipStarted:
         """Save the last seconds and the next few as a new folder at an absolute path on the daemon's machine, or in its
-        `record.folder`. Returns when saving has begun; the event `clip_ended` or `clip_failed`, and `status().clip`,
-        tell what came of it."""
+        folder for clips (`status().clip.folder`). Returns when saving has begun; the event `clip_ended` or
+        `clip_failed`, and `status().clip`, tell what came of it."""
         return ClipStarted.read(self.request("clip", _given(before_s=before_s, after_s=after_s, path=path)))
 
     def mark(self, phase: str, *, site: str = "", side: str = "", text: str = "") -> Marked:

@@ -176,11 +176,13 @@ class RecordingStatus:
 
 @dataclass(frozen=True)
 class ClipStatus:
-    """The clip being saved, and what came of the last one."""
+    """The clip being saved, and what came of the last one; the `folder` of clips without a path (None = there is
+    none)."""
 
     active: bool
     path: str | None
     last: Mapping[str, Any] | None
+    folder: str | None = None
 
     @property
     def outcome(self) -> ClipOutcome | None:
@@ -364,7 +366,8 @@ class Lease:
 def _clip_status(fields: Fields | None) -> ClipStatus:
     if fields is None:
         return ClipStatus(False, None, None)
-    return ClipStatus(fields.flag("active", False), fields.values.get("path"), fields.values.get("last"))
+    found = fields.values
+    return ClipStatus(fields.flag("active", False), found.get("path"), found.get("last"), found.get("folder"))
 
 
 def _cine_status(fields: Fields | None) -> CineStatus:

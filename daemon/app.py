@@ -169,6 +169,7 @@ class Daemon:
             publisher=self.publisher,
             shared=self.shared,
             recordings=Path(config.record.folder) if config.record.folder else None,
+            state_directory=asked.state_directory,
             health=lambda: self._health.judge(self._states.state),
             switches=self.switches,
         )

@@ -96,6 +96,13 @@ class Services:
     switches: SwitchDesk
     # Where callers with keys may record; None = nowhere.
     recordings: Path | None = None
+    # Where a service may write in any case; None = this is none.
+    state_directory: Path | None = None
+
+    @property
+    def clips(self) -> Path | None:
+        """Where clips without a path go; None = nowhere."""
+        return self.recordings or self.state_directory
 
 
 class Commands:
@@ -231,7 +238,7 @@ class Commands:
             "shared_memory": services.shared.block(),
             "subscribers": services.publisher.block(),
             "recording": services.recorder.block(),
-            "clip": services.clipper.block(),
+            "clip": {**services.clipper.block(), "folder": None if services.clips is None else str(services.clips)},
             "cine": services.cine.block(),
             "lease": self.leases.block(),
             "switch": services.switches.block(),
@@ -303,15 +310,15 @@ class Commands:
             raise CommandError("invalid", "record: path: missing", ("path: missing",))
         if self._caller.remote:
             check_place(arguments.path, self._services.recordings, "record")
-        return recorder.start(arguments.path, arguments.seconds)
+        return _explained(recorder.start(arguments.path, arguments.seconds), arguments.path, self._services)
 
     def _clip(self, arguments: ClipArguments) -> Future[Result]:
         services = self._services
         utc_s = services.session.utc.utc_of(services.session.monotonic_ns()) / 1e9
-        path = clip_place(arguments.path, services.recordings, utc_s)
+        path = clip_place(arguments.path, services.clips, utc_s)
         if self._caller.remote:
             check_place(str(path), services.recordings, "clip")
-        return services.clipper.save(path, arguments.before_s, arguments.after_s)
+        return _explained(services.clipper.save(path, arguments.before_s, arguments.after_s), str(path), services)
 
     def _mark(self, arguments: MarkArguments) -> Result:
         services = self._services
@@ -350,8 +357,27 @@ class Commands:
         return present
 
 
-def _then(future: Future[T], convert: Callable[[T], Result]) -> Future[Result]:
-    """The future of the converted result."""
+def _explained(future: Future[Result], path: str, services: Services) -> Future[Result]:
+    """The same, a refusal saying where a service may write, to which places elsewhere are hidden or closed."""
+    state = services.state_directory
+    if state is None or Path(path).is_relative_to(state):
+        return future
+
+    def explain(error: BaseException) -> BaseException:
+        if not isinstance(error, CommandError) or error.code != "refused":
+            return error
+        told = f"{error}; as a service sonod writes below {state}, and sees neither home directories nor others' /tmp"
+        return CommandError(error.code, told, error.problems)
+
+    return _then(future, lambda result: result, explain)
+
+
+def _then(
+    future: Future[T],
+    convert: Callable[[T], Result],
+    explain: Callable[[BaseException], BaseException] = lambda error: error,
+) -> Future[Result]:
+    """The future of the converted result, or of the explained error."""
     converted: Future[Result] = Future()
 
     def done(finished: Future[T]) -> None:
@@ -360,7 +386,7 @@ def _then(future: Future[T], convert: Callable[[T], Result]) -> Future[Result]:
             return
         error = finished.exception()
         if error is not None:
-            converted.set_exception(error)
+            converted.set_exception(explain(error))
         else:
             converted.set_result(convert(finished.result()))
 

@@ -15,7 +15,8 @@ class Environment:
     lease you hold. `DISPLAY`, `WAYLAND_DISPLAY`: whether there is a screen to open a browser on.
 
     From systemd: `NOTIFY_SOCKET`, where it wants to be told; `WATCHDOG_USEC` and `WATCHDOG_PID`, how often it wants to
-    hear from us; `JOURNAL_STREAM`, device and inode of the stream that leads to the journal."""
+    hear from us; `JOURNAL_STREAM`, device and inode of the stream that leads to the journal;
+    `STATE_DIRECTORY`, where a service keeps its files."""
 
     config: Path | None
     frames: str | None
@@ -26,6 +27,7 @@ class Environment:
     notify_socket: str = ""
     watchdog_s: float = 0.0
     journal_stream: str = ""
+    state_directory: Path | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str] = os.environ) -> Environment:
@@ -40,6 +42,8 @@ class Environment:
             notify_socket=variables.get("NOTIFY_SOCKET", ""),
             watchdog_s=_watchdog_s(variables),
             journal_stream=variables.get("JOURNAL_STREAM", ""),
+            # Several are separated by colons; our units have one.
+            state_directory=Path(state.split(":")[0]) if (state := variables.get("STATE_DIRECTORY")) else None,
         )
 
 

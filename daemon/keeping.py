@@ -55,6 +55,7 @@ class Keeping:
 
     def launch(self) -> None:
         """Begin to serve requests."""
+        self.cine.launch()
         self.recorder.launch()
         self.clipper.launch()
 

@@ -178,6 +178,7 @@ def _recorded(
     acquisition = configuration.acquisition
     limits = CineLimits(raw_s=0.0, raw_bytes=256 * MIB, pictures_s=0.0, pictures_bytes=MIB, queue_frames=2 * AHEAD)
     cine = CineKeeper(limits)
+    cine.launch()
     cine.fit(acquisition, RATE_HZ)
     cine.hold()
     slot = Slot(acquisition.nbytes)

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from sonod.daemon.cine.messages import (
@@ -65,6 +64,9 @@ class WriterProcess:
             )
         finally:
             theirs.close()
+        # Imported here: a daemon streams before it writes.
+        from multiprocessing.connection import Connection
+
         self._connection = Connection(ours.detach())
         self._sender = Sender(self._connection)
         self.send(job)

@@ -21,6 +21,8 @@ from sonod.drivers.frame import Acquisition, Configuration, Slot
 # has started, and a disk may pause for so long while a recording is made.
 RESERVE_S = 2.0
 MIB = 1 << 20
+# After so many raw frames the first picture is made: until then, the processor is not for memory that is used later.
+FIRST_FRAMES = 2
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class CineLimits:
 class CineKeeper:
     """Keeps the newest frames, without ever waiting. `raw` and `pictures` are read by those who write files.
 
-    A thread makes their memory resident as soon as it is known how much they need: the daemon's size is known from the
-    start, and not only when they are full.
+    From `launch` on a thread makes their memory resident as soon as frames flow and it is known how much they need: the
+    daemon's size is known from the start, and not only when they are full.
     """
 
     def __init__(self, limits: CineLimits) -> None:
@@ -54,7 +56,12 @@ class CineKeeper:
         self._log = structlog.get_logger()
         self._closing = threading.Event()
         self._fitted = threading.Event()
+        self._flows = False
         self._thread = threading.Thread(target=self._populate, name="sonod-cine", daemon=True)
+
+    def launch(self) -> None:
+        """Start the thread. Not on one of the frame path, whose real-time rights and processors it would inherit."""
+        self._thread.start()
 
     @property
     def keeps_raw(self) -> bool:
@@ -87,9 +94,8 @@ class CineKeeper:
         needed = (int((limits.raw_s + RESERVE_S) * frame_rate_hz) + 2) * nbytes if limits.raw_s > 0 else 0
         self.raw.limit_bytes = min(limits.raw_bytes, max(needed, (limits.queue_frames + 1) * nbytes))
         self._raw_holds_s = _holds_s(self.raw.limit_bytes, nbytes, frame_rate_hz, limits.raw_s)
-        if self._thread.ident is None:
-            self._thread.start()
-        self._fitted.set()
+        if self._flows:
+            self._fitted.set()
         if limits.raw_s > 0:
             self._say("raw", "RF", self._raw_holds_s, limits.raw_s, limits.raw_bytes, "cine.rf_memory_mib")
 
@@ -97,6 +103,9 @@ class CineKeeper:
         """Keep a raw frame; on the reader's thread."""
         if self.keeps_raw:
             self.raw.put(slot.data, RawFacts.of(slot))
+            if not self._flows and self.raw.next_serial > FIRST_FRAMES:
+                self._flows = True
+                self._fitted.set()
 
     def picture(self, place: Place, plan: Plan, product: Product, failed: int) -> None:
         """Keep a picture just made, with the digests of what it was made of; on the runner's thread."""

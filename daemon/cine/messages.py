@@ -9,14 +9,16 @@ import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonod.daemon.cine.facts import PictureFacts, RawFacts
 from sonod.daemon.cine.ring import Entry
 from sonod.drivers.compression import CompressionName
 from sonod.drivers.frame import Acquisition, Configuration
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from sonod.daemon.bench.simulator import (
     measure_scene,
 )
 from sonod.daemon.bench.stage import StageResult, measure_stages
+from sonod.daemon.bench.start import StartResult, measure_start
 from sonod.daemon.bench.usb import KernelResult, StreamResult, measure_kernels, measure_stream
 from sonod.daemon.bench.wire import WireResult, measure_wire
 from sonod.daemon.bench.work import WORKS
@@ -71,6 +72,7 @@ USB_RUNS = (
 SIMULATOR_CASE = "simulator"
 DELIVERY_CASE, ISOLATION_CASE, SHARED_CASE, LEASE_CASE = "delivery", "isolation", "shared-memory", "lease"
 RECORD_CASE, CLIP_CASE = "record", "clip"
+START_CASE = "start"
 ENDPOINTS = ("ipc", "tcp")
 CASES = (
     *CORE_CASES,
@@ -86,6 +88,7 @@ CASES = (
     LEASE_CASE,
     RECORD_CASE,
     CLIP_CASE,
+    START_CASE,
     USB_CASE,
 )
 
@@ -160,6 +163,7 @@ def bench(
     record = measure_record(seconds) if case == RECORD_CASE else None
     compression = measure_compression(driver or "sim:") if case == RECORD_CASE else []
     clip = measure_clip() if case == CLIP_CASE else None
+    start = measure_start(driver or "sim:") if case == START_CASE else None
     # Needs umockdev, so only when asked for by name.
     streams = [measure_stream(*run, seconds) for run in USB_RUNS] if case == USB_CASE else []
     kernels = measure_kernels() if case == USB_CASE else []
@@ -201,6 +205,7 @@ def bench(
         everything["record"] = None if record is None else asdict(record)
         everything["compression"] = [asdict(result) for result in compression]
         everything["clip"] = None if clip is None else asdict(clip)
+        everything["start"] = None if start is None else asdict(start)
         everything["usb"] = [asdict(result) for result in streams]
         everything["kernels"] = [asdict(result) for result in kernels]
         put_json(everything)
@@ -234,6 +239,8 @@ def bench(
         _record_lines(record, compression)
     if clip is not None:
         _clip_lines(clip)
+    if start is not None:
+        _start_lines(start)
     if streams:
         _usb_tables(streams, kernels)
 
@@ -491,3 +498,15 @@ def _path_lines(result: PathResult) -> None:
     put(f"  last byte to published  {result.processing_ms:.2f} ms, 99 % within {result.processing_p99_ms:.2f} ms")
     put(f"  published to received   {result.delivery_ms:.2f} ms, 99 % within {result.delivery_p99_ms:.2f} ms")
     put(f"  daemon: {result.daemon_cpu_percent:g} % of a core, {result.daemon_memory_mib:g} MiB")
+
+
+def _start_lines(result: StartResult) -> None:
+    put()
+    put(f"start of {result.driver}, from the process to the first picture in hand, {result.rounds} rounds")
+    put(f"  {result.median_s:.2f} s, {result.shortest_s:.2f} to {result.longest_s:.2f}; the median round is made of")
+    built = ", with a look whether it must be built again (editable installation)" if result.editable else ""
+    put(f"  imports                      {result.imports_s:.2f} s{built}")
+    put(f"  probe opened, plan made      {result.open_s:.2f} s")
+    put(f"  first raw frame              {result.frame_s:.2f} s")
+    put(f"  picture made and published   {result.picture_s:.2f} s")
+    put(f"  received                     {result.received_s:.2f} s")

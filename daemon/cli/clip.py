@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -18,13 +19,18 @@ from sonod.daemon.cli.failure import FAILED, USAGE, Failure
 from sonod.daemon.cli.output import put, put_json
 
 POLL_S = 0.1
+NOT_SEEN = (
+    "It is on the daemon's machine, and you cannot see it from here: what the service saves is for the group sonod "
+    "(usermod -aG sonod NAME, log in again), and its /tmp is its own."
+)
 
 
 def clip(
     out: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FOLDER", help="A new folder; without it, clip-TIME here, or with a key in record.folder."
+            metavar="FOLDER",
+            help="A new folder; without it, clip-TIME in record.folder or the service's folder, else here.",
         ),
     ] = None,
     before: Annotated[float, typer.Option("--before", metavar="S", help="Seconds before now.")] = 10.0,
@@ -37,9 +43,9 @@ def clip(
     for name, value in (("before", before), ("after", after)):
         if not value >= 0:
             raise Failure(USAGE, f"--{name}: must be >= 0; got {value:g}")
-    if out is None and keys is None:
-        out = Path(datetime.now(UTC).strftime("clip-%Y%m%dT%H%M%SZ"))
     with connect_alive(endpoint, keys) as control:
+        if out is None and keys is None and control.status().clip.folder is None:
+            out = Path(datetime.now(UTC).strftime("clip-%Y%m%dT%H%M%SZ"))
         started = control.clip(before, after, None if out is None else str(out.expanduser().absolute()))
         outcome = _wait(control, started)
     if outcome.failed:
@@ -48,6 +54,8 @@ def clip(
         put_json({**asdict(started), **asdict(outcome)})
     else:
         put(_told(started, outcome))
+        if not os.path.lexists(outcome.path):
+            put(NOT_SEEN)
     if not outcome.complete:
         raise Failure(FAILED, f"{outcome.path}: {outcome.reason}")
 

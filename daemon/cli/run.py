@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+import sonod.daemon.cli.lean  # noqa: F401
+
+# isort: split
 from sonod.daemon.app import Daemon
 from sonod.daemon.app import run as run_daemon
 from sonod.daemon.cli.failure import CONFIGURATION, UNAVAILABLE, USAGE, Failure

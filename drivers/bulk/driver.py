@@ -176,9 +176,10 @@ class BulkDriver(Driver):
         device = self._opened
         number = self._table_number % 0xFFFF + 1
         device.load(plan.table, number)
-        self._reserve(plan)
         if self._stream is not None:
             device.select(number)
+        # Only now: a device that refuses goes on with what it had, and so does a frame of which half has come.
+        self._reserve(plan)
         self._table_number, self._plan = number, plan
         self._next_shot = 0
         self._first = None

@@ -86,8 +86,28 @@ def default_backend() -> Any:
     """
     if libusb_package.get_libusb1_backend() is None:
         raise DriverError("libusb: could not be loaded; install the package libusb-package again")
-    library = usb.backend.libusb1._lib
-    return usb.backend.libusb1._LibUSB(library)
+    return _Context(usb.backend.libusb1._lib)
+
+
+class _Context(usb.backend.libusb1._LibUSB):  # type: ignore[misc]
+    """pyusb's libusb, its context open until everything that came of it has been let go.
+
+    By itself pyusb closes the context first and lets go of the device afterwards, for which libusb looks into the
+    context: memory that is somebody else's by then.
+    """
+
+    def enumerate_devices(self) -> Iterator[Any]:
+        # At once: libusb's own list goes with the iterator, before the context can.
+        devices = list(super().enumerate_devices())
+        for device in devices:
+            device.context = self
+        return iter(devices)
+
+    def get_parent(self, device: Any) -> Any:
+        parent = super().get_parent(device)
+        if parent is not None:
+            parent.context = self
+        return parent
 
 
 def attached(backend: Any = None, accept: Callable[[int, int], bool] | None = None) -> Iterator[Identity]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 from daemon_bench import Bench
 from recordings import write_recording
+from sonod_command import sonod
 
 from sonod.client.errors import RequestRefused
 from sonod.client.replies import ClipOutcome
+from sonod.daemon.environment import Environment
 from sonod.drivers.recording import Recording
 
 Start = Callable[..., Bench]
@@ -180,6 +183,61 @@ def test_clip_goes_into_the_configured_folder_and_events_tell(start: Start, tmp_
     event = bench.event("clip_ended", lambda: bench.control.clip(1.0, 0.0))
     assert event.facts["frames"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [Path(event.facts["path"]).name]
+
+
+@pytest.fixture
+def as_service(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A daemon that systemd has given a folder."""
+    environment = Environment.read({"STATE_DIRECTORY": f"{tmp_path / 'state'}:{tmp_path / 'second'}"})
+    monkeypatch.setattr(Environment, "read", lambda variables: environment)
+    (tmp_path / "state").mkdir()
+    bench = start()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    return bench
+
+
+def test_command_without_a_folder_saves_where_the_service_keeps_its_files(as_service: Bench, tmp_path: Path) -> None:
+    deliver(as_service, 2)
+    done = sonod("clip", "--before", "10", "--after", "0", SONOD_CONTROL=as_service.control.endpoint)
+    assert done.returncode == 0, done.stderr
+    (made,) = (tmp_path / "state").iterdir()
+    assert done.stdout.startswith(f"{made}: 2 raw frames, 2 pictures")
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_service_that_may_not_write_there_says_where_it_may(as_service: Bench, tmp_path: Path) -> None:
+    deliver(as_service, 1)
+    for command in (("clip", "hidden/knee"), ("record", "hidden/knee.h5")):
+        done = sonod(*command, SONOD_CONTROL=as_service.control.endpoint)
+        assert done.returncode == 2
+        assert "does not exist; make it first; as a service sonod writes below" in done.stderr
+        assert str(tmp_path / "state") in done.stderr
+    inside = sonod("clip", "state/none/knee", SONOD_CONTROL=as_service.control.endpoint)
+    assert inside.stderr.endswith("does not exist; make it first\n")
+
+
+def test_command_without_a_folder_saves_here_when_the_daemon_has_none(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deliver(bench, 1)
+    assert bench.control.status().clip.folder is None
+    done = sonod("clip", "--after", "0", SONOD_CONTROL=bench.control.endpoint)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.iterdir()
+    assert done.stdout.startswith(f"{made}: 1 raw frames")
+
+
+def test_clip_that_cannot_be_seen_from_here_is_told(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(bench, 1)
+    there = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: False if str(path).endswith("knee") else there(path))
+    done = sonod("clip", str(tmp_path / "knee"), "--after", "0", SONOD_CONTROL=bench.control.endpoint)
+    assert done.returncode == 0, done.stderr
+    assert "you cannot see it from here: what the service saves is for the group sonod" in done.stdout
 
 
 def test_process_that_dies_leaves_nothing_and_the_event_says_so(start: Start, tmp_path: Path) -> None:

@@ -158,6 +158,16 @@ def test_refused_real_time_rights_are_foretold(
     assert "install-service --realtime" in finding.remedy
 
 
+def test_folder_for_clips_that_is_not_there_is_wrong(machine: Machine) -> None:
+    config = parse_config({**QUIET, "record": {"folder": "/srv/clips"}})
+    (finding,) = troubles(machine, config)
+    assert (finding.check, finding.verdict) == ("disk", Verdict.WRONG)
+    assert "record.folder: /srv/clips is not there" in finding.message
+    assert finding.remedy == "make it: mkdir -p /srv/clips"
+    write(machine.root, "srv/clips/.keep", "")
+    assert "recordings in /srv/clips" in next(one.message for one in examine(machine, config) if one.check == "disk")
+
+
 def test_unknown_instruction_set_is_wrong(machine: Machine) -> None:
     (finding,) = troubles(machine, parse_config({**QUIET, "core": {"instruction_set": "avx1024"}}))
     assert (finding.check, finding.verdict) == ("instructions", Verdict.WRONG)

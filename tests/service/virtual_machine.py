@@ -5,8 +5,9 @@
 Needs the packages qemu-system-x86, mmdebstrap and e2fsprogs, and a Python with sonod; the base tree is made once (two
 minutes, as root or with user namespaces) and put into a fresh image for each run. The probe is an emulated front-end
 that speaks the bulk RF protocol, redirected into the guest by redirected_board.py; the guest has no network. KVM is
-used where a guest comes up with it, else TCG, with which promises of time are not held to two seconds. What came of it
-is in docs/service-campaign.md. Exit code 0 when every promise was kept. Not for CI.
+used where a guest comes up with it, else TCG; with that everything that is a time is scaled: promises, the watchdog,
+the board's own clock, and how long an answer is waited for. What came of it is in docs/service-campaign.md. Exit code 0
+when every promise was kept. Not for CI.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ GUEST = Path(__file__).parent / "guest"
 PACKAGES = "systemd,systemd-sysv,dbus,udev,python3,libusb-1.0-0,procps,linux-image-amd64,e2fsprogs"
 SUITE = "bookworm"
 IMAGE_BYTES = 6 << 30
-KERNEL = "root=/dev/vda rw console=ttyS0 earlyprintk=ttyS0 panic=-1 rootdelay=300 no_timer_check systemd.show_status=0"
+# Debian sleeps for all of `rootdelay`, and then waits another 30 s for the disk.
+KERNEL = "root=/dev/vda rw console=ttyS0 earlyprintk=ttyS0 panic=-1 rootdelay=15 no_timer_check systemd.show_status=0"
 MEMORY_MIB = 3072
 # The daemon ends at a gather of AVX2 under the TCG of qemu 7.2, and on no processor: with TCG the guest has none.
 PROCESSOR = {"kvm": "host", "tcg": "max,avx2=off"}
@@ -55,8 +57,8 @@ SLOW = 0.2
 # A kernel that runs says something by then.
 FIRST_WORDS_S = 120.0
 LONGEST_S = 1500
-# Promised: streaming again, and stopped; an emulated processor is some ten times slower.
-PROMISED_S = {"kvm": 2.0, "tcg": 60.0}
+# Promised: streaming again, and stopped; an emulated processor on a shared machine is some fifty times slower.
+PROMISED_S = {"kvm": 2.0, "tcg": 120.0}
 # Between boots of the trial of the power, how long is recorded.
 RECORDED_S = (1.5, 6.0)
 
@@ -113,7 +115,7 @@ class Machine:
         command = [
             "qemu-system-x86_64", "-accel", "tcg,thread=multi" if accel == "tcg" else accel, "-M", "q35",
             "-cpu", PROCESSOR[accel], "-smp", str(processors), "-m", str(MEMORY_MIB),
-            "-display", "none", "-no-reboot", "-nic", "none", "-serial", f"file:{self.console}",
+            "-nodefaults", "-display", "none", "-no-reboot", "-nic", "none", "-serial", f"file:{self.console}",
             "-kernel", str(kernel), "-initrd", str(base / "boot" / kernel.name.replace("vmlinuz", "initrd.img")),
             "-append", f"{KERNEL} sonod.phase={phase}",
             "-drive", f"file={folder / 'image'},format=raw,if=virtio",

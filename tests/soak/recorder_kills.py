@@ -60,6 +60,7 @@ class Round:
         self.flushed = 0
         self._ended = threading.Event()
         self._cine = CineKeeper(CineLimits(raw_s=2.0, raw_bytes=512 * MIB, pictures_s=0.0, pictures_bytes=MIB))
+        self._cine.launch()
         self._cine.fit(configuration.acquisition, RATE_HZ)
         acquisition = configuration.acquisition
         self._recorder = Recorder(self._cine, policy, {"session": "kills"}, lambda: acquisition, self._end)

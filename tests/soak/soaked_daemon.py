@@ -32,6 +32,7 @@ class Daemon:
         self._manager.settimeout(1.0)
         self.fed: list[float] = []
         self.lines: Counter[str] = Counter()
+        self.device_losses: Counter[str] = Counter()
         # The newest lines of level error, for the report.
         self.errors: deque[str] = deque(maxlen=20)
         variables = {
@@ -95,6 +96,8 @@ class Daemon:
             try:
                 told = json.loads(line)
                 self.lines[told["event"]] += 1
+                if told["event"] == "device_lost":
+                    self.device_losses[told["reason"]] += 1
                 if told["level"] == "error":
                     self.errors.append(line.strip()[:500])
             except (ValueError, KeyError, TypeError):

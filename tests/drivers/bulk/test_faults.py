@@ -297,6 +297,32 @@ def test_bad_uris_are_refused_with_the_remedy(uri: str) -> None:
         BulkDriver(uri)
 
 
+def test_settings_that_are_refused_leave_a_frame_of_which_half_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running() as bench:
+        configuration = bench.driver.configuration
+        assert configuration is not None
+        usual = change_settings(
+            configuration.settings, {"angle_count": 32, "frame_rate_hz": 10.0}, bench.driver.knobs()
+        )
+        bench.driver.apply(bench.driver.prepare(usual))
+        bench.driver.stop()
+        bench.driver.start()
+        with pytest.raises(DriverTimeout):
+            bench.driver.read_into(bench.slot, 0.002)
+        shallow = change_settings(usual, {"depth_m": 0.03}, bench.driver.knobs())
+        prepared = bench.driver.prepare(shallow)
+
+        def refuse(number: int) -> None:
+            raise DriverError("the device refused it (stall)")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.driver._device, "select", refuse)
+            with pytest.raises(DriverError, match="refused"):
+                bench.driver.apply(prepared)
+        bench.read(2)
+        assert bench.driver.stream_counters.lost == 0
+
+
 def test_cleanup_after_a_failed_open(monkeypatch: pytest.MonkeyPatch) -> None:
     board = BulkFrontEnd(clock=ManualClock(), phantom="wires", probe="phased")
     bus = Bus()

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import h5py
-from observed import Unit, health, next_frame, owner_of, read, settings, state, until
-
-from sonod.client import Control
+from observed import Unit, begin_recording, command, next_frame, owner_of, read, settings, state, until, until_health
 
 EMULATION = "/run/emu/t"
 GOOD = '[driver]\nuri = "bulk:"\n[metrics]\nenabled = true\n'
@@ -80,8 +78,9 @@ class Campaign:
     @property
     def steps(self) -> Sequence[Callable[[], None]]:
         return (
-            self.starts, self.page_and_metrics, self.journal_has_fields, self.killed, self.stopped_by_a_signal,
-            self.unplugged, self.bad_reload, self.good_reload, self.stops, self.bad_configuration, self.confined,
+            self.starts, self.page_and_metrics, self.journal_has_fields, self.clipped, self.killed,
+            self.stopped_by_a_signal, self.unplugged, self.bad_reload, self.good_reload, self.stops,
+            self.bad_configuration, self.confined,
         )  # fmt: skip
 
     def run(self) -> None:
@@ -125,6 +124,17 @@ class Campaign:
             "journal fields", kept, str({key: one for key, one in ready[0].items() if key.startswith("SONOD_")})
         )
 
+    def clipped(self) -> None:
+        """As somebody who has just installed it would: with no folder, and with one that the service cannot see."""
+        code, told = command("sonod", "clip", "--before", "2", "--after", "1")
+        saved = Path(told.split(":")[0])
+        kept = code == 0 and saved.parent == Path(self.recording).parent and (saved / "manifest.json").is_file()
+        self.promise("clip", kept, told)
+        code, told = command("sonod", "verify", str(saved))
+        self.promise("clip verified", code == 0, told)
+        code, told = command("sonod", "clip", "/root/knee")
+        self.promise("clip where it may not", code == 2 and "/var/lib/sonod" in told, told)
+
     def killed(self) -> None:
         for _ in range(self.kills):
             before, session = self.unit.pid, next_frame().header.session
@@ -152,7 +162,7 @@ class Campaign:
         self.emulator.ask("unplug")
         until(lambda: state() == "recovering", "recovering")
         time.sleep(3)
-        waiting = health()
+        waiting = until_health((75, "recovering"))
         begun = time.monotonic()
         self.emulator.ask("plug")
         frame = next_frame(after=begun)
@@ -189,8 +199,7 @@ class Campaign:
         )
 
     def stops(self) -> None:
-        with Control() as control:
-            control.start_recording(self.recording)
+        until(lambda: begin_recording(self.recording), "a recording")
         time.sleep(1)
         firing = self.emulator.ask("state")
         begun = time.monotonic()

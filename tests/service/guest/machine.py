@@ -47,8 +47,11 @@ LIGHT = (
 SETTINGS = "angle_count = 1\nframe_rate_hz = 10.0\n"
 # In the trial of the power, forced to the disk after so many.
 FORCED_FRAMES = 3
-# With an emulated processor on a busy machine.
-LONG_S = 120.0
+# With an emulated processor on a busy machine: until something comes, and for one answer.
+LONG_S = 240.0
+LONG_ANSWER_S = 60.0
+# There every thread of the daemon may be without a processor for seconds; the watchdog is scaled as the promises are.
+LONG_WATCHDOG_S = 60
 OPENS = "import os, sys; os.open(sys.argv[1], os.O_RDWR)"
 
 
@@ -183,11 +186,11 @@ class MachineCampaign(Campaign):
 
 
 def be_patient() -> None:
-    """The processor is an emulated one, some ten times slower: nobody gives up early."""
-    observed.PATIENCE_S = LONG_S
+    """The processor is an emulated one, some fifty times slower: nobody gives up early."""
+    observed.PATIENCE_S, observed.ANSWER_S = LONG_S, LONG_ANSWER_S
     drop_in = Path("/etc/systemd/system/sonod@.service.d/slow.conf")
     drop_in.parent.mkdir(exist_ok=True)
-    drop_in.write_text("[Service]\nTimeoutStartSec=300\nTimeoutStopSec=60\n")
+    drop_in.write_text(f"[Service]\nWatchdogSec={LONG_WATCHDOG_S}\nTimeoutStartSec=300\nTimeoutStopSec=60\n")
     subprocess.run(["systemctl", "daemon-reload"], check=True)
 
 

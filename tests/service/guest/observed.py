@@ -8,9 +8,11 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from sonod.client import Control, Frame, Subscriber
+from sonod.client import Control, Frame, RequestRefused, Subscriber
 
 PATIENCE_S = 60.0
+# For one answer of the daemon or of its page.
+ANSWER_S = 10.0
 
 
 class Unit:
@@ -40,14 +42,24 @@ def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def command(*words: str) -> tuple[int, str]:
+    """Its exit code, and the first line that it said."""
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return done.returncode, (done.stdout or done.stderr).strip().split("\n")[0]
+
+
 def read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
         return str(answer.read().decode())
 
 
+def control() -> Control:
+    return Control(timeout_s=ANSWER_S)
+
+
 def state() -> str:
-    with Control() as control:
-        return control.status().state
+    with control() as asked:
+        return asked.status().state
 
 
 def health() -> tuple[int, str]:
@@ -55,9 +67,28 @@ def health() -> tuple[int, str]:
     return done.returncode, done.stdout.split(":")[0]
 
 
+def until_health(wanted: tuple[int, str]) -> tuple[int, str]:
+    """What is said last: as wanted, or when patience ends. The command, too, gives a busy daemon seconds only."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := health()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return found
+
+
+def begin_recording(path: str) -> bool:
+    """False when the process that writes has not begun within the daemon's own ten seconds, for another attempt."""
+    with control() as asked:
+        try:
+            return bool(asked.start_recording(path))
+        except RequestRefused as refusal:
+            if "has not begun within" not in str(refusal):
+                raise
+            return False
+
+
 def settings() -> dict[str, float]:
-    with Control() as control:
-        return dict(control.get().settings)  # type: ignore[arg-type]
+    with control() as asked:
+        return dict(asked.get().settings)  # type: ignore[arg-type]
 
 
 def next_frame(other_than: str = "", after: float = 0.0) -> Frame:
