@@ -1,0 +1,131 @@
+/* The inner loop of das_blocks.inc.c: a party of channels added to the blocks that share their phases. */
+
+/* Lines that follow each other and share the table of the way back, so that its phases are worked out once for them. */
+#define MOST_SHARING 2
+/* Channels of one integer sum. */
+#define PARTY 16
+
+/* Numbers that the inner loop needs of each of up to sixteen channels. */
+typedef struct {
+    int32_t offset[PARTY] __attribute__((aligned(64))), share[PARTY], drift[PARTY];
+} party;
+
+/* Float sums of the points of a block. */
+typedef struct {
+    v8f re[BLOCK / 8], im[BLOCK / 8];
+} block_sum;
+
+/* Fine sample numbers, many at a time, as plane and place in it: offset into the planes of a trace. Outside the record all
+   is zero. The quotient is exact for numbers of 15 bits (T. Granlund and P. L. Montgomery, PLDI 1994). */
+#define LOCATE(name, vector, splat, bounded)                                                                           \
+    INLINE vector name(const sonod_das_blocks *plan, vector fine) {                                                    \
+        const int32_t step = (int32_t)plan->step, last = (int32_t)((plan->width + PLANE_MARGIN + 2) * plan->step - 1); \
+        const vector counted = bounded(fine + splat(step * PLANE_MARGIN), last);                                       \
+        vector index, plane;                                                                                           \
+        if (step == 1)                                                                                                 \
+            return counted;                                                                                            \
+        if (plan->step_magic) {                                                                                        \
+            index = (counted * splat(plan->step_magic)) >> plan->step_shift;                                           \
+            plane = counted - index * splat(step);                                                                     \
+        } else {                                                                                                       \
+            index = counted >> plan->step_shift;                                                                       \
+            plane = counted & splat(step - 1);                                                                         \
+        }                                                                                                              \
+        return plane * splat((int32_t)(PLANE_ROWS * plan->row)) + index;                                               \
+    }
+LOCATE(locate8, v8i, splat8i, bounded8i)
+LOCATE(locate, wide32, wide_splat32, wide_bounded)
+
+/* The polynomial of a fine sample: signal + share (slope + share curvature). */
+INLINE v16s between(v16s signal, v16s slope, v16s curvature, v16s share) {
+    return signal + scaled16(slope + scaled16(curvature, share), share);
+}
+
+/* Places of up to sixteen channels: `delay` and `numbers` as in the receive table, `trace` where their planes begin. All
+   sixteen are read. */
+INLINE void place_party(const sonod_das_blocks *plan, const int32_t *restrict delay, const int32_t *restrict numbers,
+                        const int32_t *restrict trace, int32_t way, int32_t pace, party *restrict out) {
+    for (size_t i = 0; i < PARTY; i += WIDE) {
+        const wide32 sum = wide_load32(delay + i) + wide_splat32(way);
+        wide_store32(out->offset + i, wide_load32(trace + i) + locate(plan, sum >> DELAY_SHIFT));
+        wide_store32(out->share + i, wide_twice((sum & wide_splat32(0x7fff)) - wide_splat32(0x4000)));
+        wide_store32(out->drift + i, wide_twice(wide_load32(numbers + i) + wide_splat32(pace)));
+    }
+}
+
+#define OF_POINT(k) (k)
+static const int32_t POINT[BLOCK] = ALL_POINTS(OF_POINT);
+
+/* Points of a block from its middle over POINT_UNIT and their squares, in 2^15, as pairs. */
+#define PAIR_OF_RAMP(k) (2 * (k) + 1 - BLOCK) * (32768 / BLOCK), (2 * (k) + 1 - BLOCK) * (32768 / BLOCK)
+#define SQUARED(k) (2 * (k) + 1 - BLOCK) * (2 * (k) + 1 - BLOCK) * (32768 / (BLOCK * BLOCK))
+#define PAIR_OF_SQUARE(k) SQUARED(k), SQUARED(k)
+static const int16_t RAMP16[2 * BLOCK] = ALL_POINTS(PAIR_OF_RAMP), SQUARES16[2 * BLOCK] = ALL_POINTS(PAIR_OF_SQUARE);
+
+/* Phases of the way back of the channels of a party, to second order in the point of the block. */
+typedef struct {
+    const int32_t *level, *rise, *curve;
+} phases;
+
+/* Integer sums of the points of a block. */
+typedef struct {
+    wide32 re[BLOCK / WIDE], im[BLOCK / WIDE];
+} whole_sum;
+
+/* What a party adds to one block: the planes and places of its channels. */
+typedef struct {
+    const int32_t *planes;
+    const party *channels;
+    block_sum *total;
+} adding;
+
+/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order; windows with a
+   number for each point and channel, or NULL. */
+INLINE void add_channels(size_t many, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
+                         const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
+                         whole_sum *restrict sums) {
+    for (size_t i = begin; i < end; i++) {
+        const wide16 e0 = wide_splat(of.level[i]), e1 = wide_splat(of.rise[i]), e2 = wide_splat(of.curve[i]);
+        for (size_t part = 0; part < BLOCK / WIDE; part++) {
+            wide16 phase = e0 + wide_scaled(ramps[part], e1) + wide_scaled(squares[part], e2);
+            if (windows)
+                phase = wide_scaled(phase, wide_doubled(windows + BLOCK / 2 * (i - begin) + WIDE / 2 * part));
+            const wide16 turned = wide_turned(phase);
+            for (size_t k = 0; k < many; k++) {
+                const party *restrict channels = blocks[k].channels;
+                const int32_t *restrict own = blocks[k].planes + channels->offset[i] + WIDE * part;
+                const wide16 at = wide_splat(channels->share[i]) + wide_scaled(ramps[part], wide_splat(channels->drift[i]));
+                const wide16 bent = wide_load(own + row) + wide_scaled(wide_load(own + 2 * row), at);
+                const wide16 value = wide_load(own) + wide_scaled(bent, at);
+                sums[k].re[part] = wide_add_paired(sums[k].re[part], value, phase);
+                sums[k].im[part] = wide_add_paired(sums[k].im[part], value, turned);
+            }
+        }
+    }
+}
+
+/* Adds a party of `count` channels to `many` blocks that share its phases. The first `left` and those from `right` on
+   have windows. */
+INLINE void add_party(size_t many, const adding *restrict blocks, size_t row, size_t left, size_t right, size_t count,
+                      phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows) {
+    wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
+    whole_sum sums[MOST_SHARING];
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        ramps[part] = wide_load((const int32_t *)RAMP16 + WIDE * part);
+        squares[part] = wide_load((const int32_t *)SQUARES16 + WIDE * part);
+        WIDE_KEEP(ramps[part]);
+        WIDE_KEEP(squares[part]);
+        for (size_t k = 0; k < many; k++)
+            sums[k].re[part] = sums[k].im[part] = (wide32)wide_splat(0);
+    }
+    if (left)
+        add_channels(many, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
+    add_channels(many, blocks, row, left, right, of, NULL, ramps, squares, sums);
+    if (right < count)
+        add_channels(many, blocks, row, right, count, of, right_windows, ramps, squares, sums);
+    for (size_t k = 0; k < many; k++)
+        for (size_t part = 0; part < BLOCK / WIDE; part++) {
+            *((widef_loose *)blocks[k].total->re + part) += __builtin_convertvector(sums[k].re[part], widef);
+            *((widef_loose *)blocks[k].total->im + part) += __builtin_convertvector(sums[k].im[part], widef);
+        }
+}

@@ -1,0 +1,209 @@
+/* Channels of das_blocks.inc.c that cannot be taken as blocks side by side: gathered one by one, those that drift sample by
+   sample, those that turn too fast point by point. */
+
+/* Delays that drift: from twice the place in the block times paces, and the bend that 32 bits still hold. */
+#if BLOCK == 16
+#define DRIFT_SHIFT 4
+#define MOST_BEND 50.0f
+#else
+#define DRIFT_SHIFT 5
+#define MOST_BEND 8.0f
+#endif
+
+/* A block of one line as one transmission meets it. */
+typedef struct {
+    const sonod_das_blocks *plan;
+    const int32_t *planes; /* of the transmission */
+    size_t class, block;
+    size_t own; /* its number among all views */
+    int32_t shift;         /* from the elements of the table to those of the array, counted from its other end if mirrored */
+    const int32_t *map_first, *map_traces;
+    int whole; /* every element has exactly one channel */
+    const int32_t *head, *entries;
+    float common_pace;
+    int32_t way, pace; /* of the wave, as the table's delays and paces */
+    const int32_t *traces;        /* of the entries, where these follow each other */
+    size_t row, left, right;      /* entries, those with windows at the beginning, and where those at the end begin */
+    int steady;        /* no channel drifts too far */
+    const float *points; /* delay of the wave at each point, or NULL: second order */
+    float middle, rise, curve;
+} block_view;
+
+/* Adds one channel point by point, every delay computed. */
+static __attribute__((noinline)) void add_points(const block_view *view, const block_place *restrict place, int32_t element,
+                                                 int32_t trace, block_sum *restrict total) {
+    const sonod_das_blocks *plan = view->plan;
+    const sonod_das_receive *receive = &plan->receive_table;
+    const int32_t *restrict data = view->planes + trace;
+    const double *o = receive->origins + 3 * view->class, *d = receive->directions + 3 * view->class;
+    const double *e = receive->elements_m + 3 * element;
+    const double foot = receive->feet[view->class];
+    const double fx = e[0] - o[0] - foot * d[0], fy = e[1] - o[1] - foot * d[1], fz = e[2] - o[2] - foot * d[2];
+    const float lateral = receive->lateral ? receive->lateral[element] : (float)sqrt(fx * fx + fy * fy + fz * fz);
+    for (int eight = 0; eight < BLOCK / 8; eight++) {
+        const v8f ramp = load8(RAMP + 8 * eight), k = ramp * splat8(receive->spacing_float);
+        const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - receive->x[element]));
+        const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - receive->y[element]));
+        const v8f dz = fma8(k, splat8(place->dz), splat8(place->z - receive->z[element]));
+        const v8f back = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz))) * splat8(receive->fine_per_metre);
+        const v8f there = view->points ? load8(view->points + 8 * eight)
+                                       : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
+        const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
+        const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
+        const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
+        v8i part[PLANE_ROWS];
+        for (size_t row = 0; row < PLANE_ROWS; row++)
+            part[row] = gather8i(data + row * plan->row, offset);
+        const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
+        v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
+        cycles = cycles - round8(cycles);
+        v8f s, c;
+        turn8(cycles, &s, &c);
+        const v8f w = window8(receive->window, splat8(lateral) * load8(place->per_half + 8 * eight)) * splat8(UNIT_WEIGHT);
+        const v16s phase = (v16s)pairs16(c * w, -(s * w));
+        total->re[eight] += __builtin_convertvector(paired16(value, phase), v8f);
+        total->im[eight] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
+    }
+}
+
+/* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
+   phase as in the receive table; `window` with a number for each point, or NULL. */
+static __attribute__((noinline)) void add_drifting(const block_view *view, int32_t delay, int32_t numbers, int32_t trace,
+                                                   int32_t level, int32_t rise, int32_t curve, const int32_t *restrict window,
+                                                   block_sum *restrict total) {
+    const sonod_das_blocks *plan = view->plan;
+    const int32_t *restrict data = view->planes + trace;
+    const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, pace = (int16_t)numbers + view->pace;
+    /* How the way back bends, from its length and its slope. */
+    const float one_way = plan->receive_table.fine_per_point, length = (float)delay * (1.0f / 32768.0f);
+    const float slope = (float)(int16_t)numbers * (1.0f / PACE_UNIT) + view->common_pace;
+    const float back = 0.5f * (one_way * one_way - slope * slope) / (length > 1.0f ? length : 1.0f);
+    const wide16 e0 = wide_splat(level), e1 = wide_splat(rise), e2 = wide_splat(curve);
+    const float both = view->curve + back, bounded = both > MOST_BEND ? MOST_BEND : both < -MOST_BEND ? -MOST_BEND : both;
+    const int32_t bend = (int32_t)(bounded * (BLOCK * 8192.0f));
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
+        const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
+        const wide32 at = wide_splat32(delay + view->way) + point * wide_splat32(stride) + drift;
+        const wide32 offset = locate(plan, at >> DELAY_SHIFT);
+        const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
+        const wide16 bent = wide_gather(data + plan->row, offset) + wide_scaled(wide_gather(data + 2 * plan->row, offset), share);
+        const wide16 value = wide_gather(data, offset) + wide_scaled(bent, share);
+        wide16 phase = e0 + wide_scaled(wide_load((const int32_t *)RAMP16 + WIDE * part), e1) +
+                       wide_scaled(wide_load((const int32_t *)SQUARES16 + WIDE * part), e2);
+        if (window)
+            phase = wide_scaled(phase, wide_doubled(window + WIDE / 2 * part));
+        const wide32 nothing = wide_splat32(0);
+        *((widef_loose *)total->re + part) += __builtin_convertvector(wide_add_paired(nothing, value, phase), widef);
+        *((widef_loose *)total->im + part) +=
+            __builtin_convertvector(wide_add_paired(nothing, value, wide_turned(phase)), widef);
+    }
+}
+
+/* Channels gathered one by one for an integer sum. */
+typedef struct {
+    int32_t delay[PARTY], numbers[PARTY], trace[PARTY], level[PARTY], rise[PARTY], curve[PARTY];
+    int32_t windows[BLOCK / 2 * PARTY];
+    size_t count;
+} gathering;
+
+INLINE void add_gathering(const block_view *view, gathering *own, int windowed, block_sum *restrict total) {
+    if (!own->count)
+        return;
+    for (size_t i = own->count; i % PARTY; i++)
+        own->delay[i] = own->numbers[i] = own->trace[i] = 0;
+    party channels;
+    place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
+    const phases of = {own->level, own->rise, own->curve};
+    const adding block = {view->planes, &channels, total};
+    add_party(1, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
+    own->count = 0;
+}
+
+/* Adds the channels of entries `begin` to `end` one by one; `windows` of the first of them and the others, or NULL. */
+static __attribute__((noinline)) void add_one_by_one(const block_view *view, const int32_t *restrict windows, size_t begin,
+                                                     size_t end, block_sum *restrict total) {
+    const int32_t largest = view->plan->largest_drift, *restrict list = view->entries;
+    const size_t row = (size_t)view->head[HEAD_COUNT];
+    const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
+    gathering own;
+    own.count = 0;
+    for (size_t i = begin; i < end; i++) {
+        const int32_t numbers = list[row + i], element = (numbers >> 16) + view->shift;
+        if (element < 0 || element >= (int32_t)view->plan->elements)
+            continue;
+        const int32_t pace = (int16_t)numbers + view->pace;
+        for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
+            const int32_t trace = view->map_traces[at];
+            if (view->points) {
+                add_points(view, &place, numbers >> 16, trace, total);
+                continue;
+            }
+            const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
+            if (pace > largest || pace < -largest) {
+                add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i], window, total);
+                continue;
+            }
+            const size_t to = own.count++;
+            own.delay[to] = list[i];
+            own.numbers[to] = numbers;
+            own.trace[to] = trace;
+            own.level[to] = list[2 * row + i];
+            own.rise[to] = list[3 * row + i];
+            own.curve[to] = list[4 * row + i];
+            if (window)
+                memcpy(own.windows + BLOCK / 2 * to, window, BLOCK / 2 * sizeof(int32_t));
+            if (own.count == PARTY)
+                add_gathering(view, &own, windows != NULL, total);
+        }
+    }
+    add_gathering(view, &own, windows != NULL, total);
+}
+
+/* Adds all channels of a block that are not to be taken point by point, one by one. */
+static void add_scattered(const block_view *view, block_sum *restrict total) {
+    const size_t count = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT];
+    const size_t right = count - (size_t)view->head[HEAD_RIGHT];
+    const int32_t *windows = view->entries + 5 * count;
+    add_one_by_one(view, windows, 0, left, total);
+    add_one_by_one(view, NULL, left, right, total);
+    add_one_by_one(view, windows + BLOCK / 2 * left, right, count, total);
+}
+
+/* The same where every element has one channel and none drifts: they are in the order of the elements, but some are left
+   out, and all have windows. */
+static __attribute__((noinline)) void add_listed(const block_view *view, block_sum *restrict total) {
+    const size_t row = (size_t)view->head[HEAD_COUNT];
+    const int32_t *list = view->entries, *windows = list + 5 * row, elements = (int32_t)view->plan->elements;
+    size_t begin = 0, end = row;
+    while (begin < end && (list[row + begin] >> 16) + view->shift < 0)
+        begin++;
+    while (end > begin && (list[row + end - 1] >> 16) + view->shift >= elements)
+        end--;
+    int32_t traces[PARTY] = {0};
+    for (; begin < end; begin += PARTY) {
+        const size_t count = end - begin < PARTY ? end - begin : PARTY;
+        const int32_t *own = list + begin;
+        for (size_t i = 0; i < count; i++)
+            traces[i] = view->map_traces[(own[row + i] >> 16) + view->shift];
+        party channels;
+        place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
+        const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
+        const adding block = {view->planes, &channels, total};
+        add_party(1, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
+    }
+}
+
+/* Adds the channels that are taken point by point. */
+static void add_steep(const block_view *view, block_sum *restrict total) {
+    const int32_t *steep = view->entries + 5 * view->head[HEAD_COUNT] +
+                           BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
+    const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
+    for (int32_t i = 0; i < view->head[HEAD_STEEP]; i++) {
+        const int32_t element = steep[i] + view->shift;
+        if (element < 0 || element >= (int32_t)view->plan->elements)
+            continue;
+        for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++)
+            add_points(view, &place, steep[i], view->map_traces[at], total);
+    }
+}

@@ -1,0 +1,324 @@
+# Delay and sum in blocks of points; included by _native.pyx.
+
+cdef extern from "kernels.h":
+    ctypedef struct sonod_das_receive:
+        size_t lines, block_points, blocks, count, elements
+        const double *origins
+        const double *directions
+        double first, spacing
+        float spacing_float
+        const double *feet
+        const double *elements_m
+        const double *normals
+        const float *x
+        const float *y
+        const float *z
+        const float *lateral
+        const int32_t *half_of_line
+        const float *per_half
+        int window
+        float fine_per_metre, fine_per_point, bend, bent_limit, turns_per_fine, radians_per_fine, largest_pace
+        int32_t *heads
+        float *paces
+        int32_t *table
+    ctypedef struct sonod_das_blocks:
+        sonod_das_receive receive_table
+        size_t lines, transmits, channels, samples, elements
+        const int32_t *order
+        const int32_t *class_of
+        const int32_t *shift
+        const uint8_t *mirrored
+        const int32_t *receive
+        size_t map_row
+        const int32_t *map_of
+        const int32_t *map_first
+        const int32_t *map_traces
+        const uint8_t *map_whole
+        size_t step, width, row
+        int32_t step_magic, step_shift
+        int32_t largest_drift
+        size_t taps
+        const float *coefficients
+        const int32_t *starts
+        const int32_t *filters
+        size_t begin_at, end_at
+        int real
+        const float *mixing
+        float bound
+        float *peaks
+        float *scales
+        float *inverse_scales
+        const float *wave_turns
+        const int32_t *time_kind
+        const int32_t *weight_kind
+        const float *quadratic
+        const int32_t *ways
+        const float *phases
+        const float *time_points
+        const float *weight_points
+        size_t group
+        int32_t *planes
+        float factor
+        const float *data
+        float *out
+    ctypedef struct sonod_das_times:
+        size_t transmits, lines, block_points, count, step
+        const void *time
+        int time_is_double
+        const float *weight
+        const double *t0
+        double start_s, time_offset, fine_rate, demodulation, tolerance
+        float *quadratic
+        int32_t *ways
+        int32_t *kind
+        float *phases
+        uint8_t *whole
+        const int32_t *point_at
+        float *points
+    void sonod_run_das_receive(const sonod_das_receive *plan) nogil
+    void sonod_run_das_blocks(const sonod_das_blocks *plan) nogil
+    void sonod_run_das_times(const sonod_das_times *plan) nogil
+
+
+def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, const float[:, :, ::1] weight,
+              const double[::1] t0 not None, Py_ssize_t block_points, Py_ssize_t step, double start_s, double time_offset,
+              double fine_rate, double demodulation, double tolerance, float[:, :, :, ::1] quadratic not None,
+              int32_t[:, :, ::1] ways not None, float[:, :, ::1] phases not None, int32_t[:, :, ::1] kind not None,
+              unsigned char[:, :, ::1] whole not None, const int32_t[:, :, ::1] point_at, float[:, ::1] points):
+    """Travel times (transmits, lines, count) to the second-order form of every block; see sonod.cext.waves."""
+    cdef sonod_das_times plan
+    cdef Py_ssize_t transmits = kind.shape[0]
+    cdef Py_ssize_t lines = kind.shape[2]
+    cdef Py_ssize_t blocks = kind.shape[1]
+    _require((time32 is None) != (time64 is None), "one of time32 and time64 must be given")
+    cdef Py_ssize_t count = time32.shape[2] if time64 is None else time64.shape[2]
+    _require(time32 is None or (time32.shape[0] == transmits and time32.shape[1] == lines), "time32: wrong shape")
+    _require(time64 is None or (time64.shape[0] == transmits and time64.shape[1] == lines), "time64: wrong shape")
+    _require(weight is None or (weight.shape[0] == transmits and weight.shape[1] == lines and weight.shape[2] == count),
+             "weight must be (transmits, lines, count)")
+    _require(block_points == 16 or block_points == 32, "block_points must be 16 or 32")
+    _require(transmits * lines * count > 0 and t0.shape[0] == transmits
+             and (blocks - 1) * block_points < count <= blocks * block_points,
+             "kind must be (transmits, blocks, lines)")
+    _require(quadratic.shape[0] == transmits and quadratic.shape[1] == blocks and quadratic.shape[2] == lines
+             and quadratic.shape[3] == 3, "quadratic must be (transmits, blocks, lines, 3)")
+    _require(ways.shape[0] == transmits and ways.shape[1] == blocks and ways.shape[2] == lines
+             and phases.shape[0] == transmits and phases.shape[1] == blocks and phases.shape[2] == lines
+             and whole.shape[0] == transmits and whole.shape[1] == blocks and whole.shape[2] == lines,
+             "ways, phases, whole must be (transmits, blocks, lines)")
+    _require((point_at is None) == (points is None), "point_at and points go together")
+    if points is not None:
+        _require(point_at.shape[0] == transmits and point_at.shape[1] == blocks and point_at.shape[2] == lines
+                 and points.shape[0] > 0 and points.shape[1] == block_points, "point_at, points: wrong shape")
+    plan.transmits = transmits
+    plan.lines = lines
+    plan.block_points = block_points
+    plan.count = count
+    plan.step = step
+    plan.time = <const void *>&time64[0, 0, 0] if time64 is not None else <const void *>&time32[0, 0, 0]
+    plan.time_is_double = time64 is not None
+    plan.weight = &weight[0, 0, 0] if weight is not None else NULL
+    plan.t0 = &t0[0]
+    plan.start_s = start_s
+    plan.time_offset = time_offset
+    plan.fine_rate = fine_rate
+    plan.demodulation = demodulation
+    plan.tolerance = tolerance
+    plan.quadratic = &quadratic[0, 0, 0, 0]
+    plan.ways = &ways[0, 0, 0]
+    plan.phases = &phases[0, 0, 0]
+    plan.kind = &kind[0, 0, 0]
+    plan.whole = &whole[0, 0, 0]
+    plan.point_at = &point_at[0, 0, 0] if point_at is not None else NULL
+    plan.points = &points[0, 0] if points is not None else NULL
+    with nogil:
+        sonod_run_das_times(&plan)
+
+
+cdef int _describe_receive(sonod_das_receive *plan, object geometry) except -1:
+    """Fills in the geometry, a tuple: origins, directions, first, spacing, count, feet, elements, normals, positions,
+    lateral, half_of_line, per_half, window, constants; the caller keeps it alive."""
+    cdef const double[:, ::1] origins = geometry[0]
+    cdef const double[:, ::1] directions = geometry[1]
+    cdef const double[::1] feet = geometry[5]
+    cdef const double[:, ::1] elements = geometry[6]
+    cdef const double[:, ::1] normals = geometry[7]
+    cdef const float[:, ::1] positions = geometry[8]
+    cdef const float[::1] lateral = geometry[9]
+    cdef const int32_t[::1] half_of_line = geometry[10]
+    cdef const float[:, :, ::1] per_half = geometry[11]
+    cdef const float[::1] constants = geometry[13]
+    cdef Py_ssize_t lines = origins.shape[0]
+    cdef Py_ssize_t count = geometry[4]
+    cdef Py_ssize_t blocks = per_half.shape[1]
+    _require(directions.shape[0] == lines and feet.shape[0] == lines and half_of_line.shape[0] == lines and lines > 0,
+             "lines: wrong shape")
+    _require(origins.shape[1] == 3 and directions.shape[1] == 3 and elements.shape[1] == 3 and normals.shape[1] == 3,
+             "positions must have three coordinates")
+    cdef Py_ssize_t block_points = per_half.shape[2]
+    _require((block_points == 16 or block_points == 32) and count > 0
+             and (blocks - 1) * block_points < count <= blocks * block_points,
+             "per_half must be (apertures, blocks, 16 or 32)")
+    _require(normals.shape[0] == elements.shape[0] and 0 < elements.shape[0] < 32768
+             and (lateral is None or lateral.shape[0] == elements.shape[0]), "elements: wrong shape")
+    _require(positions.shape[0] == 3 and positions.shape[1] % 8 == 0
+             and 0 <= positions.shape[1] - elements.shape[0] < 8, "positions must be (3, elements in whole eights)")
+    _require(constants.shape[0] == 8, "constants must be (8,)")
+    plan.lines = lines
+    plan.block_points = block_points
+    plan.blocks = blocks
+    plan.count = count
+    plan.elements = elements.shape[0]
+    plan.origins = &origins[0, 0]
+    plan.directions = &directions[0, 0]
+    plan.first = geometry[2]
+    plan.spacing = geometry[3]
+    plan.feet = &feet[0]
+    plan.elements_m = &elements[0, 0]
+    plan.normals = &normals[0, 0]
+    plan.x = &positions[0, 0]
+    plan.y = &positions[1, 0]
+    plan.z = &positions[2, 0]
+    plan.lateral = &lateral[0] if lateral is not None else NULL
+    plan.half_of_line = &half_of_line[0]
+    plan.per_half = &per_half[0, 0, 0]
+    plan.window = geometry[12]
+    plan.spacing_float = constants[0]
+    plan.fine_per_metre = constants[1]
+    plan.fine_per_point = constants[2]
+    plan.bend = constants[3]
+    plan.bent_limit = constants[4]
+    plan.turns_per_fine = constants[5]
+    plan.radians_per_fine = constants[6]
+    plan.largest_pace = constants[7]
+    plan.heads = NULL
+    plan.paces = NULL
+    plan.table = NULL
+    return 0
+
+
+def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, float[:, ::1] paces not None,
+                int32_t[::1] table):
+    """How elements hear the blocks of lines: counts them into `heads (blocks, lines, 8)`, or fills `table`."""
+    cdef sonod_das_receive plan
+    _describe_receive(&plan, geometry)
+    _require(heads.shape[0] == <Py_ssize_t>plan.blocks and heads.shape[1] == <Py_ssize_t>plan.lines
+             and heads.shape[2] == 8 and paces.shape[0] == <Py_ssize_t>plan.blocks
+             and paces.shape[1] == <Py_ssize_t>plan.lines, "heads, paces must be (blocks, lines, 8), (blocks, lines)")
+    plan.heads = &heads[0, 0, 0]
+    plan.paces = &paces[0, 0]
+    plan.table = &table[0] if table is not None else NULL
+    with nogil:
+        sonod_run_das_receive(&plan)
+
+
+def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
+               const int32_t[::1] order not None, const int32_t[::1] class_of not None,
+               const int32_t[::1] shift not None, const unsigned char[::1] mirrored not None,
+               const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
+               const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
+               const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
+               const float[:, :, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
+               const int32_t[:, ::1] filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
+               const float[:, ::1] mixing, float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
+               const float[::1] wave_turns not None, const int32_t[:, :, ::1] time_kind not None,
+               const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
+               const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
+               const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
+               int32_t[:, :, :, :, ::1] planes not None, float factor, const float[::1] data not None,
+               float[::1] out not None):
+    """Delay and sum in blocks of points; see sonod.cext.blocks, which makes every argument."""
+    cdef sonod_das_blocks plan
+    cdef Py_ssize_t lines = class_of.shape[0]
+    cdef Py_ssize_t transmits = receive.shape[0]
+    cdef Py_ssize_t channels = receive.shape[1]
+    cdef Py_ssize_t parts = 2 if mixing is None else 1
+    _describe_receive(&plan.receive_table, geometry)
+    cdef Py_ssize_t blocks = plan.receive_table.blocks
+    cdef Py_ssize_t row = planes.shape[4]
+    if table is not None:
+        _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>plan.receive_table.lines
+                 and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
+                 and paces.shape[1] == <Py_ssize_t>plan.receive_table.lines, "heads, paces: wrong shape")
+        plan.receive_table.heads = &heads[0, 0, 0]
+        plan.receive_table.paces = &paces[0, 0]
+        plan.receive_table.table = &table[0]
+    _require(order.shape[0] == lines and shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0,
+             "order, shift, mirrored must be (lines,)")
+    _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
+    _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
+             and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
+             "map_first, map_traces, map_whole must be (maps, 2, ...)")
+    _require(coefficients.shape[1] == 3 and coefficients.shape[2] > 0, "coefficients must be (phases, 3, taps)")
+    _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
+             and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
+    _require(0 <= begin_at < end_at <= samples, "begin_at, end_at must be within the samples")
+    _require(mixing is None or (mixing.shape[0] == end_at - begin_at and mixing.shape[1] == 2),
+             "mixing must be (samples used, 2)")
+    _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
+             and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
+    _require(row >= width + 80, "row must leave room for margins")
+    _require(time_kind.shape[0] == transmits and time_kind.shape[1] == blocks and time_kind.shape[2] == lines
+             and weight_kind.shape[0] == transmits and weight_kind.shape[1] == blocks and weight_kind.shape[2] == lines
+             and ways.shape[0] == transmits and ways.shape[1] == blocks and ways.shape[2] == lines
+             and phases.shape[0] == transmits and phases.shape[1] == blocks and phases.shape[2] == lines
+             and quadratic.shape[0] == transmits and quadratic.shape[1] == blocks and quadratic.shape[2] == lines
+             and quadratic.shape[3] == 3, "waves must be (transmits, blocks, lines)")
+    _require(time_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points
+             and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
+             "time_points, weight_points must be (n, block_points)")
+    _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
+             "planes must be (group, channels, step, 3, row)")
+    _require(data.shape[0] == transmits * channels * samples * parts and samples > 0, "data: wrong size")
+    _require(out.shape[0] == lines * <Py_ssize_t>plan.receive_table.count * parts, "out: wrong size")
+    plan.lines = lines
+    plan.transmits = transmits
+    plan.channels = channels
+    plan.samples = samples
+    plan.elements = map_first.shape[2] - 1
+    plan.order = &order[0]
+    plan.class_of = &class_of[0]
+    plan.shift = &shift[0]
+    plan.mirrored = &mirrored[0]
+    plan.receive = &receive[0, 0]
+    plan.map_row = map_traces.shape[2]
+    plan.map_of = &map_of[0]
+    plan.map_first = &map_first[0, 0, 0]
+    plan.map_traces = &map_traces[0, 0, 0]
+    plan.map_whole = &map_whole[0, 0]
+    plan.step = step
+    plan.width = width
+    plan.row = row
+    plan.step_shift = (step - 1).bit_length()
+    plan.step_magic = 0
+    if step & (step - 1):
+        plan.step_shift += 15
+        plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
+    plan.largest_drift = largest_drift
+    plan.taps = coefficients.shape[2]
+    plan.coefficients = &coefficients[0, 0, 0]
+    plan.starts = &starts[0, 0]
+    plan.filters = &filters[0, 0]
+    plan.begin_at = begin_at
+    plan.end_at = end_at
+    plan.real = mixing is not None
+    plan.mixing = &mixing[0, 0] if mixing is not None else NULL
+    plan.bound = bound
+    plan.peaks = &peaks[0, 0]
+    plan.scales = &scales[0, 0]
+    plan.inverse_scales = &scales[1, 0]
+    plan.wave_turns = &wave_turns[0]
+    plan.time_kind = &time_kind[0, 0, 0]
+    plan.weight_kind = &weight_kind[0, 0, 0]
+    plan.quadratic = &quadratic[0, 0, 0, 0]
+    plan.ways = &ways[0, 0, 0]
+    plan.phases = &phases[0, 0, 0]
+    plan.time_points = &time_points[0, 0]
+    plan.weight_points = &weight_points[0, 0]
+    plan.group = planes.shape[0]
+    plan.planes = &planes[0, 0, 0, 0, 0]
+    plan.factor = factor
+    plan.data = &data[0]
+    plan.out = &out[0]
+    with nogil:
+        sonod_run_das_blocks(&plan)
