@@ -44,7 +44,7 @@ MOST_FINE = 30_000
 # Bytes of resampled data held at once; about what stays in a last-level cache.
 PLANE_BYTES = 8_000_000
 # Largest table of the way back; above it that is computed in passing.
-TABLE_BYTES = 13_000_000
+TABLE_BYTES = 24_000_000
 # A half aperture of a single element, so that its own place is within and nothing else is.
 SMALLEST_HALF_M = 1e-30
 # Headroom for rounding below the largest 16-bit number.
@@ -60,6 +60,8 @@ HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_SLOWEST, HEAD_FA
     7,
     8,
 )
+# Numbers of an element in eight points of a block, where it is taken in such pieces.
+PIECE_INTS = 9
 # Lines, blocks and elements looked at to find the usual pace of the delay.
 SAMPLED_LINES = 12
 SAMPLED_BLOCKS = 12
@@ -334,7 +336,8 @@ class BlockPlan:
         assert self._paces is not None
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
-        sizes = 5 * counts[..., HEAD_COUNT] + self.block_points // 2 * windows + counts[..., HEAD_STEEP]
+        sizes = 5 * counts[..., HEAD_COUNT] + self.block_points // 2 * windows
+        sizes += (1 + self.block_points // 8 * PIECE_INTS) * counts[..., HEAD_STEEP]
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = self._class_of[self._order]
         order = order[np.sort(np.unique(order, return_index=True)[1])]

@@ -36,6 +36,10 @@ typedef struct {
 LOCATE(locate8, v8i, splat8i, bounded8i)
 LOCATE(locate, wide32, wide_splat32, wide_bounded)
 
+INLINE int32_t splat_one(int32_t x) { return x; }
+INLINE int32_t bounded_one(int32_t x, int32_t most) { return x < 0 ? 0 : x < most ? x : most; }
+LOCATE(locate_one, int32_t, splat_one, bounded_one)
+
 /* The polynomial of a fine sample: signal + share (slope + share curvature). */
 INLINE v16s between(v16s signal, v16s slope, v16s curvature, v16s share) {
     return signal + scaled16(slope + scaled16(curvature, share), share);

@@ -19,6 +19,16 @@
    after the other; the least and the largest pace. */
 enum { HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_FIRST, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
+/* Pieces of eight points, in which elements are heard that turn or bend too much for the whole block: for each piece the
+   five numbers of an element, in a unit of four points, and its windows; or, where it is too much even for that, NO_PIECE. */
+#define PIECES (BLOCK / 8)
+#define PIECE_INTS 9
+#define PIECE_LAST 3.5f
+#define PIECE_UNIT 4
+/* Of what a channel may turn in half a block it may so much in half a piece: where many are in pieces, they are near it. */
+#define PIECE_SHARE 0.7f
+#define NO_PIECE INT32_MIN
+
 /* A table with a number for each point of a block. */
 #define EIGHT_POINTS(of, k) of(k), of((k) + 1), of((k) + 2), of((k) + 3), of((k) + 4), of((k) + 5), of((k) + 6), of((k) + 7)
 #if BLOCK == 16
@@ -143,7 +153,7 @@ INLINE v8i pairs16(v8f low, v8f high) {
 }
 
 /* Ints that any block may take. */
-INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return (6 + BLOCK / 2) * plan->elements + 80; }
+INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return (6 + BLOCK / 2 + PIECES * PIECE_INTS) * plan->elements + 80; }
 
 /* Floats of working memory for `receive_block`, and for the distances of one line. */
 INLINE size_t receive_floats(const sonod_das_receive *plan) { return 5 * in_eights(plan->elements); }
@@ -176,10 +186,78 @@ static void write_window(const sonod_das_receive *plan, const float *restrict pe
     }
 }
 
+/* exp(i (a k + b k^2)) times c + i s to second order in k, a the turning and b the bending; what is of third and fourth
+   order goes to the lower ones as Legendre's polynomials take it over from -`last` to `last`. */
+typedef struct {
+    v8f c, s, c1, s1, c2, s2;
+} turned;
+INLINE turned turn_on(v8f cycles, v8f turning, v8f bending, float last) {
+    v8f s, c;
+    turn8(cycles - round8(cycles), &s, &c);
+    const v8f one = splat8(1.0f), square = turning * turning, cross = turning * bending, reach = splat8(last * last);
+    const v8f fourth_re = fma8(square * square, splat8(1.0f / 24.0f), splat8(-0.5f) * bending * bending) * reach;
+    const v8f fourth_im = splat8(-0.5f) * square * bending * reach;
+    const v8f level_re = fma8(fourth_re, splat8(-3.0f / 35.0f) * reach, one);
+    const v8f level_im = fourth_im * splat8(-3.0f / 35.0f) * reach;
+    const v8f rise_re = splat8(-0.6f) * cross * reach, rise_im = turning * fma8(square, splat8(-0.1f) * reach, one);
+    const v8f curve_re = fma8(fourth_re, splat8(6.0f / 7.0f), splat8(-0.5f) * square);
+    const v8f curve_im = fma8(fourth_im, splat8(6.0f / 7.0f), bending);
+    return (turned){fma8(c, level_re, -(s * level_im)), fma8(s, level_re, c * level_im), fma8(c, rise_re, -(s * rise_im)),
+                    fma8(s, rise_re, c * rise_im),      fma8(c, curve_re, -(s * curve_im)), fma8(s, curve_re, c * curve_im)};
+}
+
+/* The five numbers of eight elements from number `i` on, for blocks or pieces that count points in `unit`. */
+INLINE void five_numbers(v8f delay, v8f own_pace, size_t i, const turned *phase, float unit, v8i values[5]) {
+    const v8i numbers = splat8i((int32_t)i) + (v8i){0, 1, 2, 3, 4, 5, 6, 7};
+    const v8i paces = __builtin_convertvector(round8(own_pace * splat8(unit * 32768.0f)), v8i);
+    const v8f unit0 = splat8(UNIT_WEIGHT), unit1 = splat8(unit * UNIT_WEIGHT), unit2 = splat8(unit * unit * UNIT_WEIGHT);
+    values[0] = __builtin_convertvector(delay * splat8(32768.0f), v8i);
+    values[1] = (paces & splat8i(0xffff)) | (numbers << 16);
+    values[2] = pairs16(phase->c * unit0, -(phase->s * unit0));
+    values[3] = pairs16(phase->c1 * unit1, -(phase->s1 * unit1));
+    values[4] = pairs16(phase->c2 * unit2, -(phase->s2 * unit2));
+}
+
+/* The pieces of those of eight elements that have a bit, one element after the other. */
+static __attribute__((noinline)) void write_pieces(const sonod_das_receive *plan, const block_place *place, size_t i, unsigned bits,
+                                                   const float *restrict lateral, float common, int32_t *restrict out) {
+    const float shorter = PIECE_LAST / LAST_POINT;
+    const v8f one = splat8(1.0f);
+    for (size_t piece = 0; piece < PIECES; piece++) {
+        const float from_middle = (float)(8 * piece) + PIECE_LAST - LAST_POINT, along = from_middle * plan->spacing_float;
+        const v8f dx = splat8(place->x + along * place->dx) - load8(plan->x + i);
+        const v8f dy = splat8(place->y + along * place->dy) - load8(plan->y + i);
+        const v8f dz = splat8(place->z + along * place->dz) - load8(plan->z + i);
+        const v8f distance = sqrt8(max8(fma8(dx, dx, fma8(dy, dy, dz * dz)), splat8(1e-12f))), inverse = one / distance;
+        const v8f slope = fma8(dx, splat8(place->dx), fma8(dy, splat8(place->dy), dz * splat8(place->dz))) * inverse;
+        const v8f own = slope * splat8(plan->fine_per_point) - splat8(common), delay = distance * splat8(plan->fine_per_metre);
+        const v8f bend = fma8(-slope, slope, one) * inverse * splat8(plan->bend);
+        const v8i much = (bend * inverse * splat8(plan->bent_limit * shorter * shorter * shorter) > splat8(PIECE_SHARE)) |
+                         (max8(own, -own) * splat8(shorter) > splat8(PIECE_SHARE * plan->largest_pace));
+        const v8f radians = splat8(plan->radians_per_fine);
+        const v8f cycles = (delay - splat8(common * from_middle)) * splat8(plan->turns_per_fine);
+        const turned phase = turn_on(cycles, own * radians, bend * radians, PIECE_LAST);
+        v8i values[5];
+        five_numbers(delay, own, i, &phase, PIECE_UNIT, values);
+        values[0] = (much & splat8i(NO_PIECE)) | (~much & values[0]);
+        int32_t lanes[5][8];
+        memcpy(lanes, values, sizeof lanes);
+        int32_t *to = out + PIECE_INTS * piece;
+        for (unsigned rest = bits; rest; rest &= rest - 1, to += PIECES * PIECE_INTS) {
+            const size_t lane = (size_t)__builtin_ctz(rest);
+            for (size_t k = 0; k < 5; k++)
+                to[k] = lanes[k][lane];
+            const v8f w = window8(plan->window, splat8(lateral[i + lane]) * load8(place->per_half + 8 * piece));
+            *(v8s_loose *)(to + 5) = (v8s_loose)__builtin_convertvector(
+                __builtin_convertvector(round8(w * splat8(32767.0f)), v8i), v8s);
+        }
+    }
+}
+
 /* The elements of one block of a line: fills `head` (but for its start), the common pace of their delays in fine samples
    per point, and, unless NULL, `out`: delay, pace and number, and phase to second order of each, in the order of the
    elements; then the windows of the first and of the last ones, at the edges of the aperture; then the numbers of those
-   that must be taken point by point. Where the elements or those without windows do not follow each other, all have
+   that are taken in pieces, and their pieces. Where the elements or those without windows do not follow each other, all have
    windows. */
 static void receive_block(const sonod_das_receive *plan, size_t line, size_t block, const float *restrict lateral,
                           float *restrict work, int32_t *restrict head, float *restrict common_pace,
@@ -267,36 +345,22 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
     if (!out)
         return;
     int32_t *restrict windows = out + 5 * count, *restrict steep = windows + BLOCK / 2 * (left + right);
+    int32_t *restrict pieces = steep + steep_count;
     size_t at = 0;
-    const v8f unit = splat8(UNIT_WEIGHT), unit1 = splat8(POINT_UNIT * UNIT_WEIGHT);
-    const v8f unit2 = splat8(POINT_UNIT * POINT_UNIT * UNIT_WEIGHT);
     for (size_t i = begin; i < end; i += 8) {
         const v8i kept = load8i(part + i);
-        for (unsigned bits = (unsigned)any8(kept == 4); bits; bits &= bits - 1)
-            *steep++ = (int32_t)i + __builtin_ctz(bits);
+        const unsigned steep_bits = (unsigned)any8(kept == 4);
+        for (unsigned rest = steep_bits; rest; rest &= rest - 1)
+            *steep++ = (int32_t)i + __builtin_ctz(rest);
+        if (steep_bits)
+            write_pieces(plan, &place, i, steep_bits, lateral, common, pieces);
+        pieces += __builtin_popcount(steep_bits) * PIECES * PIECE_INTS;
         const unsigned bits = (unsigned)any8((kept == 1) | (kept == 2));
         if (!bits)
             continue;
         const v8f own = load8(pace + i) - splat8(common), from_foot = load8(lateral + i);
-        const v8f cycles = load8(delay + i) * splat8(plan->turns_per_fine);
-        v8f s, c;
-        turn8(cycles - round8(cycles), &s, &c);
-        const v8f radians = splat8(plan->radians_per_fine), turning = own * radians, bending = load8(bend + i) * radians;
-        /* exp(i (a k + b k^2)) to second order in k, a the turning and b the bending; what is of third and fourth order goes
-           to the lower ones as Legendre's polynomials take it over from one end of the block to the other. */
-        const v8f square = turning * turning, cross = turning * bending, reach = splat8(LAST_POINT * LAST_POINT);
-        const v8f fourth_re = fma8(square * square, splat8(1.0f / 24.0f), splat8(-0.5f) * bending * bending) * reach;
-        const v8f fourth_im = splat8(-0.5f) * square * bending * reach;
-        const v8f level_re = fma8(fourth_re, splat8(-3.0f / 35.0f) * reach, one);
-        const v8f level_im = fourth_im * splat8(-3.0f / 35.0f) * reach;
-        const v8f rise_re = splat8(-0.6f) * cross * reach, rise_im = turning * fma8(square, splat8(-0.1f) * reach, one);
-        const v8f curve_re = fma8(fourth_re, splat8(6.0f / 7.0f), splat8(-0.5f) * square);
-        const v8f curve_im = fma8(fourth_im, splat8(6.0f / 7.0f), bending);
-        v8f c1 = fma8(c, rise_re, -(s * rise_im)), s1 = fma8(s, rise_re, c * rise_im);
-        v8f c2 = fma8(c, curve_re, -(s * curve_im)), s2 = fma8(s, curve_re, c * curve_im);
-        const v8f turned_c = fma8(c, level_re, -(s * level_im));
-        s = fma8(s, level_re, c * level_im);
-        c = turned_c;
+        const v8f radians = splat8(plan->radians_per_fine);
+        turned phase = turn_on(load8(delay + i) * splat8(plan->turns_per_fine), own * radians, load8(bend + i) * radians, LAST_POINT);
         if (plan->window != SONOD_RECTANGULAR) {
             const v8f u0 = from_foot * first, u2 = from_foot * last;
             const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
@@ -306,19 +370,16 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
                 const v8f level = select8(tapered, w1, one);
                 const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / LAST_POINT), splat8(0));
                 const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (LAST_POINT * LAST_POINT)), splat8(0));
-                c2 = fma8(c2, level, fma8(c1, rise, c * curve));
-                s2 = fma8(s2, level, fma8(s1, rise, s * curve));
-                c1 = fma8(c1, level, c * rise);
-                s1 = fma8(s1, level, s * rise);
-                c = c * level;
-                s = s * level;
+                phase.c2 = fma8(phase.c2, level, fma8(phase.c1, rise, phase.c * curve));
+                phase.s2 = fma8(phase.s2, level, fma8(phase.s1, rise, phase.s * curve));
+                phase.c1 = fma8(phase.c1, level, phase.c * rise);
+                phase.s1 = fma8(phase.s1, level, phase.s * rise);
+                phase.c = phase.c * level;
+                phase.s = phase.s * level;
             }
         }
-        const v8i numbers = splat8i((int32_t)i) + (v8i){0, 1, 2, 3, 4, 5, 6, 7};
-        const v8i paces = __builtin_convertvector(round8(own * splat8(PACE_UNIT)), v8i);
-        const v8i values[5] = {__builtin_convertvector(load8(delay + i) * splat8(32768.0f), v8i),
-                               (paces & splat8i(0xffff)) | (numbers << 16), pairs16(c * unit, -(s * unit)),
-                               pairs16(c1 * unit1, -(s1 * unit1)), pairs16(c2 * unit2, -(s2 * unit2))};
+        v8i values[5];
+        five_numbers(load8(delay + i), own, i, &phase, POINT_UNIT, values);
         int32_t lanes[5][8];
         if (bits == 0xff) {
             for (int k = 0; k < 5; k++)

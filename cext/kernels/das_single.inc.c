@@ -1,5 +1,5 @@
 /* Channels of das_blocks.inc.c that cannot be taken as blocks side by side: gathered one by one, those that drift sample by
-   sample, those that turn too fast point by point. */
+   sample, those that turn or bend too much in pieces of eight points, or point by point. */
 
 /* Delays that drift: from twice the place in the block times paces, and the bend that 32 bits still hold. */
 #if BLOCK == 16
@@ -29,9 +29,9 @@ typedef struct {
     float middle, rise, curve;
 } block_view;
 
-/* Adds one channel point by point, every delay computed. */
+/* Adds one channel point by point, every delay computed, in one piece of the block. */
 static __attribute__((noinline)) void add_points(const block_view *view, const block_place *restrict place, int32_t element,
-                                                 int32_t trace, block_sum *restrict total) {
+                                                 int32_t trace, size_t eight, block_sum *restrict total) {
     const sonod_das_blocks *plan = view->plan;
     const sonod_das_receive *receive = &plan->receive_table;
     const int32_t *restrict data = view->planes + trace;
@@ -40,30 +40,28 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
     const double foot = receive->feet[view->class];
     const double fx = e[0] - o[0] - foot * d[0], fy = e[1] - o[1] - foot * d[1], fz = e[2] - o[2] - foot * d[2];
     const float lateral = receive->lateral ? receive->lateral[element] : (float)sqrt(fx * fx + fy * fy + fz * fz);
-    for (int eight = 0; eight < BLOCK / 8; eight++) {
-        const v8f ramp = load8(RAMP + 8 * eight), k = ramp * splat8(receive->spacing_float);
-        const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - receive->x[element]));
-        const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - receive->y[element]));
-        const v8f dz = fma8(k, splat8(place->dz), splat8(place->z - receive->z[element]));
-        const v8f back = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz))) * splat8(receive->fine_per_metre);
-        const v8f there = view->points ? load8(view->points + 8 * eight)
-                                       : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
-        const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
-        const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
-        const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
-        v8i part[PLANE_ROWS];
-        for (size_t row = 0; row < PLANE_ROWS; row++)
-            part[row] = gather8i(data + row * plan->row, offset);
-        const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
-        v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
-        cycles = cycles - round8(cycles);
-        v8f s, c;
-        turn8(cycles, &s, &c);
-        const v8f w = window8(receive->window, splat8(lateral) * load8(place->per_half + 8 * eight)) * splat8(UNIT_WEIGHT);
-        const v16s phase = (v16s)pairs16(c * w, -(s * w));
-        total->re[eight] += __builtin_convertvector(paired16(value, phase), v8f);
-        total->im[eight] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
-    }
+    const v8f ramp = load8(RAMP + 8 * eight), k = ramp * splat8(receive->spacing_float);
+    const v8f dx = fma8(k, splat8(place->dx), splat8(place->x - receive->x[element]));
+    const v8f dy = fma8(k, splat8(place->dy), splat8(place->y - receive->y[element]));
+    const v8f dz = fma8(k, splat8(place->dz), splat8(place->z - receive->z[element]));
+    const v8f back = sqrt8(fma8(dx, dx, fma8(dy, dy, dz * dz))) * splat8(receive->fine_per_metre);
+    const v8f there = view->points ? load8(view->points + 8 * eight)
+                                   : fma8(ramp, fma8(ramp, splat8(view->curve), splat8(view->rise)), splat8(view->middle));
+    const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
+    const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
+    const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
+    v8i part[PLANE_ROWS];
+    for (size_t row = 0; row < PLANE_ROWS; row++)
+        part[row] = gather8i(data + row * plan->row, offset);
+    const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
+    v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
+    cycles = cycles - round8(cycles);
+    v8f s, c;
+    turn8(cycles, &s, &c);
+    const v8f w = window8(receive->window, splat8(lateral) * load8(place->per_half + 8 * eight)) * splat8(UNIT_WEIGHT);
+    const v16s phase = (v16s)pairs16(c * w, -(s * w));
+    total->re[eight] += __builtin_convertvector(paired16(value, phase), v8f);
+    total->im[eight] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
 }
 
 /* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
@@ -136,7 +134,8 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
         for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
             const int32_t trace = view->map_traces[at];
             if (view->points) {
-                add_points(view, &place, numbers >> 16, trace, total);
+                for (size_t piece = 0; piece < PIECES; piece++)
+                    add_points(view, &place, numbers >> 16, trace, piece, total);
                 continue;
             }
             const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
@@ -194,16 +193,68 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
     }
 }
 
-/* Adds the channels that are taken point by point. */
+static const int32_t PIECE_POINT[2][8] = {
+#define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
+    {PAIR_OF(-7 * 4096), PAIR_OF(-5 * 4096), PAIR_OF(-3 * 4096), PAIR_OF(-4096), PAIR_OF(4096), PAIR_OF(3 * 4096), PAIR_OF(5 * 4096),
+     PAIR_OF(7 * 4096)},
+    {PAIR_OF(49 * 512), PAIR_OF(25 * 512), PAIR_OF(9 * 512), PAIR_OF(512), PAIR_OF(512), PAIR_OF(9 * 512), PAIR_OF(25 * 512),
+     PAIR_OF(49 * 512)}};
+
+/* A wave in one piece of a block: delay of its first point and pace, as the pieces' numbers. */
+typedef struct {
+    int32_t way, pace;
+} piece_wave;
+
+/* Adds one channel in one piece of a block. */
+INLINE void add_piece(const block_view *view, const int32_t *restrict numbers, piece_wave wave, int32_t trace, v8f *restrict re,
+                      v8f *restrict im) {
+    const sonod_das_blocks *plan = view->plan;
+    const int32_t sum = numbers[0] + wave.way;
+    const int32_t *own = view->planes + trace + locate_one(plan, sum >> DELAY_SHIFT);
+    const v16s ramp = load16(PIECE_POINT[0]), square = load16(PIECE_POINT[1]);
+    const v16s share = (v16s)splat8i(PAIR_OF((sum & 0x7fff) - 0x4000));
+    const v16s at = share + scaled16(ramp, (v16s)splat8i(PAIR_OF((int16_t)numbers[1] + wave.pace)));
+    const v16s value = between(load16(own), load16(own + plan->row), load16(own + 2 * plan->row), at);
+    const v16s turning = scaled16(ramp, (v16s)splat8i(numbers[3])) + scaled16(square, (v16s)splat8i(numbers[4]));
+    const v16s window = (v16s)twice16(__builtin_convertvector(*(const v8s_loose *)(numbers + 5), v8i));
+    const v16s phase = scaled16((v16s)splat8i(numbers[2]) + turning, window);
+    *re += __builtin_convertvector(paired16(value, phase), v8f);
+    *im += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
+}
+
+/* Adds the channels that are taken in pieces; those that drift or turn too much even there point by point. */
 static void add_steep(const block_view *view, block_sum *restrict total) {
     const int32_t *steep = view->entries + 5 * view->head[HEAD_COUNT] +
                            BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
-    const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
+    const int32_t *pieces = steep + view->head[HEAD_STEEP];
+    const sonod_das_blocks *plan = view->plan;
+    const block_place place = place_block(&plan->receive_table, view->class, view->block);
+    /* The same share of a sample at the end of a piece as at the end of a block. */
+    const int32_t largest =
+        (int32_t)((float)plan->largest_drift * (LAST_POINT / (float)POINT_UNIT) * ((float)PIECE_UNIT / PIECE_LAST));
+    piece_wave waves[PIECES];
+    for (size_t piece = 0; piece < PIECES; piece++) {
+        const float from_middle = (float)(8 * piece) + PIECE_LAST - LAST_POINT, step = (float)plan->step;
+        const double delay = (double)view->middle + (double)from_middle * ((double)view->rise + (double)view->curve * (double)from_middle);
+        const double way = (delay - (double)PIECE_LAST * (double)plan->step) * 32768.0 + 16384.0;
+        const float pace = (view->rise + 2.0f * view->curve * from_middle + view->common_pace - step) * (PIECE_UNIT * 32768.0f);
+        waves[piece].way = (int32_t)(way > 1e9 ? 1e9 : way < -1e9 ? -1e9 : way);
+        waves[piece].pace = (int32_t)(pace > 1e6f ? 1e6f : pace < -1e6f ? -1e6f : pace);
+    }
     for (int32_t i = 0; i < view->head[HEAD_STEEP]; i++) {
         const int32_t element = steep[i] + view->shift;
-        if (element < 0 || element >= (int32_t)view->plan->elements)
+        if (element < 0 || element >= (int32_t)plan->elements)
             continue;
-        for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++)
-            add_points(view, &place, steep[i], view->map_traces[at], total);
+        for (size_t piece = 0; piece < PIECES; piece++) {
+            const int32_t *numbers = pieces + PIECE_INTS * (PIECES * (size_t)i + piece);
+            const int32_t pace = (int16_t)numbers[1] + waves[piece].pace;
+            const int whole = numbers[0] != NO_PIECE && !view->points && pace <= largest && pace >= -largest;
+            for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
+                if (whole)
+                    add_piece(view, numbers, waves[piece], view->map_traces[at], total->re + piece, total->im + piece);
+                else
+                    add_points(view, &place, steep[i], view->map_traces[at], piece, total);
+            }
+        }
     }
 }
