@@ -18,6 +18,7 @@ SECONDS = float(os.environ.get("SONOD_SOAK_SECONDS", "12"))
 BESIDE_S = 240.0
 
 
+@pytest.mark.minutes
 @pytest.mark.umockdev
 @pytest.mark.timeout(SECONDS + BESIDE_S + 60)
 def test_short_campaign_breaks_nothing() -> None:
