@@ -152,8 +152,8 @@ INLINE v8i pairs16(v8f low, v8f high) {
     return (a & splat8i(0xffff)) | (b << 16);
 }
 
-/* Ints that any block may take. */
-INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return (6 + BLOCK / 2 + PIECES * PIECE_INTS) * plan->elements + 80; }
+/* Ints that any block may take: an element is in it as a whole, with windows, or in pieces, which are more. */
+INLINE size_t most_receive_ints(const sonod_das_receive *plan) { return (1 + PIECES * PIECE_INTS) * plan->elements + 80; }
 
 /* Floats of working memory for `receive_block`, and for the distances of one line. */
 INLINE size_t receive_floats(const sonod_das_receive *plan) { return 5 * in_eights(plan->elements); }

@@ -193,8 +193,9 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
     }
 }
 
-static const int32_t PIECE_POINT[2][8] = {
+/* Points of a piece from its middle over PIECE_UNIT and their squares, in 2^15, as pairs. */
 #define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
+static const int32_t PIECE_POINT[2][8] = {
     {PAIR_OF(-7 * 4096), PAIR_OF(-5 * 4096), PAIR_OF(-3 * 4096), PAIR_OF(-4096), PAIR_OF(4096), PAIR_OF(3 * 4096), PAIR_OF(5 * 4096),
      PAIR_OF(7 * 4096)},
     {PAIR_OF(49 * 512), PAIR_OF(25 * 512), PAIR_OF(9 * 512), PAIR_OF(512), PAIR_OF(512), PAIR_OF(9 * 512), PAIR_OF(25 * 512),
