@@ -9,9 +9,8 @@ from pathlib import Path
 from sonod.daemon.config import Config
 from sonod.daemon.doctor.finding import Finding, good, warning, wrong
 from sonod.daemon.doctor.machine import Machine, read
-from sonod.drivers import driver_class, driver_names
-from sonod.drivers.errors import DriverError
 from sonod.drivers.transports.udev import udev_rule
+from sonod.drivers.transports.usb_bus import claimed_ids
 
 RULES_FOLDERS = ("etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d")
 RULES_NAMES = ("70-sonod.rules", "71-sonod-local.rules")
@@ -89,14 +88,7 @@ def check_usbfs(machine: Machine, config: Config) -> Iterator[Finding]:
 
 def attached(machine: Machine) -> tuple[Attached, ...]:
     """The devices on the bus that a driver claims."""
-    claims: dict[tuple[int, int], tuple[str, ...]] = {}
-    for name in driver_names():
-        try:
-            pairs = driver_class(name).usb_ids
-        except DriverError:
-            continue
-        for pair in pairs:
-            claims[pair] = (*claims.get(pair, ()), name)
+    claims = claimed_ids()
     found = []
     for folder in sorted((machine.root / "sys/bus/usb/devices").glob("*")):
         numbers = [_hexadecimal(folder / name) for name in ("idVendor", "idProduct")]
