@@ -8,34 +8,18 @@ import numpy as np
 import pytest
 from cext_support.bits import assert_same_bits
 from cext_support.scenes import error_db, pairs
+from cext_support.works import arguments, grid
 from numpy.typing import NDArray
 
 from sonod.cext import blocks
 from sonod.cext.blocks import working_order
 from sonod.cext.das import DelayAndSum
 from sonod.cext.symmetry import line_classes
-from sonod.daemon.bench.work import SOUND_SPEED_M_S, Work, common, phased
+from sonod.daemon.bench.work import Work, common, phased
 
 
-def beamformer(own: Work) -> DelayAndSum:
-    return DelayAndSum(
-        element_positions_m=own.elements_m,
-        element_normals=own.normals,
-        receive_elements=np.tile(np.arange(len(own.elements_m), dtype=np.int32), (own.transmits, 1)),
-        transmit_time_s=np.stack([own.arrival_s(index, own.points_m) for index in range(own.transmits)]),
-        sampling_hz=own.sampling_hz,
-        t0_s=np.zeros(own.transmits),
-        demodulation_hz=own.center_hz,
-        sound_speed_m_s=SOUND_SPEED_M_S,
-        f_number=own.f_number,
-        apodization="hann",
-        origins_m=own.origins_m,
-        directions=own.directions,
-        first_m=own.first_m,
-        spacing_m=own.spacing_m,
-        count=own.count,
-        samples=own.samples,
-    )
+def beamformer(work: Work) -> DelayAndSum:
+    return DelayAndSum(**{**arguments(work), "apodization": "hann"}, samples=work.samples, **grid(work))
 
 
 def beamformed(work: Work) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cext_support.scenes import error_db, joined, pairs
+from cext_support.works import arguments, grid
 from numpy.typing import NDArray
 
 from sonod.cext import reference
@@ -25,31 +26,6 @@ OVERSAMPLING = 16
 def run(work: Work, quality: str, data: NDArray[Any]) -> NDArray[Any]:
     operator = DelayAndSum(**arguments(work), samples=work.samples, quality=quality, **grid(work))
     return joined(operator.run(pairs(data).astype(np.float32)))
-
-
-def grid(work: Work) -> dict[str, Any]:
-    return {
-        "origins_m": work.origins_m,
-        "directions": work.directions,
-        "first_m": work.first_m,
-        "spacing_m": work.spacing_m,
-        "count": work.count,
-    }
-
-
-def arguments(work: Work) -> dict[str, Any]:
-    return {
-        "element_positions_m": work.elements_m,
-        "element_normals": work.normals,
-        "receive_elements": np.tile(np.arange(len(work.elements_m), dtype=np.int32), (work.transmits, 1)),
-        "transmit_time_s": np.stack([work.arrival_s(index, work.points_m) for index in range(work.transmits)]),
-        "sampling_hz": work.sampling_hz,
-        "t0_s": np.zeros(work.transmits),
-        "demodulation_hz": work.center_hz,
-        "sound_speed_m_s": SOUND_SPEED_M_S,
-        "f_number": work.f_number,
-        "apodization": "rectangular",
-    }
 
 
 def wanted(work: Work, data: NDArray[Any], **more: Any) -> NDArray[Any]:

@@ -24,6 +24,9 @@ FRAMES = 12
 WITHOUT_PLUGIN = 'import sys; sys.modules["hdf5plugin"] = None; from sonod.daemon.cli import main; main(sys.argv[1:])'
 
 
+pytestmark = pytest.mark.compression
+
+
 @pytest.fixture(params=[name for name in COMPRESSIONS if name != "none"])
 def name(request: pytest.FixtureRequest) -> CompressionName:
     found: CompressionName = request.param

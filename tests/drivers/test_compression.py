@@ -54,6 +54,9 @@ def frame(number: int) -> np.ndarray:
     return np.asarray(1000 * np.sin(0.3 * phases + number), np.int16)
 
 
+pytestmark = pytest.mark.compression
+
+
 @pytest.fixture(params=COMPRESSIONS)
 def name(request: pytest.FixtureRequest) -> CompressionName:
     found: CompressionName = request.param
