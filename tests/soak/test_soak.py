@@ -1,4 +1,4 @@
-"""The fault campaign in its shortest form; CI runs five minutes of it, as `make soak` does (docs/service.md)."""
+"""The fault campaign in its shortest form; SONOD_SOAK_SECONDS=300 runs what `make soak` does (docs/service.md)."""
 
 from __future__ import annotations
 
