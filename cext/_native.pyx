@@ -1,6 +1,6 @@
 """The only compiled module: checks shapes and dtypes, drops the GIL, calls C. No arithmetic."""
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 # -- instruction sets and threads ---------------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
 from sonod.cext.channel_maps import PARTY, channel_maps
-from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, plane_order, preferred_rate_hz
+from sonod.cext.resampling import ROWS, farrow_filters, fine_rate, preferred_rate_hz, whole_filters
 from sonod.cext.symmetry import MOST_ELEMENTS, LineClasses, line_classes
 from sonod.cext.waves import UNSEEN, WAVE_TOLERANCE_RAD, Waves, pass_waves
 
-# Samples are taken in eights.
+# Elements are taken in eights, fine samples in sixteens.
 GROUP = 8
+FINE_GROUP = 16
 # Pairs of a row of a plane beyond its samples; the kernel's margins.
 ROW_MARGIN = 80
 # Fine samples per second over half the signal's bandwidth, at least.
@@ -91,7 +92,6 @@ class BlockPlan:
 
     Each trace is resampled to `fine_hz`, `step` fine samples for each point of a line, with slope and curvature; the
     way back is held for every (line, block of `block_points`, element), or for classes of lines where they repeat.
-    `real_input`: the samples are RF, which is mixed down with `demodulation_hz` here.
     """
 
     def __init__(
@@ -109,7 +109,6 @@ class BlockPlan:
         time_offset_s: float,
         half_bandwidth_hz: float | None,
         quality: str,
-        real_input: bool = False,
     ) -> None:
         self._receive, self._samples = receive, samples
         half = half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz
@@ -121,23 +120,10 @@ class BlockPlan:
         self.step = round(wanted_hz * pace_s)
         self.fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
         self._find_span(aperture, time, t0_s, slowness, time_offset_s, sampling_hz)
-        mirror = -2 * demodulation_hz / sampling_hz if real_input else None
-        resampling = farrow_filters(ratio, half / sampling_hz, mirror)
-        self._bound = resampling.bound * ROUNDING_MARGIN * (2 if real_input else 1)
-        self._coefficients = np.ascontiguousarray(resampling.coefficients, dtype=np.float32)
-        starts, phases = plane_order(self.step, self._width, resampling)
-        self._starts = np.ascontiguousarray(np.minimum(starts, self._end_at - self._begin_at), dtype=np.int32)
-        self._filters = np.ascontiguousarray(phases * (ROWS * self._coefficients.shape[2]), dtype=np.int32)
+        resampling = farrow_filters(ratio, half / sampling_hz)
+        self._filters = whole_filters(resampling, self.step * self._width, self._end_at - self._begin_at)
         start_s = self._begin_at / sampling_hz
-        self._mixing: NDArray[np.float32] | None = None
-        origin_s = t0_s
-        if real_input:
-            turns = demodulation_hz / sampling_hz * np.arange(self._begin_at, self._end_at) % 1
-            mixing = 2 * np.exp(-2j * np.pi * turns)
-            self._mixing = np.ascontiguousarray(np.stack([mixing.real, mixing.imag], axis=1), dtype=np.float32)
-            # Mixed with a phase that begins with the record, not with the transmission.
-            origin_s = np.zeros_like(t0_s)
-        self._wave_turns = np.asarray((demodulation_hz * (origin_s + start_s)) % 1, dtype=np.float32)
+        self._wave_turns = np.asarray((demodulation_hz * (t0_s + start_s)) % 1, dtype=np.float32)
 
         def waves(block_points: int) -> Waves:
             return pass_waves(
@@ -173,12 +159,11 @@ class BlockPlan:
             if self.block_points == LONG_BLOCK and self._is_even():
                 break
         self._tabulate(classes)
-        if real_input:
-            self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
         self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
         transmits, channels = receive.shape
         group = min(transmits, max(1, PLANE_BYTES // (channels * self.step * ROWS * self._row * 4)))
         self._planes = np.zeros((group, channels, self.step, ROWS, self._row), np.int32)
+        self._rounded = np.zeros((group, channels, 2, self._filters.words), np.int16)
         self._peaks = np.zeros((transmits, channels), np.float32)
         self._scales = np.zeros((2, transmits), np.float32)
 
@@ -188,10 +173,10 @@ class BlockPlan:
         own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
         own += [value for value in self._geometry if isinstance(value, np.ndarray)]
         own += vars(self._maps).values()
-        return sum(value.nbytes for value in own) + self._waves.nbytes
+        return sum(value.nbytes for value in own) + self._waves.nbytes + self._filters.nbytes
 
     def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`; RF without the last axes."""
+        """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`."""
         transmits, channels = self._receive.shape
         waves, maps = self._waves, self._maps
         _native.das_blocks(
@@ -211,13 +196,11 @@ class BlockPlan:
             self.step,
             self._width,
             self._largest_drift,
-            self._coefficients,
-            self._starts,
             self._filters,
+            self._rounded,
             self._begin_at,
             self._end_at,
-            self._mixing,
-            self._bound,
+            self._filters.bound * ROUNDING_MARGIN,
             self._peaks,
             self._scales,
             self._wave_turns,
@@ -260,7 +243,7 @@ class BlockPlan:
         if fine > MOST_FINE:
             raise OverflowError(f"{fine} fine samples")
         per_plane = -(-fine // self.step)
-        self._width = -(-per_plane // GROUP) * GROUP
+        self._width = -(-per_plane // FINE_GROUP) * FINE_GROUP
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
 

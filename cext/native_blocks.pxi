@@ -21,6 +21,14 @@ cdef extern from "kernels.h":
         int32_t *heads
         float *paces
         int32_t *table
+    ctypedef struct sonod_resampling:
+        size_t taps, fine, words
+        const int32_t *coefficients
+        const int32_t *starts
+        const int32_t *table_of
+        const int32_t *picks
+        int headroom
+        int16_t *rounded
     ctypedef struct sonod_das_blocks:
         sonod_das_receive receive_table
         size_t lines, transmits, channels, samples, elements
@@ -37,13 +45,12 @@ cdef extern from "kernels.h":
         size_t step, width, row
         int32_t step_magic, step_shift
         int32_t largest_drift
+        sonod_resampling resampling
         size_t taps
         const float *coefficients
         const int32_t *starts
         const int32_t *filters
         size_t begin_at, end_at
-        int real
-        const float *mixing
         float bound
         float *peaks
         float *scales
@@ -212,15 +219,44 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
         sonod_run_das_receive(&plan)
 
 
+cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t fine, Py_ssize_t used) except -1:
+    """Fills the plan from a sonod.cext.resampling.WholeFilters; the caller keeps it alive."""
+    cdef const int32_t[:, :, :, ::1] coefficients = filters.coefficients
+    cdef const int32_t[::1] starts = filters.starts
+    cdef const int32_t[::1] table_of = filters.table_of
+    cdef const int32_t[:, ::1] picks = filters.picks
+    cdef Py_ssize_t words = filters.words
+    cdef Py_ssize_t taps = 2 * coefficients.shape[1]
+    cdef Py_ssize_t i
+    _require((taps == 8 or taps == 12 or taps == 16) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
+             "coefficients must be (tables, 4, 6 or 8, 3, 16)")
+    _require(fine > 0 and starts.shape[0] == fine and table_of.shape[0] == fine // 16, "starts, table_of: wrong shape")
+    _require(picks is None or (picks.shape[0] == coefficients.shape[0] and picks.shape[1] == 16),
+             "picks must be (tables, 16)")
+    for i in range(fine):
+        _require(-32 <= starts[i] <= words - 96, "starts must be within the words")
+    for i in range(table_of.shape[0]):
+        _require(0 <= table_of[i] < coefficients.shape[0], "table_of: no such table")
+    _require(words % 32 == 0 and words >= used + 64, "words must hold the samples and zeros")
+    plan.taps = taps
+    plan.fine = fine
+    plan.words = words
+    plan.coefficients = &coefficients[0, 0, 0, 0]
+    plan.starts = &starts[0]
+    plan.table_of = &table_of[0]
+    plan.picks = &picks[0, 0] if picks is not None else NULL
+    plan.headroom = filters.headroom
+    return 0
+
+
 def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
                const int32_t[::1] order not None, const int32_t[::1] class_of not None,
                const int32_t[::1] shift not None, const unsigned char[::1] mirrored not None,
                const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
                const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
                const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
-               const float[:, :, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
-               const int32_t[:, ::1] filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
-               const float[:, ::1] mixing, float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
+               object filters not None, int16_t[:, :, :, ::1] rounded not None, Py_ssize_t begin_at, Py_ssize_t end_at,
+               float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
                const float[::1] wave_turns not None, const int32_t[:, :, ::1] time_kind not None,
                const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
                const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
@@ -232,7 +268,6 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     cdef Py_ssize_t lines = class_of.shape[0]
     cdef Py_ssize_t transmits = receive.shape[0]
     cdef Py_ssize_t channels = receive.shape[1]
-    cdef Py_ssize_t parts = 2 if mixing is None else 1
     _describe_receive(&plan.receive_table, geometry)
     cdef Py_ssize_t blocks = plan.receive_table.blocks
     cdef Py_ssize_t row = planes.shape[4]
@@ -249,12 +284,8 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
              and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
              "map_first, map_traces, map_whole must be (maps, 2, ...)")
-    _require(coefficients.shape[1] == 3 and coefficients.shape[2] > 0, "coefficients must be (phases, 3, taps)")
-    _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
-             and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
+    _require(width % 16 == 0, "width must be in sixteens")
     _require(0 <= begin_at < end_at <= samples, "begin_at, end_at must be within the samples")
-    _require(mixing is None or (mixing.shape[0] == end_at - begin_at and mixing.shape[1] == 2),
-             "mixing must be (samples used, 2)")
     _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
              and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
     _require(row >= width + 80, "row must leave room for margins")
@@ -269,8 +300,8 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
              "time_points, weight_points must be (n, block_points)")
     _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
              "planes must be (group, channels, step, 3, row)")
-    _require(data.shape[0] == transmits * channels * samples * parts and samples > 0, "data: wrong size")
-    _require(out.shape[0] == lines * <Py_ssize_t>plan.receive_table.count * parts, "out: wrong size")
+    _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
+    _require(out.shape[0] == lines * <Py_ssize_t>plan.receive_table.count * 2, "out: wrong size")
     plan.lines = lines
     plan.transmits = transmits
     plan.channels = channels
@@ -295,14 +326,12 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         plan.step_shift += 15
         plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
     plan.largest_drift = largest_drift
-    plan.taps = coefficients.shape[2]
-    plan.coefficients = &coefficients[0, 0, 0]
-    plan.starts = &starts[0, 0]
-    plan.filters = &filters[0, 0]
+    _describe_resampling(&plan.resampling, filters, step * width, end_at - begin_at)
+    _require(rounded.shape[0] == planes.shape[0] and rounded.shape[1] == channels and rounded.shape[2] == 2
+             and rounded.shape[3] == <Py_ssize_t>plan.resampling.words, "rounded must be (group, channels, 2, words)")
+    plan.resampling.rounded = &rounded[0, 0, 0, 0]
     plan.begin_at = begin_at
     plan.end_at = end_at
-    plan.real = mixing is not None
-    plan.mixing = &mixing[0, 0] if mixing is not None else NULL
     plan.bound = bound
     plan.peaks = &peaks[0, 0]
     plan.scales = &scales[0, 0]

@@ -20,8 +20,6 @@ FITTED_REACH = 0.6
 OUTSIDE_WEIGHT = 1e-4
 # Leakage counts from this many half bandwidths on.
 BEYOND = 2.0
-# The mirror image of a real signal counts as much as the signal.
-MIRROR_WEIGHT = 1.0
 # The spectrum that is assumed falls to this power (of e) at the edge of the band: -24 dB.
 EDGE_EXPONENT = 5.5
 # Frequencies of the fit.
@@ -30,6 +28,12 @@ FREQUENCIES = 121
 TAPS = ((0.16, 8), (0.25, 12), (0.5, 16))
 # The fine rate over the sampling rate is brought to a ratio with at most this many phases.
 MOST_PHASES = 32
+# Fine samples that share a table of whole coefficients, and words from which they are picked where they start close by.
+TABLE_FINE = 16
+PICKED_WORDS = 32
+# Zeros round a component of a trace: before it, and behind the last start or sample.
+WORDS_BEFORE = 32
+WORDS_BEHIND = 64
 # Rates closer than this are taken as equal.
 SAME_RATE = 0.003
 
@@ -58,12 +62,12 @@ def fine_rate(wanted_hz: float, sampling_hz: float) -> tuple[float, Fraction]:
     return float(sampling_hz / ratio), ratio
 
 
-def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resampling:
+def farrow_filters(ratio: Fraction, half: float) -> Resampling:
     """Least-squares filters for signals within +-`half` of 0; all frequencies in cycles per input sample.
 
     Each fine sample gets three filters whose outputs p, s, k make p + x s + x^2 k the signal x fine samples later, with
     the least error over the band and all |x| <= 0.6 (C. W. Farrow, A continuously variable digital delay element,
-    IEEE ISCAS 1988). `mirror` is the middle of a band to be kept out, for RF that was only mixed.
+    IEEE ISCAS 1988).
     """
     taps = next(count for most, count in TAPS if half <= most)
     left = taps // 2 - 1
@@ -73,9 +77,6 @@ def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resamp
     frequency = np.linspace(0, 0.5, FREQUENCIES)
     inside = np.exp(-EDGE_EXPONENT * (frequency / half) ** 2)
     kept_out = np.where(frequency > BEYOND * half, OUTSIDE_WEIGHT, 0.0)
-    if mirror is not None:
-        off = np.abs((frequency - mirror + 0.5) % 1 - 0.5), np.abs((frequency + mirror + 0.5) % 1 - 0.5)
-        kept_out += MIRROR_WEIGHT * sum(np.exp(-EDGE_EXPONENT * (one / half) ** 2) for one in off)
     tap: FloatArray = np.arange(taps, dtype=np.float64) - left
     lags = np.arange(1 - taps, taps, dtype=np.float64)
     # Normal equations: the weighted spectrum at the differences of taps, and at those of taps and wanted delays.
@@ -97,6 +98,60 @@ def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resamp
     coefficients = coefficients / coefficients[:, :1].sum(axis=2, keepdims=True)
     bound = float(np.abs(coefficients).sum(axis=(1, 2)).max())
     return Resampling(ratio, np.asarray(coefficients, dtype=np.float64), left, bound)
+
+
+@dataclass(frozen=True, eq=False)
+class WholeFilters:
+    """The filters for samples of 16 bits, as `kernels/das_resample.inc.c` takes them: sixteen fine samples at a time.
+
+    `coefficients (tables, taps / 2, 3, 16)` pairs of whole numbers, in 2^-(16 - headroom); `table_of (fine / 16)`;
+    `starts (fine)` first sample that each fine sample reads; `picks (tables, 16)` pairs of places from the start of the
+    first on, where they are close enough; `words` of a component with the zeros around it. `bound`: as of `Resampling`,
+    and not less than the numbers need.
+    """
+
+    coefficients: NDArray[np.int32]
+    table_of: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    picks: NDArray[np.int32] | None
+    words: int
+    headroom: int
+    bound: float
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
+
+
+def whole_filters(resampling: Resampling, fine: int, used: int) -> WholeFilters:
+    """For the first `fine` fine samples, in sixteens, of `used` input samples."""
+    ratio = resampling.ratio
+    index = np.arange(fine, dtype=np.int64)
+    starts = index * ratio.numerator // ratio.denominator - resampling.left
+    tables = min(ratio.denominator // math.gcd(TABLE_FINE, ratio.denominator), fine // TABLE_FINE)
+    by_table = starts[: tables * TABLE_FINE].reshape(tables, TABLE_FINE)
+    places = by_table - by_table[:, :1]
+    picks = None
+    if places.max() <= PICKED_WORDS - 2:
+        picks = np.ascontiguousarray(places | places + 1 << 16, dtype=np.int32)
+    # Samples take what the bound leaves of 16 bits, coefficients what is then left of the product, where unity is 2^16;
+    # the largest one may be off by 2^-15.
+    largest = float(np.abs(resampling.coefficients).max())
+    headroom = max(math.floor(math.log2(resampling.bound)), math.ceil(math.log2(2 * largest) - 1e-4))
+    whole = np.clip(np.round(resampling.coefficients * 2.0 ** (16 - headroom)), -32767, 32767).astype(np.int16)
+    own = whole[index[: tables * TABLE_FINE] % ratio.denominator].reshape(tables, TABLE_FINE, ROWS, -1)
+    pairs = np.ascontiguousarray(own).view(np.int32)
+    last = max(used, int(starts[-1])) + WORDS_BEFORE + WORDS_BEHIND
+    return WholeFilters(
+        np.ascontiguousarray(pairs.transpose(0, 3, 2, 1)),
+        (np.arange(fine // TABLE_FINE) % tables).astype(np.int32),
+        starts.astype(np.int32),
+        picks,
+        -(-last // 32) * 32,
+        headroom,
+        max(resampling.bound, 2.0**headroom),
+    )
 
 
 def plane_order(step: int, width: int, resampling: Resampling) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -1,5 +1,42 @@
 /* From traces to the fine samples of das_points.inc.c. */
 
+/* Eight traces are resampled together: sample i of them is at 2 i, real parts, and 2 i + 1, imaginary parts. */
+#define TOGETHER 8
+
+/* Pairs of 16 bits: the sums of a filter over eight traces, times a power of two, rounded. */
+INLINE v8i whole_pairs(v8f re, v8f im, v8f scale) {
+    /* The low bits of the float are those of the whole number. */
+    const v8f magic = splat8(12582912.0f);
+    return ((v8i)fma8(re, scale, magic) & splat8i(0xffff)) | ((v8i)fma8(im, scale, magic) << 16);
+}
+
+/* Samples of eight channels of a transmission side by side, finite; zeros for those not measured. */
+static void gather_traces(const sonod_das_blocks *plan, size_t transmit, size_t first, size_t used, v8f *restrict samples) {
+    const float *from[TOGETHER];
+    for (size_t trace = 0; trace < TOGETHER; trace++) {
+        const size_t channel = first + trace;
+        const int measured = channel < plan->channels && plan->receive[transmit * plan->channels + channel] >= 0;
+        from[trace] = measured ? plan->data + 2 * (plan->samples * (transmit * plan->channels + channel) + plan->begin_at) : NULL;
+    }
+    /* Four samples, a square of floats. */
+    for (size_t i = 0; i < used; i += 4) {
+        const size_t count = used - i < 4 ? used - i : 4;
+        v8f part[TOGETHER];
+        for (size_t trace = 0; trace < TOGETHER; trace++) {
+            part[trace] = splat8(0);
+            if (from[trace] && count == 4)
+                part[trace] = load8(from[trace] + 2 * i);
+            else if (from[trace])
+                for (size_t k = 0; k < 2 * count; k++)
+                    part[trace][k] = from[trace][2 * i + k];
+            const v8i finite = ((v8i)part[trace] & splat8i(0x7f800000)) != splat8i(0x7f800000);
+            part[trace] = (v8f)((v8i)part[trace] & finite);
+        }
+        transpose8(part);
+        memcpy(samples + 2 * i, part, 2 * count * sizeof(v8f));
+    }
+}
+
 /* Fine samples of eight traces, turned by `turning`. */
 INLINE void resample_turned(const v8f *restrict samples, const sonod_das_blocks *common, size_t taps,
                             const float *restrict turning, v8f scale, int32_t *const *restrict out) {

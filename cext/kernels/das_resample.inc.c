@@ -1,150 +1,326 @@
 /* From traces to planes of 16-bit fine samples: for each fine sample the signal there, its slope and its curvature, each
-   by a filter of its own, so that any delay between fine samples is a polynomial (C. W. Farrow, IEEE ISCAS 1988). */
+   by a filter of its own, so that any delay between fine samples is a polynomial (C. W. Farrow, IEEE ISCAS 1988).
 
-/* Eight traces are resampled together: sample i of them is at 2 i, real parts, and 2 i + 1, imaginary parts. */
-#define TOGETHER 8
+   Samples are rounded to 16 bits, real and imaginary parts apart. A pair of them and a pair of coefficients is one product
+   of the integer units; fine samples that follow one another are taken together, and begin at different samples. */
 
-/* Pairs of 16 bits: the sums of a filter over eight traces, times a power of two, rounded. */
-INLINE v8i whole_pairs(v8f re, v8f im, v8f scale) {
-    /* The low bits of the float are those of the whole number. */
-    const v8f magic = splat8(12582912.0f);
-    return ((v8i)fma8(re, scale, magic) & splat8i(0xffff)) | ((v8i)fma8(im, scale, magic) << 16);
-}
+/* Fine samples that share a table of coefficients. */
+#define TABLE_FINE 16
+/* Zeros before a component. */
+#define WORDS_BEFORE 32
 
-/* Rows of one plane from fine sample number step * j + plane on, eight at a time, for eight traces. */
-INLINE void resample_plane(const v8f *restrict samples, const float *restrict coefficients, const int32_t *restrict starts,
-                           const int32_t *restrict filters, size_t taps, size_t width, v8f scale, int32_t *const *restrict out,
-                           size_t row) {
-    for (size_t j = 0; j < width; j += 8) {
-        v8f part[PLANE_ROWS][8];
-        for (size_t at = 0; at < 8; at++) {
-            const v8f *restrict x = samples + 2 * starts[j + at];
-            const float *restrict h = coefficients + filters[j + at];
-            v8f re[PLANE_ROWS], im[PLANE_ROWS];
-            for (size_t k = 0; k < PLANE_ROWS; k++) {
-                re[k] = x[0] * splat8(h[k * taps]);
-                im[k] = x[1] * splat8(h[k * taps]);
-            }
-            for (size_t tap = 1; tap < taps; tap++)
-                for (size_t k = 0; k < PLANE_ROWS; k++) {
-                    re[k] = fma8(x[2 * tap], splat8(h[k * taps + tap]), re[k]);
-                    im[k] = fma8(x[2 * tap + 1], splat8(h[k * taps + tap]), im[k]);
-                }
-            for (size_t k = 0; k < PLANE_ROWS; k++)
-                part[k][at] = (v8f)whole_pairs(re[k], im[k], scale);
-        }
-        for (size_t k = 0; k < PLANE_ROWS; k++) {
-            transpose8(part[k]);
-            for (size_t trace = 0; trace < TOGETHER; trace++)
-                if (out[trace])
-                    store8i(out[trace] + k * row + j, (v8i)part[k][trace]);
-        }
-    }
-}
+/* -- rounding ------------------------------------------------------------------------------------------------------- */
 
-/* Largest magnitude of a component of a trace, without NaN and infinities. */
-static void das_peak(const sonod_das_blocks *plan, size_t trace) {
-    const size_t parts = plan->real ? 1 : 2, count = parts * (plan->end_at - plan->begin_at);
-    const float *restrict raw = plan->data + parts * (trace * plan->samples + plan->begin_at);
-    v8i most = splat8i(0);
+/* Largest bits of magnitudes, which are ordered as finite magnitudes are; those of NaN and infinities are larger still, and
+   count as 0 with `finite`. */
+INLINE int32_t largest_bits(const float *restrict raw, size_t count, int finite) {
+    wide32 most[4] = {wide_splat32(0), wide_splat32(0), wide_splat32(0), wide_splat32(0)};
     size_t i = 0;
-    /* The magnitudes of finite floats are ordered as their bits are. */
-    for (; i + 8 <= count; i += 8) {
-        const v8i bits = (v8i)load8(raw + i) & splat8i(0x7fffffff), finite = bits < splat8i(0x7f800000);
-        const v8i own = bits & finite, larger = own > most;
-        most = (larger & own) | (~larger & most);
-    }
+    for (; i + 4 * WIDE <= count; i += 4 * WIDE)
+        for (size_t k = 0; k < 4; k++) {
+            wide32 bits = (wide32)wide_load_floats(raw + i + k * WIDE) & wide_splat32(0x7fffffff);
+            if (finite)
+                bits &= bits < wide_splat32(0x7f800000);
+            most[k] = wide_larger(most[k], bits);
+        }
+    most[0] = wide_larger(wide_larger(most[0], most[1]), wide_larger(most[2], most[3]));
     int32_t peak = 0;
-    for (int lane = 0; lane < 8; lane++)
-        peak = most[lane] > peak ? most[lane] : peak;
+    for (int lane = 0; lane < WIDE; lane++)
+        peak = most[0][lane] > peak ? most[0][lane] : peak;
     for (; i < count; i++) {
-        const float magnitude = fabsf(finite_or_zero(raw[i]));
         int32_t bits;
-        memcpy(&bits, &magnitude, sizeof bits);
+        memcpy(&bits, raw + i, sizeof bits);
+        bits &= 0x7fffffff;
+        if (finite && bits >= 0x7f800000)
+            bits = 0;
         peak = bits > peak ? bits : peak;
     }
-    memcpy(plan->peaks + trace, &peak, sizeof peak);
+    return peak;
 }
 
-/* Samples of eight channels of a transmission side by side, finite, RF mixed down; zeros for those not measured. */
-static void gather_traces(const sonod_das_blocks *plan, size_t transmit, size_t first, size_t used, v8f *restrict samples) {
-    const size_t parts = plan->real ? 1 : 2;
-    const float *from[TOGETHER];
-    for (size_t trace = 0; trace < TOGETHER; trace++) {
-        const size_t channel = first + trace;
-        const int measured = channel < plan->channels && plan->receive[transmit * plan->channels + channel] >= 0;
-        from[trace] = measured ? plan->data + parts * (plan->samples * (transmit * plan->channels + channel) + plan->begin_at)
-                               : NULL;
+/* Largest magnitude of a component, without NaN and infinities; whether there are none of these. */
+static float largest_magnitude(const float *restrict raw, size_t count, int *all_finite) {
+    int32_t bits = largest_bits(raw, count, 0);
+    *all_finite = bits < 0x7f800000;
+    if (!*all_finite)
+        bits = largest_bits(raw, count, 1);
+    float peak;
+    memcpy(&peak, &bits, sizeof peak);
+    return peak;
+}
+
+static void das_peak(const sonod_das_blocks *plan, size_t trace) {
+    int all_finite;
+    plan->peaks[trace] = largest_magnitude(plan->data + 2 * (trace * plan->samples + plan->begin_at),
+                                           2 * (plan->end_at - plan->begin_at), &all_finite);
+}
+
+/* The power of two that brings numbers up to `peak` to 16 bits, rounding included. */
+static int own_exponent(float peak) {
+    int exponent = 0;
+    if (peak > 0)
+        frexpf((peak < 1e34f ? peak : 1e34f) * 1.001f, &exponent);
+    return 15 - (exponent < -100 ? -100 : exponent);
+}
+
+/* Real and imaginary parts of pairs of floats as 16-bit numbers. */
+INLINE void round_pairs(const float *restrict raw, size_t used, float scale, int all_finite, int16_t *restrict re,
+                        int16_t *restrict im) {
+    size_t i = 0;
+    for (; i + WIDE <= used; i += WIDE) {
+        widef part[2] = {wide_load_floats(raw + 2 * i), wide_load_floats(raw + 2 * i + WIDE)};
+        if (!all_finite)
+            for (int k = 0; k < 2; k++)
+                part[k] = (widef)((wide32)part[k] & (((wide32)part[k] & wide_splat32(0x7f800000)) != wide_splat32(0x7f800000)));
+        wide_split(wide_nearest(part[0] * wide_float(scale)), wide_nearest(part[1] * wide_float(scale)), re + i, im + i);
     }
-    /* Four samples of baseband, eight of RF, to a square of floats. */
-    const size_t square = 8 / parts;
-    for (size_t i = 0; i < used; i += square) {
-        const size_t count = used - i < square ? used - i : square;
-        v8f part[TOGETHER];
-        for (size_t trace = 0; trace < TOGETHER; trace++) {
-            part[trace] = splat8(0);
-            if (from[trace] && count == square)
-                part[trace] = load8(from[trace] + parts * i);
-            else if (from[trace])
-                for (size_t k = 0; k < parts * count; k++)
-                    part[trace][k] = from[trace][parts * i + k];
-            const v8i finite = ((v8i)part[trace] & splat8i(0x7f800000)) != splat8i(0x7f800000);
-            part[trace] = (v8f)((v8i)part[trace] & finite);
-        }
-        transpose8(part);
-        if (!plan->real) {
-            memcpy(samples + 2 * i, part, 2 * count * sizeof(v8f));
-            continue;
-        }
-        for (size_t k = 0; k < count; k++) {
-            samples[2 * (i + k)] = part[k] * splat8(plan->mixing[2 * (i + k)]);
-            samples[2 * (i + k) + 1] = part[k] * splat8(plan->mixing[2 * (i + k) + 1]);
-        }
+    for (; i < used; i++) {
+        re[i] = (int16_t)lrintf(finite_or_zero(raw[2 * i]) * scale);
+        im[i] = (int16_t)lrintf(finite_or_zero(raw[2 * i + 1]) * scale);
     }
 }
 
-/* Resamples a party of eight channels of the group of transmissions from `first_transmit` on into their planes. */
-static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t party) {
-    const size_t parties = (plan->channels + TOGETHER - 1) / TOGETHER, first = party % parties * TOGETHER;
-    const size_t own_transmit = party / parties, transmit = first_transmit + own_transmit;
-    const size_t width = plan->width, row = plan->row, margin = plan->taps + 8, used = plan->end_at - plan->begin_at;
-    v8f *padded = sonod_scratch(2 * (used + 2 * margin) * sizeof(v8f));
-    if (!padded)
+/* Rounds trace number `own` of the transmissions from `first_transmit` on to 16 bits at a scale of its own. */
+static void das_round(const sonod_das_blocks *plan, size_t first_transmit, size_t own) {
+    const size_t trace = first_transmit * plan->channels + own, used = plan->end_at - plan->begin_at;
+    const float *restrict raw = plan->data + 2 * (trace * plan->samples + plan->begin_at);
+    if (plan->receive[trace] < 0)
         return;
-    v8f *samples = padded + 2 * margin;
-    memset(padded, 0, 2 * margin * sizeof(v8f));
-    memset(samples + 2 * used, 0, 2 * margin * sizeof(v8f));
-    gather_traces(plan, transmit, first, used, samples);
-    const v8f scale = splat8(plan->scales[transmit]);
-    for (size_t plane = 0; plane < plan->step; plane++) {
-        int32_t *out[TOGETHER];
-        for (size_t trace = 0; trace < TOGETHER; trace++) {
-            const size_t channel = first + trace;
-            out[trace] = NULL;
-            if (channel >= plan->channels || plan->receive[transmit * plan->channels + channel] < 0)
-                continue;
-            const size_t own_trace = own_transmit * plan->channels + channel;
-            int32_t *own = plan->planes + (own_trace * plan->step + plane) * PLANE_ROWS * row;
-            for (size_t k = 0; k < PLANE_ROWS; k++) {
-                memset(own + k * row, 0, PLANE_MARGIN * sizeof(int32_t));
-                memset(own + k * row + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof(int32_t));
-            }
-            out[trace] = own + PLANE_MARGIN;
+    int all_finite;
+    plan->peaks[trace] = largest_magnitude(raw, 2 * used, &all_finite);
+    int16_t *restrict re = plan->resampling.rounded + 2 * own * plan->resampling.words;
+    const float scale = ldexpf(1.0f, own_exponent(plan->peaks[trace]));
+    if (all_finite)
+        round_pairs(raw, used, scale, 1, re, re + plan->resampling.words);
+    else
+        round_pairs(raw, used, scale, 0, re, re + plan->resampling.words);
+}
+
+/* -- resampling ----------------------------------------------------------------------------------------------------- */
+
+/* By how many powers of two a trace was rounded more finely than its transmission is taken. */
+static int surplus(const sonod_das_blocks *plan, size_t trace) {
+    int exponent;
+    frexpf(plan->scales[trace / plan->channels], &exponent);
+    const int finer = own_exponent(plan->peaks[trace]) - (exponent - 1 + plan->resampling.headroom);
+    return finer > 0 ? finer : 0;
+}
+
+/* A component between zeros, divided by 2^shift. */
+static void place_component(const int16_t *restrict rounded, size_t used, size_t words, int shift, int16_t *restrict out) {
+    memset(out, 0, WORDS_BEFORE * sizeof *out);
+    int16_t *restrict to = out + WORDS_BEFORE;
+    if (shift == 0)
+        memcpy(to, rounded, used * sizeof *to);
+    else {
+        const wide16 factor = wide_splat(shift > 15 ? 0 : (1 << (15 - shift)) * 0x10001);
+        /* Beyond the last sample there is room for a whole vector, which becomes zeros. */
+        for (size_t i = 0; i < used; i += 2 * WIDE)
+            *(wide16_loose *)(to + i) = wide_scaled(*(const wide16_loose *)(rounded + i), factor);
+    }
+    memset(to + used, 0, (words - WORDS_BEFORE - used) * sizeof *to);
+}
+
+#if WIDE == 16
+/* Pairs from places of up to 32 words. */
+INLINE wide16 picked(const int16_t *words, wide32 pick) {
+    return (wide16)_mm512_permutexvar_epi16((__m512i)pick, _mm512_loadu_si512(words));
+}
+#endif
+
+/* The first `pairs` pairs of words from each of so many starts. */
+INLINE void pairs_from(const int16_t *restrict words, const int32_t *restrict starts, wide16 out[4]) {
+    wide32 row[4];
+    for (int i = 0; i < 4; i++)
+        row[i] = wide_rows(words, starts + i);
+    const wide32 a = wide_low_pairs(row[0], row[1]), b = wide_low_pairs(row[2], row[3]);
+    const wide32 c = wide_high_pairs(row[0], row[1]), d = wide_high_pairs(row[2], row[3]);
+    out[0] = (wide16)wide_low_quads(a, b);
+    out[1] = (wide16)wide_high_quads(a, b);
+    out[2] = (wide16)wide_low_quads(c, d);
+    out[3] = (wide16)wide_high_quads(c, d);
+}
+
+/* Traces that are resampled together, for they share coefficients. */
+#if WIDE == 16
+#define TRACES 2
+#else
+#define TRACES 1
+#endif
+
+/* Reads coefficients again instead of keeping them: there are more of them than registers. */
+#define ANEW(pointer) __asm__ volatile("" : "+r"(pointer))
+
+/* Adds so many pairs of taps, at most four. */
+INLINE void add_taps(const int16_t *restrict words, const int32_t *restrict starts, const int32_t *restrict h, size_t pairs,
+                     wide32 sum[PLANE_ROWS]) {
+    wide16 x[4];
+    pairs_from(words, starts, x);
+    for (size_t i = 0; i < pairs; i++)
+        for (size_t k = 0; k < PLANE_ROWS; k++) {
+            sum[k] = wide_add_paired(sum[k], x[i], wide_load(h + (i * PLANE_ROWS + k) * TABLE_FINE));
+            WIDE_KEEP(sum[k]);
         }
-        const int32_t *starts = plan->starts + plane * width, *filters = plan->filters + plane * width;
-        /* The usual lengths with the length known to the compiler. */
-        switch (plan->taps) {
-        case 8:
-            resample_plane(samples, plan->coefficients, starts, filters, 8, width, scale, out, row);
-            break;
-        case 12:
-            resample_plane(samples, plan->coefficients, starts, filters, 12, width, scale, out, row);
-            break;
-        case 16:
-            resample_plane(samples, plan->coefficients, starts, filters, 16, width, scale, out, row);
-            break;
-        default:
-            resample_plane(samples, plan->coefficients, starts, filters, plan->taps, width, scale, out, row);
+}
+
+/* Fine samples from `first` on of some traces, `words` their components, into three rows for each. */
+INLINE void resample_traces(const sonod_resampling *own, size_t taps, int picking, const int16_t *const *restrict words,
+                            size_t first, size_t count, int32_t *const *restrict out, size_t row) {
+    for (size_t j = first; j < first + count; j += WIDE) {
+        const size_t table = (size_t)own->table_of[j / TABLE_FINE];
+        const int32_t *restrict starts = own->starts + j;
+        const int32_t *restrict h = own->coefficients + table * taps / 2 * PLANE_ROWS * TABLE_FINE + j % TABLE_FINE;
+        wide32 sum[2 * TRACES][PLANE_ROWS];
+        for (int part = 0; part < 2 * TRACES; part++)
+            for (size_t k = 0; k < PLANE_ROWS; k++)
+                sum[part][k] = wide_splat32(1 << 15);
+#if WIDE == 16
+        if (picking) {
+            const wide32 pick = wide_load32(own->picks + table * TABLE_FINE);
+            for (size_t i = 0; i < taps / 2; i++) {
+                wide16 own_h[PLANE_ROWS];
+                for (size_t k = 0; k < PLANE_ROWS; k++) {
+                    own_h[k] = wide_load(h + (i * PLANE_ROWS + k) * TABLE_FINE);
+                    WIDE_KEEP(own_h[k]);
+                }
+                for (int part = 0; part < 2 * TRACES; part++) {
+                    const wide16 x = picked(words[part] + starts[0] + 2 * i, pick);
+                    for (size_t k = 0; k < PLANE_ROWS; k++)
+                        sum[part][k] = wide_add_paired(sum[part][k], x, own_h[k]);
+                }
+            }
+        } else
+#endif
+            for (int part = 0; part < 2 * TRACES; part++) {
+                const int32_t *restrict own_h = h;
+                ANEW(own_h);
+                add_taps(words[part], starts, own_h, 4, sum[part]);
+                if (taps > 8)
+                    add_taps(words[part] + 8, starts, own_h + 4 * PLANE_ROWS * TABLE_FINE, taps / 2 - 4, sum[part]);
+            }
+        for (int trace = 0; trace < TRACES; trace++)
+            for (size_t k = 0; k < PLANE_ROWS; k++) {
+                const wide32 re = (sum[2 * trace][k] >> 16) & wide_splat32(0xffff);
+                wide_store32(out[trace] + k * row + j - first, re | (sum[2 * trace + 1][k] & wide_splat32(-65536)));
+            }
+    }
+}
+
+#define RESAMPLE(taps, picking)                                                                                        \
+    static __attribute__((noinline)) void resample_##taps##_##picking(                                                 \
+        const sonod_resampling *own, const int16_t *const *words, size_t first, size_t count, int32_t *const *out,     \
+        size_t row) {                                                                                                  \
+        resample_traces(own, taps, picking, words, first, count, out, row);                                            \
+    }
+RESAMPLE(8, 0)
+RESAMPLE(12, 0)
+RESAMPLE(16, 0)
+#if WIDE == 16
+RESAMPLE(8, 1)
+RESAMPLE(12, 1)
+RESAMPLE(16, 1)
+#else
+#define resample_8_1 resample_8_0
+#define resample_12_1 resample_12_0
+#define resample_16_1 resample_16_0
+#endif
+
+static void resample_some(const sonod_resampling *own, const int16_t *const *words, size_t first, size_t count,
+                          int32_t *const *out, size_t row) {
+    if (own->taps == 8)
+        (own->picks ? resample_8_1 : resample_8_0)(own, words, first, count, out, row);
+    else if (own->taps == 12)
+        (own->picks ? resample_12_1 : resample_12_0)(own, words, first, count, out, row);
+    else
+        (own->picks ? resample_16_1 : resample_16_0)(own, words, first, count, out, row);
+}
+
+/* Fine samples of `step` planes by turns to these, the first of which begins at `out`. */
+static void part_planes(const int32_t *restrict fine, size_t count, size_t step, int32_t *restrict out, size_t plane) {
+    if (step == 2) {
+        wide32 evens, odds;
+        for (int i = 0; i < WIDE; i++) {
+            evens[i] = 2 * i;
+            odds[i] = 2 * i + 1;
+        }
+        for (size_t j = 0; j < count; j += WIDE) {
+            const wide32 a = wide_load32(fine + 2 * j), b = wide_load32(fine + 2 * j + WIDE);
+            wide_store32(out + j, __builtin_shuffle(a, b, evens));
+            wide_store32(out + plane + j, __builtin_shuffle(a, b, odds));
+        }
+        return;
+    }
+    for (size_t p = 0; p < step; p++)
+        for (size_t j = 0; j < count; j++)
+            out[p * plane + j] = fine[j * step + p];
+}
+
+/* Fine samples of a plane that are worked out before they are parted, when there are several planes. */
+#define PIECE ((size_t)64)
+
+/* What is to be resampled: trace number `rounded` of those that are rounded, into the planes of trace number `own` of the
+   group of transmissions from `first_transmit` on. */
+typedef struct {
+    size_t first_transmit, own, rounded;
+} resampled_trace;
+
+/* Resamples TRACES traces; `memory` holds their components and, where there are several planes, a piece of their rows. */
+static void resample_to_planes(const sonod_das_blocks *plan, const resampled_trace *traces, char *memory) {
+    const sonod_resampling *resampling = &plan->resampling;
+    const size_t used = plan->end_at - plan->begin_at, words = resampling->words, row = plan->row, width = plan->width;
+    const size_t step = plan->step, plane = PLANE_ROWS * row;
+    const int16_t *parts[2 * TRACES];
+    int32_t *planes[TRACES], *out[TRACES];
+    for (size_t i = 0; i < TRACES; i++) {
+        const size_t trace = traces[i].first_transmit * plan->channels + traces[i].own;
+        planes[i] = plan->planes + traces[i].own * step * plane;
+        for (size_t part = 0; part < 2; part++) {
+            int16_t *to = (int16_t *)memory + (2 * i + part) * words;
+            place_component(resampling->rounded + (2 * traces[i].rounded + part) * words, used, words,
+                            surplus(plan, trace), to);
+            parts[2 * i + part] = to + WORDS_BEFORE;
         }
     }
+    if (step == 1) {
+        for (size_t i = 0; i < TRACES; i++)
+            out[i] = planes[i] + PLANE_MARGIN;
+        resample_some(resampling, parts, 0, width, out, row);
+    } else {
+        for (size_t i = 0; i < TRACES; i++)
+            out[i] = (int32_t *)(memory + TRACES * 2 * words * sizeof(int16_t)) + i * PLANE_ROWS * PIECE * step;
+        for (size_t begin = 0; begin < width; begin += PIECE) {
+            const size_t count = width - begin < PIECE ? width - begin : PIECE;
+            resample_some(resampling, parts, begin * step, count * step, out, PIECE * step);
+            for (size_t i = 0; i < TRACES; i++)
+                for (size_t k = 0; k < PLANE_ROWS; k++)
+                    part_planes(out[i] + k * PIECE * step, count, step, planes[i] + k * row + PLANE_MARGIN + begin, plane);
+        }
+    }
+    for (size_t i = 0; i < TRACES; i++)
+        for (int32_t *to = planes[i]; to < planes[i] + step * plane; to += row) {
+            memset(to, 0, PLANE_MARGIN * sizeof *to);
+            memset(to + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof *to);
+        }
+}
+
+/* Resamples a party of channels: transmissions number `rounded_from` and on of the group from `first_transmit` on are rounded. */
+static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t rounded_from, size_t party) {
+    const size_t parties = (plan->channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED, channels = plan->channels;
+    const size_t piece_bytes = plan->step > 1 ? PLANE_ROWS * PIECE * plan->step * sizeof(int32_t) : 0;
+    char *memory = sonod_scratch(TRACES * (2 * plan->resampling.words * sizeof(int16_t) + piece_bytes));
+    if (!memory)
+        return;
+    resampled_trace traces[SONOD_RESAMPLED];
+    size_t count = 0;
+    for (size_t k = 0; k < SONOD_RESAMPLED; k++) {
+        const size_t channel = party % parties * SONOD_RESAMPLED + k, transmit = party / parties;
+        const size_t own = (rounded_from + transmit) * channels + channel;
+        if (channel < channels && plan->receive[first_transmit * channels + own] >= 0)
+            traces[count++] = (resampled_trace){first_transmit, own, transmit * channels + channel};
+    }
+    /* Where they go together, a single one is taken twice. */
+    for (size_t k = count; count && k % TRACES; k++)
+        traces[count++] = traces[k - 1];
+    for (size_t k = 0; k < count; k += TRACES)
+        resample_to_planes(plan, traces + k, memory);
 }

@@ -190,6 +190,22 @@ typedef struct {
     int32_t *table;     /* NULL: count only, or in passing */
 } sonod_das_receive;
 
+/* Channels that are one piece of resampling. */
+#define SONOD_RESAMPLED 2
+
+/* Filters that take 16-bit samples to fine samples, sixteen that follow each other at a time; see das_resample.inc.c. */
+typedef struct {
+    size_t taps;  /* 8, 12 or 16 */
+    size_t fine;  /* fine samples of all planes, a multiple of 16 */
+    size_t words; /* of a component of a trace with zeros before and behind, a multiple of 32 */
+    const int32_t *coefficients; /* (tables, taps / 2, 3, 16) pairs, in 2^-(16 - headroom) */
+    const int32_t *starts;       /* (fine) first sample read, counted from the first one used */
+    const int32_t *table_of;     /* (fine / 16) */
+    const int32_t *picks;        /* (tables, 16) pairs of places from the first start on, or NULL: not within 32 samples */
+    int headroom;                /* samples are rounded in 2^-headroom of what fine samples are */
+    int16_t *rounded;            /* (group, channels, 2, words) */
+} sonod_resampling;
+
 /* Delay and sum of baseband data on line grids, a block of points at a time; see das_blocks.inc.c. */
 typedef struct {
     sonod_das_receive receive_table; /* of classes of lines that are alike but for a shift along the array */
@@ -206,17 +222,16 @@ typedef struct {
     const uint8_t *map_whole;  /* (maps, 2) every element has one channel */
     /* The fine rate. */
     size_t step;  /* fine samples from one point to the next */
-    size_t width; /* fine samples of a plane, a multiple of 8 */
+    size_t width; /* fine samples of a plane, a multiple of 16; of single points of 8 */
     size_t row;   /* pairs from one row of a plane to the next */
     int32_t step_magic, step_shift;  /* n / step = n step_magic >> step_shift, or n >> step_shift with 0 */
     int32_t largest_drift; /* of a channel taken as a block, in 2^-15 fine samples per half a block */
-    /* The resampling filters, plane by plane; starts count from the first input sample used. */
+    sonod_resampling resampling; /* of lines */
+    /* The resampling filters of single points; starts count from the first input sample used. */
     size_t taps;                     /* a multiple of 4 */
     const float *coefficients;       /* (phases, 3, taps) */
-    const int32_t *starts, *filters; /* (step, width) first sample read, first float of the coefficients */
+    const int32_t *starts, *filters; /* (width) first sample read, first float of the coefficients */
     size_t begin_at, end_at;         /* input samples used */
-    int real;                        /* 1: RF, demodulated by `mixing` */
-    const float *mixing;             /* (end_at - begin_at, 2) */
     float bound;                     /* of a fine sample's polynomial over the largest input component */
     float *peaks;                    /* (transmits, channels) */
     float *scales, *inverse_scales;  /* (transmits) to 16 bits, and from the integer sums to the output */
@@ -230,8 +245,8 @@ typedef struct {
     size_t group;    /* transmissions whose planes are held at once */
     int32_t *planes; /* (group, channels, step, 3, row) */
     float factor;
-    const float *data; /* (transmits, channels, samples, 2), RF without the last axis */
-    float *out;        /* (lines, count, 2), likewise */
+    const float *data; /* (transmits, channels, samples, 2) */
+    float *out;        /* (lines, count, 2) */
 } sonod_das_blocks;
 
 /* Most single points that are taken together, as one block. */
@@ -375,7 +390,8 @@ typedef struct {
     void (*baseband)(const sonod_baseband *plan, size_t trace);
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
     void (*das_peak)(const sonod_das_blocks *plan, size_t trace);
-    void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t party);
+    void (*das_round)(const sonod_das_blocks *plan, size_t first_transmit, size_t own);
+    void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t rounded_from, size_t party);
     sonod_block_kernels blocks_16;        /* by points of a block */
     const sonod_block_kernels *blocks_32;
     void (*das_points_resample)(const sonod_das_points *plan, size_t first_transmit, size_t party);

@@ -54,11 +54,9 @@ typedef struct {
     size_t first, count, band_lines;
 } transmit_group;
 
-static void one_peak(void *plan, size_t trace) { sonod_kernels_current()->das_peak(plan, trace); }
-
-/* Powers of two that bring each transmission to 16 bits, and back from sums of products with weights of 2^11. */
-static void choose_scales(const sonod_das_blocks *plan) {
-    for (size_t t = 0; t < plan->transmits; t++) {
+/* Powers of two that bring transmissions to 16 bits, and back from sums of products with weights of 2^11. */
+static void choose_scales(const sonod_das_blocks *plan, size_t first, size_t count) {
+    for (size_t t = first; t < first + count; t++) {
         float peak = 0;
         for (size_t c = 0; c < plan->channels; c++) {
             const float own = plan->receive[t * plan->channels + c] < 0 ? 0 : plan->peaks[t * plan->channels + c];
@@ -73,9 +71,31 @@ static void choose_scales(const sonod_das_blocks *plan) {
     }
 }
 
+/* Traces of so many transmissions of a group are rounded before they are resampled. */
+typedef struct {
+    const transmit_group *group;
+    size_t first;
+} rounded_traces;
+
+static void one_round(void *context, size_t trace) {
+    const rounded_traces *own = context;
+    sonod_kernels_current()->das_round(own->group->plan, own->group->first + own->first, trace);
+}
+
 static void one_resample(void *context, size_t party) {
-    const transmit_group *group = context;
-    sonod_kernels_current()->das_resample(group->plan, group->first, party);
+    const rounded_traces *own = context;
+    sonod_kernels_current()->das_resample(own->group->plan, own->group->first, own->first, party);
+}
+
+/* A single thread takes one transmission after the other, so that rounded samples stay in its cache. */
+static void resample_group(const transmit_group *group, size_t threads) {
+    const size_t together = threads > 1 ? group->count : 1, channels = group->plan->channels;
+    for (size_t first = 0; first < group->count; first += together) {
+        rounded_traces own = {group, first};
+        sonod_parallel(together * channels, one_round, &own);
+        choose_scales(group->plan, group->first + first, together);
+        sonod_parallel(together * ((channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED), one_resample, &own);
+    }
 }
 
 static void one_band(void *context, size_t band) {
@@ -90,12 +110,10 @@ void sonod_run_das_blocks(const sonod_das_blocks *plan) {
     const size_t bands = threads > 1 ? threads * BANDS_PER_THREAD : 1, wanted = (plan->lines + bands - 1) / bands;
     const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
     const size_t lines = (bounded + BAND_STEP - 1) / BAND_STEP * BAND_STEP;
-    sonod_parallel(plan->transmits * plan->channels, one_peak, (void *)plan);
-    choose_scales(plan);
     for (size_t first = 0; first < plan->transmits; first += plan->group) {
         const size_t left = plan->transmits - first;
         transmit_group group = {plan, first, left < plan->group ? left : plan->group, lines};
-        sonod_parallel(group.count * ((plan->channels + 7) / 8), one_resample, &group);
+        resample_group(&group, threads);
         sonod_parallel((plan->lines + lines - 1) / lines, one_band, &group);
     }
 }
@@ -107,6 +125,8 @@ typedef struct {
     const sonod_das_points *plan;
     size_t first, count;
 } point_group;
+
+static void one_peak(void *plan, size_t trace) { sonod_kernels_current()->das_peak(plan, trace); }
 
 static void one_points_resample(void *context, size_t party) {
     const point_group *group = context;
@@ -123,7 +143,7 @@ static void one_point_band(void *context, size_t band) {
 void sonod_run_das_points(const sonod_das_points *plan) {
     const sonod_das_blocks *common = &plan->common;
     sonod_parallel(common->transmits * common->channels, one_peak, (void *)common);
-    choose_scales(common);
+    choose_scales(common, 0, common->transmits);
     for (size_t first = 0; first < common->transmits; first += common->group) {
         const size_t left = common->transmits - first;
         point_group group = {plan, first, left < common->group ? left : common->group};

@@ -156,6 +156,31 @@ INLINE wide32 wide_twice(wide32 x) {
     return (wide32)_mm512_shuffle_epi8((__m512i)x, twice);
 }
 #define WIDE_KEEP(value) __asm__("" : "+v"(value))
+/* Nearest whole numbers, halves to even, for |x| < 2^31; pairs of them to 16-bit numbers, firsts and seconds; eight words
+   from every fourth start. Below these follow the same for the other sets. */
+INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
+    const __m128i_u *row[4];
+    for (int i = 0; i < 4; i++)
+        row[i] = (const __m128i_u *)(words + starts[4 * i]);
+    __m512i out = _mm512_inserti32x4(_mm512_castsi128_si512(*row[0]), *row[1], 1);
+    out = _mm512_inserti32x4(out, *row[2], 2);
+    return (wide32)_mm512_inserti32x4(out, *row[3], 3);
+}
+INLINE wide32 wide_larger(wide32 a, wide32 b) { return (wide32)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+INLINE wide32 wide_nearest(widef x) { return (wide32)_mm512_cvtps_epi32((__m512)x); }
+INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *restrict second) {
+    /* Words number 0, 4, 8 .. of both, then 2, 6, 10 .. */
+    const __m512i words = _mm512_set_epi64(0x003e003a00360032, 0x002e002a00260022, 0x001e001a00160012, 0x000e000a00060002,
+                                           0x003c003800340030, 0x002c002800240020, 0x001c001800140010, 0x000c000800040000);
+    const __m512i both = _mm512_permutex2var_epi16((__m512i)a, words, (__m512i)b);
+    *(__m256i_u *)first = _mm512_castsi512_si256(both);
+    *(__m256i_u *)second = _mm512_extracti64x4_epi64(both, 1);
+}
+/* Within quarters: the first halves of both by turns, in numbers and in pairs of them; the second halves. */
+INLINE wide32 wide_low_pairs(wide32 a, wide32 b) { return (wide32)_mm512_unpacklo_epi32((__m512i)a, (__m512i)b); }
+INLINE wide32 wide_high_pairs(wide32 a, wide32 b) { return (wide32)_mm512_unpackhi_epi32((__m512i)a, (__m512i)b); }
+INLINE wide32 wide_low_quads(wide32 a, wide32 b) { return (wide32)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b); }
+INLINE wide32 wide_high_quads(wide32 a, wide32 b) { return (wide32)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b); }
 
 #else
 
@@ -180,6 +205,56 @@ INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
 INLINE widef wide_float(float x) { return splat8(x); }
 INLINE wide32 wide_twice(wide32 x) { return twice16(x); }
 #define WIDE_KEEP(value) KEEP8(value)
+INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
+#if defined(__AVX2__)
+    const __m256i low = _mm256_castsi128_si256(*(const __m128i_u *)(words + starts[0]));
+    return (wide32)_mm256_inserti128_si256(low, *(const __m128i_u *)(words + starts[4]), 1);
+#else
+    wide32 out;
+    memcpy(&out, words + starts[0], 16);
+    memcpy((char *)&out + 16, words + starts[4], 16);
+    return out;
+#endif
+}
+#if defined(__AVX2__)
+INLINE wide32 wide_larger(wide32 a, wide32 b) { return (wide32)_mm256_max_epi32((__m256i)a, (__m256i)b); }
+INLINE wide32 wide_nearest(widef x) { return (wide32)_mm256_cvtps_epi32((__m256)x); }
+INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *restrict second) {
+    const __m256i parted = _mm256_set_epi64x(0x0f0e0b0a07060302, 0x0d0c090805040100, 0x0f0e0b0a07060302, 0x0d0c090805040100);
+    const __m256i both = _mm256_shuffle_epi8(_mm256_packs_epi32((__m256i)a, (__m256i)b), parted);
+    const __m256i ordered = _mm256_permutevar8x32_epi32(both, _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0));
+    *(__m128i_u *)first = _mm256_castsi256_si128(ordered);
+    *(__m128i_u *)second = _mm256_extracti128_si256(ordered, 1);
+}
+#else
+INLINE wide32 wide_larger(wide32 a, wide32 b) {
+    const wide32 larger = a > b;
+    return (larger & a) | (~larger & b);
+}
+INLINE wide32 wide_nearest(widef x) {
+    wide32 out;
+    for (int half = 0; half < 2; half++)
+#if defined(__aarch64__)
+        vst1q_s32((int32_t *)&out + 4 * half, vcvtnq_s32_f32(vld1q_f32((const float *)&x + 4 * half)));
+#elif defined(__SSE2__)
+        ((__m128i *)&out)[half] = _mm_cvtps_epi32(((const __m128 *)&x)[half]);
+#else
+        for (int i = 4 * half; i < 4 * half + 4; i++)
+            out[i] = (int32_t)lrintf(x[i]);
+#endif
+    return out;
+}
+INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *restrict second) {
+    const v8i even = __builtin_shuffle(a, b, (v8i){0, 2, 4, 6, 8, 10, 12, 14});
+    const v8i odd = __builtin_shuffle(a, b, (v8i){1, 3, 5, 7, 9, 11, 13, 15});
+    *(v8s_loose *)first = __builtin_convertvector(even, v8s);
+    *(v8s_loose *)second = __builtin_convertvector(odd, v8s);
+}
+#endif
+INLINE wide32 wide_low_pairs(wide32 a, wide32 b) { return __builtin_shuffle(a, b, (v8i){0, 8, 1, 9, 4, 12, 5, 13}); }
+INLINE wide32 wide_high_pairs(wide32 a, wide32 b) { return __builtin_shuffle(a, b, (v8i){2, 10, 3, 11, 6, 14, 7, 15}); }
+INLINE wide32 wide_low_quads(wide32 a, wide32 b) { return __builtin_shuffle(a, b, (v8i){0, 1, 8, 9, 4, 5, 12, 13}); }
+INLINE wide32 wide_high_quads(wide32 a, wide32 b) { return __builtin_shuffle(a, b, (v8i){2, 3, 10, 11, 6, 7, 14, 15}); }
 
 #endif
 

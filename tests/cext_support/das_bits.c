@@ -9,7 +9,7 @@
 const sonod_kernels *sonod_kernels_current(void) { return &sonod_kernels_here; }
 
 enum { LINES = 21, COUNT = 70, BLOCKS = 5, POINTS = 96, ELEMENTS = 40, PADDED = 40, TRANSMITS = 3, SAMPLES = 400, STEP = 3 };
-enum { WIDTH = 400, ROW = 496, TAPS = 8, HEADS = 8, MAGIC = 43691, SHIFT = 17 };
+enum { WIDTH = 400, ROW = 496, WORDS = 1056, TAPS = 8, HEADS = 8, MAGIC = 43691, SHIFT = 17 };
 
 static uint32_t state = 1;
 static double made_up(void) {
@@ -131,9 +131,10 @@ static uint64_t sum_of(int points, uint64_t sum) {
     static uint8_t mirrored[LINES], map_whole[2], whole[TRANSMITS * LINES * BLOCKS];
     static double time[TRANSMITS * LINES * COUNT], t0[TRANSMITS];
     static float quadratic[3 * TRANSMITS * LINES * BLOCKS], data[TRANSMITS * ELEMENTS * SAMPLES * 2], out[LINES * COUNT * 2];
-    static float coefficients[3 * TAPS], peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], turns[TRANSMITS], none[32];
-    static int32_t order[LINES];
-    static int32_t starts[STEP * WIDTH], filters[STEP * WIDTH], planes[TRANSMITS * ELEMENTS * STEP * 3 * ROW];
+    static float peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], turns[TRANSMITS], none[32];
+    static int32_t order[LINES], starts[STEP * WIDTH], table_of[STEP * WIDTH / 16], picks[16], pairs[8 * 3 * 16];
+    static int16_t rounded[TRANSMITS * ELEMENTS * 2 * WORDS];
+    static int32_t planes[TRANSMITS * ELEMENTS * STEP * 3 * ROW];
     const double speed = 1540, pitch = 0.3e-3, spacing = 70e-6, fine = STEP / (2 * spacing * 0.98 / speed), carrier = 5e6;
     for (int i = 0; i < ELEMENTS; i++) {
         elements[3 * i] = (i - 19.5) * pitch;
@@ -162,12 +163,12 @@ static uint64_t sum_of(int points, uint64_t sum) {
     }
     for (size_t i = 0; i < sizeof data / sizeof *data; i++)
         data[i] = (float)made_up();
-    for (int i = 0; i < 3; i++)
-        for (int k = 0; k < TAPS; k++)
-            coefficients[TAPS * i + k] = (float)made_up();
-    for (int p = 0; p < STEP; p++)
-        for (int j = 0; j < WIDTH; j++)
-            starts[p * WIDTH + j] = (j * STEP + p) / 3;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        pairs[i] = ((int32_t)(made_up() * 8192) & 0xffff) | (int32_t)(made_up() * 8192) * 65536;
+    for (int i = 0; i < STEP * WIDTH; i++)
+        starts[i] = i / 16 * 12 + i % 16 * 3 / 4 - 3;
+    for (int i = 0; i < 16; i++)
+        picks[i] = (starts[i] + 3) | (starts[i] + 4) << 16;
     for (int i = 0; i < TRANSMITS * LINES * BLOCKS; i++)
         weight_kind[i] = -1;
     const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
@@ -196,13 +197,16 @@ static uint64_t sum_of(int points, uint64_t sum) {
         for (size_t i = 0; i < TRANSMITS * LINES; i++)
             kernels->das_times(&waves, i);
         for (int passing = 0; passing < 2; passing++) {
+            const int taps = points == 32 ? 8 : window == SONOD_HANN ? 16 : 12;
             sonod_das_blocks plan = {
                 .receive_table = hear, .lines = LINES, .transmits = TRANSMITS, .channels = ELEMENTS, .samples = SAMPLES,
                 .elements = ELEMENTS, .order = order, .class_of = class_of, .shift = shift, .mirrored = mirrored, .receive = receive,
                 .map_row = ELEMENTS + 16, .map_of = map_of, .map_first = map_first, .map_traces = map_traces,
                 .map_whole = map_whole, .step = STEP, .width = WIDTH, .row = ROW, 
-                .step_magic = MAGIC, .step_shift = SHIFT, .largest_drift = (int32_t)(0.4f / last * (float)points * 16384.0f), .taps = TAPS, .coefficients = coefficients,
-                .starts = starts, .filters = filters, .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
+                .step_magic = MAGIC, .step_shift = SHIFT, .largest_drift = (int32_t)(0.4f / last * (float)points * 16384.0f),
+                .resampling = {.taps = (size_t)taps, .fine = STEP * WIDTH, .words = WORDS, .coefficients = pairs, .starts = starts,
+                               .table_of = table_of, .picks = passing ? NULL : picks, .headroom = 3, .rounded = rounded},
+                .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
                 .inverse_scales = scales + TRANSMITS, .wave_turns = turns, .time_kind = kind, .weight_kind = weight_kind,
                 .quadratic = quadratic, .ways = ways, .phases = phases, .time_points = none, .weight_points = none,
                 .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out};
@@ -218,7 +222,9 @@ static uint64_t sum_of(int points, uint64_t sum) {
         if (!(energy > 0))
             exit(1);
     }
-    return sum;
+    int32_t parted[64];
+    part_planes(starts, 32, 2, parted, 32);
+    return checksum(parted, sizeof parted, sum);
 }
 
 int main(void) {
