@@ -197,9 +197,8 @@ class _Groups:
 
 def _grouped(place: FloatArray, feet: FloatArray, elements: int, *, reflected: bool) -> _Groups | None:
     """Lines at `place`, in pitches from the first element, that lie alike between two elements and leave alike."""
-    share = place - np.floor(place + SAME_SHARE)
-    # A line just before an element lies as one just behind it does, seen from the other end.
-    mirrored = (share > 0.5 + SAME_SHARE) & reflected
+    # Lines on one side all count from one end: neighbours then read the same channels one after the other.
+    mirrored = (place > (elements - 1) / 2 + SAME_SHARE) & reflected
     own = np.where(mirrored, elements - 1 - place, place)
     whole = np.floor(own + SAME_SHARE).astype(np.int64)
     # Neighbouring numbers may be one class that rounding parts; then there are a few more classes than needed.

@@ -86,6 +86,16 @@ def test_long_blocks_are_the_same_everywhere() -> None:
     assert_same_bits(lambda: operator.run(data))
 
 
+def test_columns_on_one_side_count_elements_from_one_end() -> None:
+    work = common()
+    classes = line_classes(
+        work.origins_m, work.directions, work.aperture.feet_m, work.elements_m, work.normals, alike=True
+    )
+    count = len(work.origins_m)
+    assert classes.class_of.tolist() == classes.class_of[::-1].tolist()
+    assert classes.mirrored.tolist() == [0] * (count // 2) + [1] * (count // 2)
+
+
 def test_lines_of_a_fan_share_the_table_of_their_mirror_images() -> None:
     work = phased()
     classes = line_classes(
