@@ -21,6 +21,7 @@ from sonod.daemon.endpoint import is_exposed
 from sonod.daemon.environment import Environment
 from sonod.daemon.errors import ConfigError, EndpointError
 from sonod.daemon.health import Counts, HealthKeeper
+from sonod.daemon.heap import trim_heap
 from sonod.daemon.keeping import Keeping
 from sonod.daemon.keyring import Gate
 from sonod.daemon.lease_desk import LeaseDesk
@@ -84,6 +85,7 @@ class Daemon:
         self._metrics: MetricsServer | None = None
         # For `systemctl status`, until a reload is accepted.
         self._refusal = ""
+        self._plans_dropped = 0
         realtime = config.realtime
         presets = load_presets(config.presets.folder)
         gate = Gate(Path(config.access.keys)) if config.access.keys else None
@@ -255,6 +257,14 @@ class Daemon:
         counts = Counts(now_ns, reader.frame, ring.device_lost + ring.dropped, self._runner.failed)
         self._health.see(counts, max(reader.last_frame_ns, self._states.situation.since_ns), period_ns)
         self._notifier.status(self._status_line())
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What plans have left: tens of megabytes each, which the C library would keep in pieces, more and more."""
+        dropped = self._runner.plans_dropped
+        if dropped != self._plans_dropped:
+            self._plans_dropped = dropped
+            trim_heap()
 
     def reload(self) -> bool:
         """Read the configuration again and use it; False when it cannot be used: then the one before stays, and log,

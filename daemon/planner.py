@@ -89,8 +89,9 @@ class Planner:
         """None before a device has been opened."""
         return self._present
 
-    def configure(self, driver: Driver, take: Callable[[Configuration], None]) -> None:
+    def configure(self, driver: Driver, take: Callable[[Configuration], Future[int | None]]) -> None:
         """Give `take` the configuration for a device just opened: the settings in force before, else the initial ones.
+        It returns what becomes of their first frame, as in a `Handover`.
 
         No change comes in between, so none is lost. ConfigError when the initial settings or the data cannot be used.
         """
@@ -103,7 +104,12 @@ class Planner:
             self._keep(configuration, knobs)
             self._install(plan, knobs)
             self._announce(configuration.settings, None)
-            take(configuration)
+            try:
+                first_frame = take(configuration)
+            except BaseException:
+                self._withdraw(plan)
+                raise
+            first_frame.add_done_callback(lambda future: self._opened_frame(plan, future.result()))
             self._taken = configuration.settings
 
     def change(
@@ -243,6 +249,11 @@ class Planner:
 
     def _keep(self, configuration: Configuration, knobs: Mapping[str, Knob]) -> None:
         self._present = Present(configuration.settings, knobs, configuration.acquisition)
+
+    def _opened_frame(self, plan: Plan, first_frame: int | None) -> None:
+        """On the reader's thread: a device just opened gives frames, or is lost before it has given any."""
+        if first_frame is None:
+            self._withdraw(plan)
 
     def _first_frame(self, plan: Plan, first_frame: int | None) -> None:
         """On the reader's thread: frames flow, or never will because other settings came first."""

@@ -72,7 +72,7 @@ class Reader:
         driver: Driver,
         ring: SlotRing,
         states: StateKeeper,
-        configure: Callable[[Driver, Callable[[Configuration], None]], None],
+        configure: Callable[[Driver, Callable[[Configuration], Future[int | None]]], None],
         *,
         patience: Patience = Patience(),
         tap: Callable[[Slot], None] | None = None,
@@ -262,10 +262,13 @@ class Reader:
         if first:
             self.opened.set_result(None)
 
-    def _take(self, configuration: Configuration) -> None:
+    def _take(self, configuration: Configuration) -> Future[int | None]:
         """The first configuration of a device just opened; from here on it takes offers."""
         self._driver.apply(configuration)
         self._configured = True
+        self._expected = Handover(configuration)
+        self._expected.applied.set_result(None)
+        return self._expected.first_frame
 
     def _apply_pending(self) -> None:
         with self._changed:

@@ -91,6 +91,8 @@ class Runner:
         self.failed = 0
         self.processed = 0
         self.last_failure = ""
+        # Plans that were let go of.
+        self.plans_dropped = 0
         self.device_clock: DeviceClock | None = None
         self._ring = ring
         self._outlet = outlet
@@ -131,6 +133,7 @@ class Runner:
         """Forget a plan whose configuration was not taken."""
         with self._plans_lock:
             self._plans = deque(installed for installed in self._plans if installed.plan is not plan)
+            self.plans_dropped += 1
 
     def tap(self, slot: Slot) -> None:
         """Write a raw frame into shared memory if somebody reads it there; on the reader's thread, before processing
@@ -277,6 +280,7 @@ class Runner:
                 if not any(installed.plan.configuration is configuration for installed in self._plans):
                     raise LookupError(f"no plan for revision {configuration.settings.revision}")
                 self._plans.popleft()
+                self.plans_dropped += 1
             return self._plans[0]
 
     def _fail(self, place: Place | None, error: Exception) -> None:

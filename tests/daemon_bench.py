@@ -78,10 +78,11 @@ class Bench:
     def feed_when_applied(self, count: int) -> threading.Thread:
         """Give out frames as soon as the device has taken settings that are to come; `set` waits for the first."""
         reader = self.daemon.reader
+        before = reader._expected
 
         def feed() -> None:
             deadline_s = time.monotonic() + LONG_PATIENCE_S
-            while reader._expected is None and time.monotonic() < deadline_s:
+            while reader._expected is before and time.monotonic() < deadline_s:
                 time.sleep(0.001)
             self.driver.deliver(count)
 
