@@ -228,8 +228,8 @@ cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t
     cdef Py_ssize_t words = filters.words
     cdef Py_ssize_t taps = 2 * coefficients.shape[1]
     cdef Py_ssize_t i
-    _require((taps == 8 or taps == 12 or taps == 16) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
-             "coefficients must be (tables, 4, 6 or 8, 3, 16)")
+    _require((taps == 8 or taps == 12) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
+             "coefficients must be (tables, 4 or 6, 3, 16)")
     _require(fine > 0 and starts.shape[0] == fine and table_of.shape[0] == fine // 16, "starts, table_of: wrong shape")
     _require(picks is None or (picks.shape[0] == coefficients.shape[0] and picks.shape[1] == 16),
              "picks must be (tables, 16)")

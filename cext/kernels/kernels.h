@@ -195,7 +195,7 @@ typedef struct {
 
 /* Filters that take 16-bit samples to fine samples, sixteen that follow each other at a time; see das_resample.inc.c. */
 typedef struct {
-    size_t taps;  /* 8, 12 or 16 */
+    size_t taps;  /* 8 or 12 */
     size_t fine;  /* fine samples of all planes, a multiple of 16 */
     size_t words; /* of a component of a trace with zeros before and behind, a multiple of 32 */
     const int32_t *coefficients; /* (tables, taps / 2, 3, 16) pairs, in 2^-(16 - headroom) */
@@ -203,7 +203,7 @@ typedef struct {
     const int32_t *table_of;     /* (fine / 16) */
     const int32_t *picks;        /* (tables, 16) pairs of places from the first start on, or NULL: not within 32 samples */
     int headroom;                /* samples are rounded in 2^-headroom of what fine samples are */
-    int16_t *rounded;            /* (group, channels, 2, words) */
+    int16_t *rounded;            /* (group, channels, 2, words), zeros before the first use, as the planes */
 } sonod_resampling;
 
 /* Delay and sum of baseband data on line grids, a block of points at a time; see das_blocks.inc.c. */

@@ -197,7 +197,7 @@ static uint64_t sum_of(int points, uint64_t sum) {
         for (size_t i = 0; i < TRANSMITS * LINES; i++)
             kernels->das_times(&waves, i);
         for (int passing = 0; passing < 2; passing++) {
-            const int taps = points == 32 ? 8 : window == SONOD_HANN ? 16 : 12;
+            const int taps = points == 32 ? 8 : 12;
             sonod_das_blocks plan = {
                 .receive_table = hear, .lines = LINES, .transmits = TRANSMITS, .channels = ELEMENTS, .samples = SAMPLES,
                 .elements = ELEMENTS, .order = order, .class_of = class_of, .shift = shift, .mirrored = mirrored, .receive = receive,
