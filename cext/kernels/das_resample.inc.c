@@ -160,29 +160,50 @@ INLINE void add_taps(const int16_t *restrict words, const int32_t *restrict star
         }
 }
 
-/* What is resampled: components of traces, by how many powers of two their sums are divided, and where three rows of each
-   begin, `row` from one to the next. */
+/* What is resampled: components of traces, by how many powers of two their sums are divided, and their planes. */
 typedef struct {
     const int16_t *words[2 * TRACES];
     int shift[TRACES];
-    int32_t *out[TRACES];
-    size_t row;
+    int32_t *planes[TRACES];
 } resampled;
 
-/* Fine samples from `first` on. */
-INLINE void resample_traces(const sonod_resampling *own, size_t taps, int picking, const resampled *traces, size_t first,
-                            size_t count) {
+/* Stores fine samples of which so many follow each other in a plane. */
+INLINE void store_runs(int32_t *restrict plane, const int32_t *restrict places, size_t run, wide32 value) {
+    if (run >= WIDE) {
+        wide_store32(run == 16 ? plane : plane + places[0], value);
+        return;
+    }
+#if WIDE == 16
+    if (run == 8) {
+        *(__m256i_u *)(plane + places[0]) = _mm512_castsi512_si256((__m512i)value);
+        *(__m256i_u *)(plane + places[2]) = _mm512_extracti64x4_epi64((__m512i)value, 1);
+        return;
+    }
+#endif
+    for (size_t quad = 0; quad < WIDE / 4; quad++)
+        memcpy(plane + places[quad], (const char *)&value + 16 * quad, 16);
+}
+
+/* All fine samples of TRACES traces; `row` from one row of a plane to the next. */
+INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int picking, size_t run, const resampled *traces,
+                            size_t row) {
+#if WIDE == 16
+    const sonod_resampling *own = filters;
+#else
+    /* A copy that no store can change; with AVX-512 it takes registers of the loop, and a sixth longer. */
+    const sonod_resampling held = *filters, *own = &held;
+#endif
     const int16_t *words[2 * TRACES];
-    int32_t *out[TRACES];
+    int32_t *planes[TRACES];
     wide32 half[TRACES], shift[TRACES];
     for (int trace = 0; trace < TRACES; trace++) {
         words[2 * trace] = traces->words[2 * trace];
         words[2 * trace + 1] = traces->words[2 * trace + 1];
-        out[trace] = traces->out[trace] - first;
+        planes[trace] = traces->planes[trace];
         half[trace] = wide_splat32(1 << (traces->shift[trace] - 1));
         shift[trace] = wide_splat32(traces->shift[trace]);
     }
-    for (size_t j = first; j < first + count; j += WIDE) {
+    for (size_t j = 0; j < own->fine; j += WIDE) {
         const size_t table = (size_t)own->table_of[j / TABLE_FINE];
         const int32_t *restrict starts = own->starts + j;
         const int32_t *restrict h = own->coefficients + table * taps / 2 * PLANE_ROWS * TABLE_FINE + j % TABLE_FINE;
@@ -216,16 +237,21 @@ INLINE void resample_traces(const sonod_resampling *own, size_t taps, int pickin
             }
         for (int trace = 0; trace < TRACES; trace++)
             for (size_t k = 0; k < PLANE_ROWS; k++)
-                wide_store32(out[trace] + k * traces->row + j, wide_joined(wide_shifted(sum[2 * trace][k], shift[trace]),
-                                                                   wide_shifted(sum[2 * trace + 1][k], shift[trace])));
+                store_runs(planes[trace] + k * row + (run == 16 ? j : 0), own->places + j / 4, run,
+                           wide_joined(wide_shifted(sum[2 * trace][k], shift[trace]),
+                                       wide_shifted(sum[2 * trace + 1][k], shift[trace])));
     }
 }
 
 #define RESAMPLE(taps, picking)                                                                                        \
     static __attribute__((noinline)) void resample_##taps##_##picking(const sonod_resampling *own,                     \
-                                                                      const resampled *traces, size_t first,           \
-                                                                      size_t count) {                                  \
-        resample_traces(own, taps, picking, traces, first, count);                                                     \
+                                                                      const resampled *traces, size_t row) {           \
+        if (own->run == 16)                                                                                            \
+            resample_traces(own, taps, picking, 16, traces, row);                                                      \
+        else if (own->run == 8)                                                                                        \
+            resample_traces(own, taps, picking, 8, traces, row);                                                       \
+        else                                                                                                           \
+            resample_traces(own, taps, picking, 4, traces, row);                                                       \
     }
 RESAMPLE(8, 0)
 RESAMPLE(12, 0)
@@ -237,68 +263,17 @@ RESAMPLE(12, 1)
 #define resample_12_1 resample_12_0
 #endif
 
-static void resample_some(const sonod_resampling *own, const resampled *traces, size_t first, size_t count) {
+static void resample_all(const sonod_resampling *own, const resampled *traces, size_t row) {
     if (own->taps == 8)
-        (own->picks ? resample_8_1 : resample_8_0)(own, traces, first, count);
+        (own->picks ? resample_8_1 : resample_8_0)(own, traces, row);
     else
-        (own->picks ? resample_12_1 : resample_12_0)(own, traces, first, count);
-}
-
-/* Fine samples of `step` planes by turns to these, the first of which begins at `out`. */
-static void part_planes(const int32_t *restrict fine, size_t count, size_t step, int32_t *restrict out, size_t plane) {
-    if (step == 2) {
-        wide32 evens, odds;
-        for (int i = 0; i < WIDE; i++) {
-            evens[i] = 2 * i;
-            odds[i] = 2 * i + 1;
-        }
-        for (size_t j = 0; j < count; j += WIDE) {
-            const wide32 a = wide_load32(fine + 2 * j), b = wide_load32(fine + 2 * j + WIDE);
-            wide_store32(out + j, __builtin_shuffle(a, b, evens));
-            wide_store32(out + plane + j, __builtin_shuffle(a, b, odds));
-        }
-        return;
-    }
-    for (size_t p = 0; p < step; p++)
-        for (size_t j = 0; j < count; j++)
-            out[p * plane + j] = fine[j * step + p];
-}
-
-/* Fine samples of a plane that are worked out before they are parted, when there are several planes. */
-#define PIECE ((size_t)64)
-
-/* Resamples TRACES traces to rows at the beginning of their planes; `pieces` holds what is parted where there are several
-   planes. */
-static void resample_to_planes(const sonod_das_blocks *plan, resampled *traces, int32_t *pieces) {
-    const sonod_resampling *resampling = &plan->resampling;
-    const size_t row = plan->row, width = plan->width, step = plan->step, piece = PIECE * step;
-    if (step == 1) {
-        traces->row = row;
-        resample_some(resampling, traces, 0, width);
-        return;
-    }
-    int32_t *planes[TRACES];
-    traces->row = piece;
-    for (size_t i = 0; i < TRACES; i++) {
-        planes[i] = traces->out[i];
-        traces->out[i] = pieces + i * PLANE_ROWS * piece;
-    }
-    for (size_t begin = 0; begin < width; begin += PIECE) {
-        const size_t count = width - begin < PIECE ? width - begin : PIECE;
-        resample_some(resampling, traces, begin * step, count * step);
-        for (size_t i = 0; i < TRACES; i++)
-            for (size_t k = 0; k < PLANE_ROWS; k++)
-                part_planes(traces->out[i] + k * piece, count, step, planes[i] + k * row + begin, PLANE_ROWS * row);
-    }
+        (own->picks ? resample_12_1 : resample_12_0)(own, traces, row);
 }
 
 /* Resamples a party of channels; transmissions number `rounded_from` and on of the group from `first_transmit` on are rounded. */
 static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t rounded_from, size_t party) {
     const size_t parties = (plan->channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED, channels = plan->channels;
-    const size_t words = plan->resampling.words, transmit = party / parties, step = plan->step;
-    int32_t *pieces = step > 1 ? sonod_scratch(TRACES * PLANE_ROWS * PIECE * step * sizeof(int32_t)) : NULL;
-    if (step > 1 && !pieces)
-        return;
+    const size_t words = plan->resampling.words, transmit = party / parties;
     resampled traces;
     size_t taken = 0;
     for (size_t k = 0; k < SONOD_RESAMPLED; k++) {
@@ -312,13 +287,13 @@ static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, si
             traces.words[2 * place] = rounded + WORDS_BEFORE;
             traces.words[2 * place + 1] = rounded + words + WORDS_BEFORE;
             traces.shift[place] = shift;
-            traces.out[place] = plan->planes + own * step * PLANE_ROWS * plan->row + PLANE_MARGIN;
+            traces.planes[place] = plan->planes + own * plan->step * PLANE_ROWS * plan->row + PLANE_MARGIN;
         }
         if (++taken < TRACES && k + 1 < SONOD_RESAMPLED)
             continue;
-        resample_to_planes(plan, &traces, pieces);
+        resample_all(&plan->resampling, &traces, plan->row);
         taken = 0;
     }
     if (taken)
-        resample_to_planes(plan, &traces, pieces);
+        resample_all(&plan->resampling, &traces, plan->row);
 }
