@@ -122,7 +122,7 @@ class BlockPlan:
         self.fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
         self._find_span(aperture, time, t0_s, slowness, time_offset_s, sampling_hz)
         resampling = farrow_filters(ratio, half / sampling_hz)
-        self._filters = whole_filters(resampling, self.step * self._width, self._end_at - self._begin_at)
+        self._filters = whole_filters(resampling, self.step, self._width, self._row, self._end_at - self._begin_at)
         start_s = self._begin_at / sampling_hz
         self._wave_turns = np.asarray((demodulation_hz * (t0_s + start_s)) % 1, dtype=np.float32)
 

@@ -22,10 +22,11 @@ cdef extern from "kernels.h":
         float *paces
         int32_t *table
     ctypedef struct sonod_resampling:
-        size_t taps, fine, words
+        size_t taps, fine, run, words
         const int32_t *coefficients
         const int32_t *starts
         const int32_t *table_of
+        const int32_t *places
         const int32_t *picks
         int headroom
         int16_t *rounded
@@ -219,31 +220,42 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
         sonod_run_das_receive(&plan)
 
 
-cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t fine, Py_ssize_t used) except -1:
+cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t step, Py_ssize_t width,
+                              Py_ssize_t row, Py_ssize_t used) except -1:
     """Fills the plan from a sonod.cext.resampling.WholeFilters; the caller keeps it alive."""
     cdef const int32_t[:, :, :, ::1] coefficients = filters.coefficients
     cdef const int32_t[::1] starts = filters.starts
     cdef const int32_t[::1] table_of = filters.table_of
+    cdef const int32_t[::1] places = filters.places
+    cdef Py_ssize_t run = filters.run
+    cdef Py_ssize_t fine = step * width
     cdef const int32_t[:, ::1] picks = filters.picks
     cdef Py_ssize_t words = filters.words
     cdef Py_ssize_t taps = 2 * coefficients.shape[1]
     cdef Py_ssize_t i
-    _require((taps == 8 or taps == 12 or taps == 16) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
-             "coefficients must be (tables, 4, 6 or 8, 3, 16)")
-    _require(fine > 0 and starts.shape[0] == fine and table_of.shape[0] == fine // 16, "starts, table_of: wrong shape")
+    _require((taps == 8 or taps == 12) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
+             "coefficients must be (tables, 4 or 6, 3, 16)")
+    _require(fine > 0 and starts.shape[0] == fine and table_of.shape[0] == fine // 16 and places.shape[0] == fine // 4,
+             "starts, table_of, places: wrong shape")
+    _require(run == 16 or run == 8 or run == 4, "run must be 16, 8 or 4")
     _require(picks is None or (picks.shape[0] == coefficients.shape[0] and picks.shape[1] == 16),
              "picks must be (tables, 16)")
     for i in range(fine):
         _require(-32 <= starts[i] <= words - 96, "starts must be within the words")
+    for i in range(places.shape[0]):
+        _require(0 <= places[i] <= (step - 1) * 3 * row + width - (4 if i % (run // 4) else run),
+                 "places must be within the planes")
     for i in range(table_of.shape[0]):
         _require(0 <= table_of[i] < coefficients.shape[0], "table_of: no such table")
     _require(words % 32 == 0 and words >= used + 64, "words must hold the samples and zeros")
     plan.taps = taps
     plan.fine = fine
+    plan.run = run
     plan.words = words
     plan.coefficients = &coefficients[0, 0, 0, 0]
     plan.starts = &starts[0]
     plan.table_of = &table_of[0]
+    plan.places = &places[0]
     plan.picks = &picks[0, 0] if picks is not None else NULL
     plan.headroom = filters.headroom
     return 0
@@ -326,7 +338,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         plan.step_shift += 15
         plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
     plan.largest_drift = largest_drift
-    _describe_resampling(&plan.resampling, filters, step * width, end_at - begin_at)
+    _describe_resampling(&plan.resampling, filters, step, width, row, end_at - begin_at)
     _require(rounded.shape[0] == planes.shape[0] and rounded.shape[1] == channels and rounded.shape[2] == 2
              and rounded.shape[3] == <Py_ssize_t>plan.resampling.words, "rounded must be (group, channels, 2, words)")
     plan.resampling.rounded = &rounded[0, 0, 0, 0]

@@ -24,12 +24,15 @@ BEYOND = 2.0
 EDGE_EXPONENT = 5.5
 # Frequencies of the fit.
 FREQUENCIES = 121
-# Taps of the filters, and up to which half band (cycles per input sample) they do; multiples of four.
-TAPS = ((0.16, 8), (0.25, 12), (0.5, 16))
+# Taps of the filters, and up to which half band (cycles per input sample) they do: more are within 0.6 dB of these.
+TAPS = ((0.25, 8), (0.5, 12))
 # The fine rate over the sampling rate is brought to a ratio with at most this many phases.
 MOST_PHASES = 32
 # Fine samples that share a table of whole coefficients, and words from which they are picked where they start close by.
 TABLE_FINE = 16
+# How many of these follow each other in a plane, by the number of planes: they must start close by, too.
+RUNS = {1: 16, 2: 8}
+SHORT_RUN = 4
 PICKED_WORDS = 32
 # Zeros round a component of a trace: before it, and behind the last start or sample.
 WORDS_BEFORE = 32
@@ -104,16 +107,20 @@ def farrow_filters(ratio: Fraction, half: float) -> Resampling:
 class WholeFilters:
     """The filters for samples of 16 bits, as `kernels/das_resample.inc.c` takes them: sixteen fine samples at a time.
 
+    These are runs of `run` that follow each other in a plane; where there are several planes, their runs take turns.
     `coefficients (tables, taps / 2, 3, 16)` pairs of whole numbers, in 2^-(16 - headroom); `table_of (fine / 16)`;
-    `starts (fine)` first sample that each fine sample reads; `picks (tables, 16)` pairs of places from the start of the
-    first on, where they are close enough; `words` of a component with the zeros around it. `bound`: as of `Resampling`,
-    and not less than the numbers need.
+    `places (fine / 4)` where four fine samples go, from the first one of the first plane on; `starts (fine)` first
+    sample that each reads; `picks (tables, 16)` pairs of samples from the start of the first on, where they are close
+    enough; `words` of a component with the zeros around it. `bound`: as of `Resampling`, and not less than the numbers
+    need.
     """
 
     coefficients: NDArray[np.int32]
     table_of: NDArray[np.int32]
+    places: NDArray[np.int32]
     starts: NDArray[np.int32]
     picks: NDArray[np.int32] | None
+    run: int
     words: int
     headroom: int
     bound: float
@@ -124,17 +131,26 @@ class WholeFilters:
         return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
 
 
-def whole_filters(resampling: Resampling, fine: int, used: int) -> WholeFilters:
-    """For the first `fine` fine samples, in sixteens, of `used` input samples."""
+def whole_filters(resampling: Resampling, step: int, width: int, row: int, used: int) -> WholeFilters:
+    """For `step` planes of `width` fine samples, in sixteens, of `used` input samples; `row` as of `BlockPlan`."""
     ratio = resampling.ratio
-    index = np.arange(fine, dtype=np.int64)
+    run = RUNS.get(step, SHORT_RUN)
+    # Runs by their place in the planes, and of one place plane by plane.
+    place, plane = np.divmod(np.arange(step * width // run, dtype=np.int64), step)
+    along = place[:, None] * run + np.arange(run)
+    index = (along * step + plane[:, None]).reshape(-1)
+    places = (plane[:, None] * ROWS * row + along[:, ::SHORT_RUN]).reshape(-1)
     starts = index * ratio.numerator // ratio.denominator - resampling.left
-    tables = min(ratio.denominator // math.gcd(TABLE_FINE, ratio.denominator), fine // TABLE_FINE)
+    period = math.lcm(
+        ratio.denominator // math.gcd(TABLE_FINE, ratio.denominator), step // math.gcd(TABLE_FINE // run, step)
+    )
+    blocks = len(index) // TABLE_FINE
+    tables = min(period, blocks)
     by_table = starts[: tables * TABLE_FINE].reshape(tables, TABLE_FINE)
-    places = by_table - by_table[:, :1]
+    picked = by_table - by_table[:, :1]
     picks = None
-    if places.max() <= PICKED_WORDS - 2:
-        picks = np.ascontiguousarray(places | places + 1 << 16, dtype=np.int32)
+    if picked.max() <= PICKED_WORDS - 2:
+        picks = np.ascontiguousarray(picked | picked + 1 << 16, dtype=np.int32)
     # Samples take what the bound leaves of 16 bits, coefficients what is then left of the product, where unity is 2^16;
     # the largest one may be off by 2^-15.
     largest = float(np.abs(resampling.coefficients).max())
@@ -142,12 +158,14 @@ def whole_filters(resampling: Resampling, fine: int, used: int) -> WholeFilters:
     whole = np.clip(np.round(resampling.coefficients * 2.0 ** (16 - headroom)), -32767, 32767).astype(np.int16)
     own = whole[index[: tables * TABLE_FINE] % ratio.denominator].reshape(tables, TABLE_FINE, ROWS, -1)
     pairs = np.ascontiguousarray(own).view(np.int32)
-    last = max(used, int(starts[-1])) + WORDS_BEFORE + WORDS_BEHIND
+    last = max(used, int(starts.max())) + WORDS_BEFORE + WORDS_BEHIND
     return WholeFilters(
         np.ascontiguousarray(pairs.transpose(0, 3, 2, 1)),
-        (np.arange(fine // TABLE_FINE) % tables).astype(np.int32),
+        (np.arange(blocks) % tables).astype(np.int32),
+        places.astype(np.int32),
         starts.astype(np.int32),
         picks,
+        run,
         -(-last // 32) * 32,
         headroom,
         max(resampling.bound, 2.0**headroom),

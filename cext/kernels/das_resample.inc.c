@@ -8,6 +8,8 @@
 #define TABLE_FINE 16
 /* Zeros before a component. */
 #define WORDS_BEFORE 32
+/* By how many powers of two at most sums are divided on top of the 16: they must hold half of that besides. */
+#define MOST_SURPLUS 6
 
 /* -- rounding ------------------------------------------------------------------------------------------------------- */
 
@@ -16,9 +18,10 @@
 INLINE int32_t largest_bits(const float *restrict raw, size_t count, int finite) {
     wide32 most[4] = {wide_splat32(0), wide_splat32(0), wide_splat32(0), wide_splat32(0)};
     size_t i = 0;
-    for (; i + 4 * WIDE <= count; i += 4 * WIDE)
-        for (size_t k = 0; k < 4; k++) {
-            wide32 bits = (wide32)wide_load_floats(raw + i + k * WIDE) & wide_splat32(0x7fffffff);
+    /* The last ones overlap. */
+    for (; count >= 4 * WIDE && i < count; i += 4 * WIDE)
+        for (size_t k = 0, at = i + 4 * WIDE <= count ? i : count - 4 * WIDE; k < 4; k++) {
+            wide32 bits = (wide32)wide_load_floats(raw + at + k * WIDE) & wide_splat32(0x7fffffff);
             if (finite)
                 bits &= bits < wide_splat32(0x7f800000);
             most[k] = wide_larger(most[k], bits);
@@ -55,11 +58,11 @@ static void das_peak(const sonod_das_blocks *plan, size_t trace) {
                                            2 * (plan->end_at - plan->begin_at), &all_finite);
 }
 
-/* The power of two that brings numbers up to `peak` to 16 bits, rounding included. */
-static int own_exponent(float peak) {
+/* The power of two that brings fine samples of a trace of that peak to 16 bits, as `choose_scales` has it. */
+static int own_exponent(const sonod_das_blocks *plan, float peak) {
     int exponent = 0;
     if (peak > 0)
-        frexpf((peak < 1e34f ? peak : 1e34f) * 1.001f, &exponent);
+        frexpf((peak < 1e34f ? peak : 1e34f) * plan->bound, &exponent);
     return 15 - (exponent < -100 ? -100 : exponent);
 }
 
@@ -67,12 +70,13 @@ static int own_exponent(float peak) {
 INLINE void round_pairs(const float *restrict raw, size_t used, float scale, int all_finite, int16_t *restrict re,
                         int16_t *restrict im) {
     size_t i = 0;
-    for (; i + WIDE <= used; i += WIDE) {
-        widef part[2] = {wide_load_floats(raw + 2 * i), wide_load_floats(raw + 2 * i + WIDE)};
+    for (; used >= WIDE && i < used; i += WIDE) {
+        const size_t at = i + WIDE <= used ? i : used - WIDE;
+        widef part[2] = {wide_load_floats(raw + 2 * at), wide_load_floats(raw + 2 * at + WIDE)};
         if (!all_finite)
             for (int k = 0; k < 2; k++)
                 part[k] = (widef)((wide32)part[k] & (((wide32)part[k] & wide_splat32(0x7f800000)) != wide_splat32(0x7f800000)));
-        wide_split(wide_nearest(part[0] * wide_float(scale)), wide_nearest(part[1] * wide_float(scale)), re + i, im + i);
+        wide_split(wide_nearest(part[0] * wide_float(scale)), wide_nearest(part[1] * wide_float(scale)), re + at, im + at);
     }
     for (; i < used; i++) {
         re[i] = (int16_t)lrintf(finite_or_zero(raw[2 * i]) * scale);
@@ -88,8 +92,8 @@ static void das_round(const sonod_das_blocks *plan, size_t first_transmit, size_
         return;
     int all_finite;
     plan->peaks[trace] = largest_magnitude(raw, 2 * used, &all_finite);
-    int16_t *restrict re = plan->resampling.rounded + 2 * own * plan->resampling.words;
-    const float scale = ldexpf(1.0f, own_exponent(plan->peaks[trace]));
+    int16_t *restrict re = plan->resampling.rounded + 2 * own * plan->resampling.words + WORDS_BEFORE;
+    const float scale = ldexpf(1.0f, own_exponent(plan, plan->peaks[trace]) + plan->resampling.headroom);
     if (all_finite)
         round_pairs(raw, used, scale, 1, re, re + plan->resampling.words);
     else
@@ -98,27 +102,19 @@ static void das_round(const sonod_das_blocks *plan, size_t first_transmit, size_
 
 /* -- resampling ----------------------------------------------------------------------------------------------------- */
 
-/* By how many powers of two a trace was rounded more finely than its transmission is taken. */
-static int surplus(const sonod_das_blocks *plan, size_t trace) {
+/* By how many powers of two a trace is rounded more finely than its transmission is taken; what is too much for the sums is
+   taken from the samples. */
+static int surplus(const sonod_das_blocks *plan, size_t trace, int16_t *restrict rounded) {
     int exponent;
     frexpf(plan->scales[trace / plan->channels], &exponent);
-    const int finer = own_exponent(plan->peaks[trace]) - (exponent - 1 + plan->resampling.headroom);
-    return finer > 0 ? finer : 0;
-}
-
-/* A component between zeros, divided by 2^shift. */
-static void place_component(const int16_t *restrict rounded, size_t used, size_t words, int shift, int16_t *restrict out) {
-    memset(out, 0, WORDS_BEFORE * sizeof *out);
-    int16_t *restrict to = out + WORDS_BEFORE;
-    if (shift == 0)
-        memcpy(to, rounded, used * sizeof *to);
-    else {
-        const wide16 factor = wide_splat(shift > 15 ? 0 : (1 << (15 - shift)) * 0x10001);
-        /* Beyond the last sample there is room for a whole vector, which becomes zeros. */
-        for (size_t i = 0; i < used; i += 2 * WIDE)
-            *(wide16_loose *)(to + i) = wide_scaled(*(const wide16_loose *)(rounded + i), factor);
-    }
-    memset(to + used, 0, (words - WORDS_BEFORE - used) * sizeof *to);
+    const int finer = own_exponent(plan, plan->peaks[trace]) - (exponent - 1);
+    if (finer <= MOST_SURPLUS)
+        return finer;
+    const int excess = finer - MOST_SURPLUS;
+    const wide16 factor = wide_splat(excess > 15 ? 0 : (1 << (15 - excess)) * 0x10001);
+    for (size_t i = 0; i < 2 * plan->resampling.words; i += 2 * WIDE)
+        *(wide16_loose *)(rounded + i) = wide_scaled(*(const wide16_loose *)(rounded + i), factor);
+    return MOST_SURPLUS;
 }
 
 #if WIDE == 16
@@ -158,22 +154,63 @@ INLINE void add_taps(const int16_t *restrict words, const int32_t *restrict star
     pairs_from(words, starts, x);
     for (size_t i = 0; i < pairs; i++)
         for (size_t k = 0; k < PLANE_ROWS; k++) {
-            sum[k] = wide_add_paired(sum[k], x[i], wide_load(h + (i * PLANE_ROWS + k) * TABLE_FINE));
-            WIDE_KEEP(sum[k]);
+            wide32 next = wide_add_paired(sum[k], x[i], wide_load(h + (i * PLANE_ROWS + k) * TABLE_FINE));
+            WIDE_KEEP(next);
+            sum[k] = next;
         }
 }
 
-/* Fine samples from `first` on of some traces, `words` their components, into three rows for each. */
-INLINE void resample_traces(const sonod_resampling *own, size_t taps, int picking, const int16_t *const *restrict words,
-                            size_t first, size_t count, int32_t *const *restrict out, size_t row) {
-    for (size_t j = first; j < first + count; j += WIDE) {
+/* What is resampled: components of traces, by how many powers of two their sums are divided, and their planes. */
+typedef struct {
+    const int16_t *words[2 * TRACES];
+    int shift[TRACES];
+    int32_t *planes[TRACES];
+} resampled;
+
+/* Stores fine samples of which so many follow each other in a plane. */
+INLINE void store_runs(int32_t *restrict plane, const int32_t *restrict places, size_t run, wide32 value) {
+    if (run >= WIDE) {
+        wide_store32(run == 16 ? plane : plane + places[0], value);
+        return;
+    }
+#if WIDE == 16
+    if (run == 8) {
+        *(__m256i_u *)(plane + places[0]) = _mm512_castsi512_si256((__m512i)value);
+        *(__m256i_u *)(plane + places[2]) = _mm512_extracti64x4_epi64((__m512i)value, 1);
+        return;
+    }
+#endif
+    for (size_t quad = 0; quad < WIDE / 4; quad++)
+        memcpy(plane + places[quad], (const char *)&value + 16 * quad, 16);
+}
+
+/* All fine samples of TRACES traces; `row` from one row of a plane to the next. */
+INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int picking, size_t run, const resampled *traces,
+                            size_t row) {
+#if WIDE == 16
+    const sonod_resampling *own = filters;
+#else
+    /* A copy that no store can change; with AVX-512 it takes registers of the loop, and a sixth longer. */
+    const sonod_resampling held = *filters, *own = &held;
+#endif
+    const int16_t *words[2 * TRACES];
+    int32_t *planes[TRACES];
+    wide32 half[TRACES], shift[TRACES];
+    for (int trace = 0; trace < TRACES; trace++) {
+        words[2 * trace] = traces->words[2 * trace];
+        words[2 * trace + 1] = traces->words[2 * trace + 1];
+        planes[trace] = traces->planes[trace];
+        half[trace] = wide_splat32(1 << (traces->shift[trace] - 1));
+        shift[trace] = wide_splat32(traces->shift[trace]);
+    }
+    for (size_t j = 0; j < own->fine; j += WIDE) {
         const size_t table = (size_t)own->table_of[j / TABLE_FINE];
         const int32_t *restrict starts = own->starts + j;
         const int32_t *restrict h = own->coefficients + table * taps / 2 * PLANE_ROWS * TABLE_FINE + j % TABLE_FINE;
         wide32 sum[2 * TRACES][PLANE_ROWS];
         for (int part = 0; part < 2 * TRACES; part++)
             for (size_t k = 0; k < PLANE_ROWS; k++)
-                sum[part][k] = wide_splat32(1 << 15);
+                sum[part][k] = half[part / 2];
 #if WIDE == 16
         if (picking) {
             const wide32 pick = wide_load32(own->picks + table * TABLE_FINE);
@@ -199,128 +236,64 @@ INLINE void resample_traces(const sonod_resampling *own, size_t taps, int pickin
                     add_taps(words[part] + 8, starts, own_h + 4 * PLANE_ROWS * TABLE_FINE, taps / 2 - 4, sum[part]);
             }
         for (int trace = 0; trace < TRACES; trace++)
-            for (size_t k = 0; k < PLANE_ROWS; k++) {
-                const wide32 re = (sum[2 * trace][k] >> 16) & wide_splat32(0xffff);
-                wide_store32(out[trace] + k * row + j - first, re | (sum[2 * trace + 1][k] & wide_splat32(-65536)));
-            }
+            for (size_t k = 0; k < PLANE_ROWS; k++)
+                store_runs(planes[trace] + k * row + (run == 16 ? j : 0), own->places + j / 4, run,
+                           wide_joined(wide_shifted(sum[2 * trace][k], shift[trace]),
+                                       wide_shifted(sum[2 * trace + 1][k], shift[trace])));
     }
 }
 
 #define RESAMPLE(taps, picking)                                                                                        \
-    static __attribute__((noinline)) void resample_##taps##_##picking(                                                 \
-        const sonod_resampling *own, const int16_t *const *words, size_t first, size_t count, int32_t *const *out,     \
-        size_t row) {                                                                                                  \
-        resample_traces(own, taps, picking, words, first, count, out, row);                                            \
+    static __attribute__((noinline)) void resample_##taps##_##picking(const sonod_resampling *own,                     \
+                                                                      const resampled *traces, size_t row) {           \
+        if (own->run == 16)                                                                                            \
+            resample_traces(own, taps, picking, 16, traces, row);                                                      \
+        else if (own->run == 8)                                                                                        \
+            resample_traces(own, taps, picking, 8, traces, row);                                                       \
+        else                                                                                                           \
+            resample_traces(own, taps, picking, 4, traces, row);                                                       \
     }
 RESAMPLE(8, 0)
 RESAMPLE(12, 0)
-RESAMPLE(16, 0)
 #if WIDE == 16
 RESAMPLE(8, 1)
 RESAMPLE(12, 1)
-RESAMPLE(16, 1)
 #else
 #define resample_8_1 resample_8_0
 #define resample_12_1 resample_12_0
-#define resample_16_1 resample_16_0
 #endif
 
-static void resample_some(const sonod_resampling *own, const int16_t *const *words, size_t first, size_t count,
-                          int32_t *const *out, size_t row) {
+static void resample_all(const sonod_resampling *own, const resampled *traces, size_t row) {
     if (own->taps == 8)
-        (own->picks ? resample_8_1 : resample_8_0)(own, words, first, count, out, row);
-    else if (own->taps == 12)
-        (own->picks ? resample_12_1 : resample_12_0)(own, words, first, count, out, row);
+        (own->picks ? resample_8_1 : resample_8_0)(own, traces, row);
     else
-        (own->picks ? resample_16_1 : resample_16_0)(own, words, first, count, out, row);
+        (own->picks ? resample_12_1 : resample_12_0)(own, traces, row);
 }
 
-/* Fine samples of `step` planes by turns to these, the first of which begins at `out`. */
-static void part_planes(const int32_t *restrict fine, size_t count, size_t step, int32_t *restrict out, size_t plane) {
-    if (step == 2) {
-        wide32 evens, odds;
-        for (int i = 0; i < WIDE; i++) {
-            evens[i] = 2 * i;
-            odds[i] = 2 * i + 1;
-        }
-        for (size_t j = 0; j < count; j += WIDE) {
-            const wide32 a = wide_load32(fine + 2 * j), b = wide_load32(fine + 2 * j + WIDE);
-            wide_store32(out + j, __builtin_shuffle(a, b, evens));
-            wide_store32(out + plane + j, __builtin_shuffle(a, b, odds));
-        }
-        return;
-    }
-    for (size_t p = 0; p < step; p++)
-        for (size_t j = 0; j < count; j++)
-            out[p * plane + j] = fine[j * step + p];
-}
-
-/* Fine samples of a plane that are worked out before they are parted, when there are several planes. */
-#define PIECE ((size_t)64)
-
-/* What is to be resampled: trace number `rounded` of those that are rounded, into the planes of trace number `own` of the
-   group of transmissions from `first_transmit` on. */
-typedef struct {
-    size_t first_transmit, own, rounded;
-} resampled_trace;
-
-/* Resamples TRACES traces; `memory` holds their components and, where there are several planes, a piece of their rows. */
-static void resample_to_planes(const sonod_das_blocks *plan, const resampled_trace *traces, char *memory) {
-    const sonod_resampling *resampling = &plan->resampling;
-    const size_t used = plan->end_at - plan->begin_at, words = resampling->words, row = plan->row, width = plan->width;
-    const size_t step = plan->step, plane = PLANE_ROWS * row;
-    const int16_t *parts[2 * TRACES];
-    int32_t *planes[TRACES], *out[TRACES];
-    for (size_t i = 0; i < TRACES; i++) {
-        const size_t trace = traces[i].first_transmit * plan->channels + traces[i].own;
-        planes[i] = plan->planes + traces[i].own * step * plane;
-        for (size_t part = 0; part < 2; part++) {
-            int16_t *to = (int16_t *)memory + (2 * i + part) * words;
-            place_component(resampling->rounded + (2 * traces[i].rounded + part) * words, used, words,
-                            surplus(plan, trace), to);
-            parts[2 * i + part] = to + WORDS_BEFORE;
-        }
-    }
-    if (step == 1) {
-        for (size_t i = 0; i < TRACES; i++)
-            out[i] = planes[i] + PLANE_MARGIN;
-        resample_some(resampling, parts, 0, width, out, row);
-    } else {
-        for (size_t i = 0; i < TRACES; i++)
-            out[i] = (int32_t *)(memory + TRACES * 2 * words * sizeof(int16_t)) + i * PLANE_ROWS * PIECE * step;
-        for (size_t begin = 0; begin < width; begin += PIECE) {
-            const size_t count = width - begin < PIECE ? width - begin : PIECE;
-            resample_some(resampling, parts, begin * step, count * step, out, PIECE * step);
-            for (size_t i = 0; i < TRACES; i++)
-                for (size_t k = 0; k < PLANE_ROWS; k++)
-                    part_planes(out[i] + k * PIECE * step, count, step, planes[i] + k * row + PLANE_MARGIN + begin, plane);
-        }
-    }
-    for (size_t i = 0; i < TRACES; i++)
-        for (int32_t *to = planes[i]; to < planes[i] + step * plane; to += row) {
-            memset(to, 0, PLANE_MARGIN * sizeof *to);
-            memset(to + PLANE_MARGIN + width, 0, (row - PLANE_MARGIN - width) * sizeof *to);
-        }
-}
-
-/* Resamples a party of channels: transmissions number `rounded_from` and on of the group from `first_transmit` on are rounded. */
+/* Resamples a party of channels; transmissions number `rounded_from` and on of the group from `first_transmit` on are rounded. */
 static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t rounded_from, size_t party) {
     const size_t parties = (plan->channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED, channels = plan->channels;
-    const size_t piece_bytes = plan->step > 1 ? PLANE_ROWS * PIECE * plan->step * sizeof(int32_t) : 0;
-    char *memory = sonod_scratch(TRACES * (2 * plan->resampling.words * sizeof(int16_t) + piece_bytes));
-    if (!memory)
-        return;
-    resampled_trace traces[SONOD_RESAMPLED];
-    size_t count = 0;
+    const size_t words = plan->resampling.words, transmit = party / parties;
+    resampled traces;
+    size_t taken = 0;
     for (size_t k = 0; k < SONOD_RESAMPLED; k++) {
-        const size_t channel = party % parties * SONOD_RESAMPLED + k, transmit = party / parties;
-        const size_t own = (rounded_from + transmit) * channels + channel;
-        if (channel < channels && plan->receive[first_transmit * channels + own] >= 0)
-            traces[count++] = (resampled_trace){first_transmit, own, transmit * channels + channel};
+        const size_t channel = party % parties * SONOD_RESAMPLED + k, own = (rounded_from + transmit) * channels + channel;
+        if (channel >= channels || plan->receive[first_transmit * channels + own] < 0)
+            continue;
+        int16_t *rounded = plan->resampling.rounded + 2 * (transmit * channels + channel) * words;
+        const int shift = 16 + surplus(plan, first_transmit * channels + own, rounded);
+        /* A single one is taken twice where they go together. */
+        for (size_t place = taken; place < TRACES; place++) {
+            traces.words[2 * place] = rounded + WORDS_BEFORE;
+            traces.words[2 * place + 1] = rounded + words + WORDS_BEFORE;
+            traces.shift[place] = shift;
+            traces.planes[place] = plan->planes + own * plan->step * PLANE_ROWS * plan->row + PLANE_MARGIN;
+        }
+        if (++taken < TRACES && k + 1 < SONOD_RESAMPLED)
+            continue;
+        resample_all(&plan->resampling, &traces, plan->row);
+        taken = 0;
     }
-    /* Where they go together, a single one is taken twice. */
-    for (size_t k = count; count && k % TRACES; k++)
-        traces[count++] = traces[k - 1];
-    for (size_t k = 0; k < count; k += TRACES)
-        resample_to_planes(plan, traces + k, memory);
+    if (taken)
+        resample_all(&plan->resampling, &traces, plan->row);
 }

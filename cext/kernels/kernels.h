@@ -193,17 +193,20 @@ typedef struct {
 /* Channels that are one piece of resampling. */
 #define SONOD_RESAMPLED 2
 
-/* Filters that take 16-bit samples to fine samples, sixteen that follow each other at a time; see das_resample.inc.c. */
+/* Filters that take 16-bit samples to fine samples, sixteen at a time; see das_resample.inc.c. These are runs of 16, 8 or 4
+   that follow each other in a plane: where there are several planes, their runs take turns. */
 typedef struct {
-    size_t taps;  /* 8, 12 or 16 */
+    size_t taps;  /* 8 or 12 */
     size_t fine;  /* fine samples of all planes, a multiple of 16 */
+    size_t run;
     size_t words; /* of a component of a trace with zeros before and behind, a multiple of 32 */
     const int32_t *coefficients; /* (tables, taps / 2, 3, 16) pairs, in 2^-(16 - headroom) */
     const int32_t *starts;       /* (fine) first sample read, counted from the first one used */
     const int32_t *table_of;     /* (fine / 16) */
-    const int32_t *picks;        /* (tables, 16) pairs of places from the first start on, or NULL: not within 32 samples */
+    const int32_t *places;       /* (fine / 4) where four of them go, counted from the first one of the first plane */
+    const int32_t *picks;        /* (tables, 16) pairs of samples from the first start on, or NULL: not within 32 */
     int headroom;                /* samples are rounded in 2^-headroom of what fine samples are */
-    int16_t *rounded;            /* (group, channels, 2, words) */
+    int16_t *rounded;            /* (group, channels, 2, words), zeros before the first use, as the planes */
 } sonod_resampling;
 
 /* Delay and sum of baseband data on line grids, a block of points at a time; see das_blocks.inc.c. */

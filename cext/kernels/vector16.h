@@ -156,7 +156,7 @@ INLINE wide32 wide_twice(wide32 x) {
     return (wide32)_mm512_shuffle_epi8((__m512i)x, twice);
 }
 #define WIDE_KEEP(value) __asm__("" : "+v"(value))
-/* Nearest whole numbers, halves to even, for |x| < 2^31; pairs of them to 16-bit numbers, firsts and seconds; eight words
+/* Shifted right by so many bits, in all the same; nearest whole numbers, halves to even, for |x| < 2^31; pairs of them to 16-bit numbers, firsts and seconds; eight words
    from every fourth start. Below these follow the same for the other sets. */
 INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
     const __m128i_u *row[4];
@@ -166,6 +166,7 @@ INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
     out = _mm512_inserti32x4(out, *row[2], 2);
     return (wide32)_mm512_inserti32x4(out, *row[3], 3);
 }
+INLINE wide32 wide_shifted(wide32 x, wide32 by) { return (wide32)_mm512_srav_epi32((__m512i)x, (__m512i)by); }
 INLINE wide32 wide_larger(wide32 a, wide32 b) { return (wide32)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 INLINE wide32 wide_nearest(widef x) { return (wide32)_mm512_cvtps_epi32((__m512)x); }
 INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *restrict second) {
@@ -217,6 +218,7 @@ INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
 #endif
 }
 #if defined(__AVX2__)
+INLINE wide32 wide_shifted(wide32 x, wide32 by) { return (wide32)_mm256_srav_epi32((__m256i)x, (__m256i)by); }
 INLINE wide32 wide_larger(wide32 a, wide32 b) { return (wide32)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 INLINE wide32 wide_nearest(widef x) { return (wide32)_mm256_cvtps_epi32((__m256)x); }
 INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *restrict second) {
@@ -227,6 +229,7 @@ INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *res
     *(__m128i_u *)second = _mm256_extracti128_si256(ordered, 1);
 }
 #else
+INLINE wide32 wide_shifted(wide32 x, wide32 by) { return x >> by[0]; }
 INLINE wide32 wide_larger(wide32 a, wide32 b) {
     const wide32 larger = a > b;
     return (larger & a) | (~larger & b);
@@ -261,6 +264,8 @@ INLINE wide32 wide_high_quads(wide32 a, wide32 b) { return __builtin_shuffle(a, 
 INLINE wide16 wide_load(const int32_t *pairs) { return *(const wide16_loose *)pairs; }
 INLINE wide32 wide_load32(const int32_t *from) { return *(const wide32_loose *)from; }
 INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = value; }
+/* Low 16 bits of both as pairs. */
+INLINE wide32 wide_joined(wide32 a, wide32 b) { return (a & (wide32)wide_splat(0xffff)) | (b << 16); }
 INLINE wide32 wide_splat32(int32_t x) { return (wide32)wide_splat(x); }
 INLINE widef wide_load_floats(const float *from) { return *(const widef_loose *)from; }
 /* Nearest whole number for |x| < 2^22. */

@@ -18,32 +18,41 @@ FS, F0 = 20e6, 5e6
 RATIOS = (Fraction(21, 11), Fraction(29, 18), Fraction(1), Fraction(1, 32), Fraction(3), Fraction(5, 2))
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize("half", [0.12, 0.2, 0.36])
-def test_whole_filters_are_the_filters(ratio: Fraction, half: float) -> None:
-    filters = farrow_filters(ratio, half)
-    whole = whole_filters(filters, 480, 300)
+@pytest.mark.parametrize("half", [0.12, 0.3])
+def test_whole_filters_are_the_filters(ratio: Fraction, half: float, step: int) -> None:
+    filters, width, row = farrow_filters(ratio, half), 96, 176
+    whole = whole_filters(filters, step, width, row, 300)
     taps = filters.coefficients.shape[2]
     assert whole.bound >= filters.bound
     assert whole.bound >= 2**whole.headroom
-    for fine in range(480):
-        table, place = whole.table_of[fine // 16], fine % 16
-        numbers = np.ascontiguousarray(whole.coefficients[table, :, :, place].T).view(np.int16)
+    seen = []
+    for number in range(step * width):
+        table, lane = whole.table_of[number // 16], number % 16
+        rows, place = divmod(whole.places[number // 4] + number % 4, row)
+        fine = place * step + rows // 3
+        seen.append(fine)
+        numbers = np.ascontiguousarray(whole.coefficients[table, :, :, lane].T).view(np.int16)
         assert numbers.shape == (3, taps)
         wanted = filters.coefficients[fine % ratio.denominator] * 2.0 ** (16 - whole.headroom)
         assert np.abs(numbers - wanted).max() <= 1
-        first = int(fine * ratio)
-        assert whole.starts[fine] == first - filters.left
+        assert whole.starts[number] == int(fine * ratio) - filters.left
         if whole.picks is not None:
-            picked = whole.starts[fine - place] + (whole.picks[table, place] & 0xFFFF)
-            assert picked == whole.starts[fine]
-            assert whole.picks[table, place] >> 16 == (whole.picks[table, place] & 0xFFFF) + 1
+            picked = whole.starts[number - lane] + (whole.picks[table, lane] & 0xFFFF)
+            assert picked == whole.starts[number]
+            assert whole.picks[table, lane] >> 16 == (whole.picks[table, lane] & 0xFFFF) + 1
             assert whole.picks[table].max() >> 16 < 32
+        if number % whole.run:
+            assert whole.places[number // 4] + number % 4 == whole.places[number // whole.run * whole.run // 4] + (
+                number % whole.run
+            )
+    assert sorted(seen) == list(range(step * width))
 
 
 def test_samples_that_lie_far_apart_are_not_picked_from_a_register() -> None:
-    assert whole_filters(farrow_filters(Fraction(2), 0.12), 32, 100).picks is not None
-    assert whole_filters(farrow_filters(Fraction(9, 4), 0.12), 32, 100).picks is None
+    assert whole_filters(farrow_filters(Fraction(2), 0.12), 1, 32, 112, 100).picks is not None
+    assert whole_filters(farrow_filters(Fraction(9, 4), 0.12), 1, 32, 112, 100).picks is None
 
 
 @pytest.mark.parametrize("oversampling", [1.0, 1.7, 3.4])
