@@ -75,12 +75,18 @@ INLINE void fetch_samples(const block_view *view, size_t begin, size_t end) {
     }
 }
 
-/* Asks for a party's part of the receive table. */
-INLINE void fetch_run(const block_view *view, int32_t begin) {
-    if (!view->plan)
+/* Asks for a party's part of the receive table; with the first party also for what begins before it, and for the windows. */
+INLINE void fetch_run(const block_view *view, int32_t begin, int32_t party) {
+    const int32_t *list = view->entries;
+    for (size_t k = 0; k < 5; k++)
+        __builtin_prefetch(list + k * view->row + begin + PARTY - 1);
+    if (party)
         return;
-    for (int32_t k = 0; k < 5; k++)
-        __builtin_prefetch(view->entries + k * view->head[HEAD_COUNT] + begin + PARTY - 1);
+    for (size_t k = 0; k < 5; k++)
+        __builtin_prefetch(list + k * view->row + begin);
+    for (const int32_t *at = list + 5 * view->row; at < list + 5 * view->row + BLOCK / 2 * (view->left + view->row - view->right);
+         at += 16)
+        __builtin_prefetch(at);
 }
 
 /* Adds a tile of neighbouring lines, a party of elements at a time, to their sums. */
@@ -131,7 +137,7 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
             if (begin >= end)
                 continue;
             if (g + FETCH_LINES < group_count)
-                fetch_run(views + groups[g + FETCH_LINES], from[groups[g + FETCH_LINES]] + party);
+                fetch_run(views + groups[g + FETCH_LINES], from[groups[g + FETCH_LINES]] + party, party);
             place_run(views + i, many[i], (size_t)begin, (size_t)end, sums + i, runs + placed % 2);
             if (placed++)
                 add_run(runs + placed % 2);
@@ -141,6 +147,12 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
     for (size_t i = 0; i < count; i++)
         if (views[i].plan && views[i].head[HEAD_STEEP])
             add_steep(views + i, sums + i);
+}
+
+/* Written as wide as it is read: a narrower store would be waited for. */
+INLINE void clear_sum(block_sum *sum) {
+    for (size_t part = 0; part < BLOCK / WIDE; part++)
+        *((widef_loose *)sum->re + part) = *((widef_loose *)sum->im + part) = wide_float(0);
 }
 
 /* Turns the sum over the channels by the phase of the wave, weighs it and adds it to the line's total. */
@@ -246,7 +258,6 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     float *lateral = (float *)(totals + lines), *work = lateral + lateral_bytes / sizeof(float);
     int32_t *own_entries = (int32_t *)(work + work_bytes / sizeof(float)), *own_heads = own_entries + lines * entry_ints;
     float *own_paces = (float *)(own_heads + (passing ? lines * HEAD_SIZE : 0));
-    const block_sum nothing = {{splat8(0)}, {splat8(0)}};
     for (size_t i = 0; passing && i < lines; i++)
         lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
     for (size_t block = 0; block < blocks; block++) {
@@ -265,17 +276,17 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                     const int32_t *entries = passing ? own_entries + place * entry_ints : receive->table + head[HEAD_START];
                     view_block(plan, first_transmit, t, line, block, head, entries,
                                passing ? own_paces[place] : receive->paces[at], views + i);
-                    sums[i] = nothing;
+                    clear_sum(sums + i);
                 }
                 add_tile(views, count, sums);
                 for (size_t i = 0; i < count; i++) {
-                    block_sum total = t ? totals[tile + i] : nothing;
+                    block_sum alone, *total = transmits > 1 ? totals + tile + i : &alone;
+                    if (!t)
+                        clear_sum(total);
                     if (views[i].plan)
-                        add_turned(views + i, first_transmit + t, sums + i, &total);
-                    if (t + 1 < transmits)
-                        totals[tile + i] = total;
-                    else
-                        write_block(plan, (size_t)plan->order[begin + tile + i], block, &total, first_transmit != 0);
+                        add_turned(views + i, first_transmit + t, sums + i, total);
+                    if (t + 1 == transmits)
+                        write_block(plan, (size_t)plan->order[begin + tile + i], block, total, first_transmit != 0);
                 }
             }
     }
