@@ -21,9 +21,16 @@ INLINE size_t within(size_t at, size_t begin, size_t end) { return at < begin ? 
 typedef struct {
     const block_view *views;
     size_t many, begin, end;
+    int alike; /* both views meet the same wave: only the planes differ */
     block_sum *totals;
     party channels[MOST_SHARING];
 } run;
+
+/* The places of a party in other planes, for a wave that is the same there. */
+INLINE void move_party(const party *restrict own, const int32_t *restrict from, const int32_t *restrict to, party *restrict out) {
+    for (size_t i = 0; i < PARTY; i += WIDE)
+        wide_store32(out->offset + i, wide_load32(own->offset + i) + wide_load32(to + i) - wide_load32(from + i));
+}
 
 INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t end, block_sum *totals, run *restrict out) {
     const int32_t *list = views->entries + begin;
@@ -32,11 +39,17 @@ INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t
     out->begin = begin;
     out->end = end;
     out->totals = totals;
-    for (size_t k = 0; k < many; k++)
-        place_party(views->plan, list, list + views->row, views[k].traces + begin, views[k].way, views[k].pace, out->channels + k);
+    out->alike = many == 2 && views[0].way == views[1].way && views[0].pace == views[1].pace;
+    place_party(views->plan, list, list + views->row, views->traces + begin, views->way, views->pace, out->channels);
+    if (out->alike)
+        move_party(out->channels, views[0].traces + begin, views[1].traces + begin, out->channels + 1);
+    else
+        for (size_t k = 1; k < many; k++)
+            place_party(views->plan, list, list + views->row, views[k].traces + begin, views[k].way, views[k].pace,
+                        out->channels + k);
 }
 
-INLINE void add_run_of(size_t many, const run *restrict own) {
+INLINE void add_run_of(size_t many, int alike, const run *restrict own) {
     const block_view *view = own->views;
     const size_t row = view->row, left = view->left, right = view->right, begin = own->begin, end = own->end;
     const int32_t *list = view->entries + begin, *windows = view->entries + 5 * row;
@@ -44,21 +57,24 @@ INLINE void add_run_of(size_t many, const run *restrict own) {
     adding blocks[MOST_SHARING];
     for (size_t k = 0; k < many; k++)
         blocks[k] = (adding){view[k].planes, own->channels + k, own->totals + k};
-    add_party(many, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
+    add_party(many, alike, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
               windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + (begin > right ? begin - right : 0)));
 }
 
-/* A function for each number of views, so that their sums are in registers. */
-#define ADD_RUN(many)                                                                                                  \
-    static __attribute__((noinline)) void add_run_##many(const run *restrict own) { add_run_of(many, own); }
-ADD_RUN(1)
-ADD_RUN(2)
+/* A function for each kind of run, so that the sums are in registers. */
+#define ADD_RUN(name, many, alike)                                                                                     \
+    static __attribute__((noinline)) void name(const run *restrict own) { add_run_of(many, alike, own); }
+ADD_RUN(add_single, 1, 0)
+ADD_RUN(add_both, 2, 0)
+ADD_RUN(add_both_alike, 2, 1)
 
 INLINE void add_run(const run *own) {
     if (own->many == 1)
-        add_run_1(own);
+        add_single(own);
+    else if (own->alike)
+        add_both_alike(own);
     else
-        add_run_2(own);
+        add_both(own);
 }
 
 /* Asks for the samples of the next block, which are too far apart for the processor to see them coming. */

@@ -114,7 +114,7 @@ INLINE void add_gathering(const block_view *view, gathering *own, int windowed, 
     place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
     const phases of = {own->level, own->rise, own->curve};
     const adding block = {view->planes, &channels, total};
-    add_party(1, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
+    add_party(1, 0, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
     own->count = 0;
 }
 
@@ -189,7 +189,7 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
         const adding block = {view->planes, &channels, total};
-        add_party(1, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
+        add_party(1, 0, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
     }
 }
 
