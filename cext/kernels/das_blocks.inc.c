@@ -21,9 +21,16 @@ INLINE size_t within(size_t at, size_t begin, size_t end) { return at < begin ? 
 typedef struct {
     const block_view *views;
     size_t many, begin, end;
+    int alike; /* both views meet the same wave: only the planes differ */
     block_sum *totals;
     party channels[MOST_SHARING];
 } run;
+
+/* The places of a party in other planes, for a wave that is the same there. */
+INLINE void move_party(const party *restrict own, const int32_t *restrict from, const int32_t *restrict to, party *restrict out) {
+    for (size_t i = 0; i < PARTY; i += WIDE)
+        wide_store32(out->offset + i, wide_load32(own->offset + i) + wide_load32(to + i) - wide_load32(from + i));
+}
 
 INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t end, block_sum *totals, run *restrict out) {
     const int32_t *list = views->entries + begin;
@@ -32,11 +39,17 @@ INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t
     out->begin = begin;
     out->end = end;
     out->totals = totals;
-    for (size_t k = 0; k < many; k++)
-        place_party(views->plan, list, list + views->row, views[k].traces + begin, views[k].way, views[k].pace, out->channels + k);
+    out->alike = many == 2 && views[0].way == views[1].way && views[0].pace == views[1].pace;
+    place_party(views->plan, list, list + views->row, views->traces + begin, views->way, views->pace, out->channels);
+    if (out->alike)
+        move_party(out->channels, views[0].traces + begin, views[1].traces + begin, out->channels + 1);
+    else
+        for (size_t k = 1; k < many; k++)
+            place_party(views->plan, list, list + views->row, views[k].traces + begin, views[k].way, views[k].pace,
+                        out->channels + k);
 }
 
-INLINE void add_run_of(size_t many, const run *restrict own) {
+INLINE void add_run_of(size_t many, int alike, const run *restrict own) {
     const block_view *view = own->views;
     const size_t row = view->row, left = view->left, right = view->right, begin = own->begin, end = own->end;
     const int32_t *list = view->entries + begin, *windows = view->entries + 5 * row;
@@ -44,21 +57,24 @@ INLINE void add_run_of(size_t many, const run *restrict own) {
     adding blocks[MOST_SHARING];
     for (size_t k = 0; k < many; k++)
         blocks[k] = (adding){view[k].planes, own->channels + k, own->totals + k};
-    add_party(many, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
+    add_party(many, alike, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
               windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + (begin > right ? begin - right : 0)));
 }
 
-/* A function for each number of views, so that their sums are in registers. */
-#define ADD_RUN(many)                                                                                                  \
-    static __attribute__((noinline)) void add_run_##many(const run *restrict own) { add_run_of(many, own); }
-ADD_RUN(1)
-ADD_RUN(2)
+/* A function for each kind of run, so that the sums are in registers. */
+#define ADD_RUN(name, many, alike)                                                                                     \
+    static __attribute__((noinline)) void name(const run *restrict own) { add_run_of(many, alike, own); }
+ADD_RUN(add_single, 1, 0)
+ADD_RUN(add_both, 2, 0)
+ADD_RUN(add_both_alike, 2, 1)
 
 INLINE void add_run(const run *own) {
     if (own->many == 1)
-        add_run_1(own);
+        add_single(own);
+    else if (own->alike)
+        add_both_alike(own);
     else
-        add_run_2(own);
+        add_both(own);
 }
 
 /* Asks for the samples of the next block, which are too far apart for the processor to see them coming. */
@@ -75,12 +91,18 @@ INLINE void fetch_samples(const block_view *view, size_t begin, size_t end) {
     }
 }
 
-/* Asks for a party's part of the receive table. */
-INLINE void fetch_run(const block_view *view, int32_t begin) {
-    if (!view->plan)
+/* Asks for a party's part of the receive table; with the first party also for what begins before it, and for the windows. */
+INLINE void fetch_run(const block_view *view, int32_t begin, int32_t party) {
+    const int32_t *list = view->entries;
+    for (size_t k = 0; k < 5; k++)
+        __builtin_prefetch(list + k * view->row + begin + PARTY - 1);
+    if (party)
         return;
-    for (int32_t k = 0; k < 5; k++)
-        __builtin_prefetch(view->entries + k * view->head[HEAD_COUNT] + begin + PARTY - 1);
+    for (size_t k = 0; k < 5; k++)
+        __builtin_prefetch(list + k * view->row + begin);
+    for (const int32_t *at = list + 5 * view->row; at < list + 5 * view->row + BLOCK / 2 * (view->left + view->row - view->right);
+         at += 16)
+        __builtin_prefetch(at);
 }
 
 /* Adds a tile of neighbouring lines, a party of elements at a time, to their sums. */
@@ -131,7 +153,7 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
             if (begin >= end)
                 continue;
             if (g + FETCH_LINES < group_count)
-                fetch_run(views + groups[g + FETCH_LINES], from[groups[g + FETCH_LINES]] + party);
+                fetch_run(views + groups[g + FETCH_LINES], from[groups[g + FETCH_LINES]] + party, party);
             place_run(views + i, many[i], (size_t)begin, (size_t)end, sums + i, runs + placed % 2);
             if (placed++)
                 add_run(runs + placed % 2);
@@ -141,6 +163,12 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
     for (size_t i = 0; i < count; i++)
         if (views[i].plan && views[i].head[HEAD_STEEP])
             add_steep(views + i, sums + i);
+}
+
+/* Written as wide as it is read: a narrower store would be waited for. */
+INLINE void clear_sum(block_sum *sum) {
+    for (size_t part = 0; part < BLOCK / WIDE; part++)
+        *((widef_loose *)sum->re + part) = *((widef_loose *)sum->im + part) = wide_float(0);
 }
 
 /* Turns the sum over the channels by the phase of the wave, weighs it and adds it to the line's total. */
@@ -243,7 +271,6 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     float *lateral = (float *)(totals + lines), *work = lateral + lateral_bytes / sizeof(float);
     int32_t *own_entries = (int32_t *)(work + work_bytes / sizeof(float)), *own_heads = own_entries + lines * entry_ints;
     float *own_paces = (float *)(own_heads + (passing ? lines * HEAD_SIZE : 0));
-    const block_sum nothing = {{splat8(0)}, {splat8(0)}};
     for (size_t i = 0; passing && i < lines; i++)
         lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
     for (size_t block = 0; block < blocks; block++) {
@@ -262,17 +289,17 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                     const int32_t *entries = passing ? own_entries + place * entry_ints : receive->table + head[HEAD_START];
                     view_block(plan, first_transmit, t, line, block, head, entries,
                                passing ? own_paces[place] : receive->paces[at], views + i);
-                    sums[i] = nothing;
+                    clear_sum(sums + i);
                 }
                 add_tile(views, count, sums);
                 for (size_t i = 0; i < count; i++) {
-                    block_sum total = t ? totals[tile + i] : nothing;
+                    block_sum alone, *total = transmits > 1 ? totals + tile + i : &alone;
+                    if (!t)
+                        clear_sum(total);
                     if (views[i].plan)
-                        add_turned(views + i, first_transmit + t, sums + i, &total);
-                    if (t + 1 < transmits)
-                        totals[tile + i] = total;
-                    else
-                        write_block(plan, (size_t)plan->order[begin + tile + i], block, &total, first_transmit != 0);
+                        add_turned(views + i, first_transmit + t, sums + i, total);
+                    if (t + 1 == transmits)
+                        write_block(plan, (size_t)plan->order[begin + tile + i], block, total, first_transmit != 0);
                 }
             }
     }

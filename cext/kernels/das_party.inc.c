@@ -83,9 +83,9 @@ typedef struct {
     block_sum *total;
 } adding;
 
-/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order; windows with a
-   number for each point and channel, or NULL. */
-INLINE void add_channels(size_t many, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
+/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order, and with `alike` their
+   shares and drifts; windows with a number for each point and channel, or NULL. */
+INLINE void add_channels(size_t many, int alike, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
                          const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
                          whole_sum *restrict sums) {
     for (size_t i = begin; i < end; i++) {
@@ -95,10 +95,12 @@ INLINE void add_channels(size_t many, const adding *restrict blocks, size_t row,
             if (windows)
                 phase = wide_scaled(phase, wide_doubled(windows + BLOCK / 2 * (i - begin) + WIDE / 2 * part));
             const wide16 turned = wide_turned(phase);
+            wide16 at;
             for (size_t k = 0; k < many; k++) {
                 const party *restrict channels = blocks[k].channels;
                 const int32_t *restrict own = blocks[k].planes + channels->offset[i] + WIDE * part;
-                const wide16 at = wide_splat(channels->share[i]) + wide_scaled(ramps[part], wide_splat(channels->drift[i]));
+                if (!k || !alike)
+                    at = wide_splat(channels->share[i]) + wide_scaled(ramps[part], wide_splat(channels->drift[i]));
                 const wide16 bent = wide_load(own + row) + wide_scaled(wide_load(own + 2 * row), at);
                 const wide16 value = wide_load(own) + wide_scaled(bent, at);
                 sums[k].re[part] = wide_add_paired(sums[k].re[part], value, phase);
@@ -108,9 +110,9 @@ INLINE void add_channels(size_t many, const adding *restrict blocks, size_t row,
     }
 }
 
-/* Adds a party of `count` channels to `many` blocks that share its phases. The first `left` and those from `right` on
-   have windows. */
-INLINE void add_party(size_t many, const adding *restrict blocks, size_t row, size_t left, size_t right, size_t count,
+/* Adds a party of `count` channels to `many` blocks that share its phases, and with `alike` shares and drifts. The first `left`
+   and those from `right` on have windows. */
+INLINE void add_party(size_t many, int alike, const adding *restrict blocks, size_t row, size_t left, size_t right, size_t count,
                       phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows) {
     wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
     whole_sum sums[MOST_SHARING];
@@ -123,10 +125,10 @@ INLINE void add_party(size_t many, const adding *restrict blocks, size_t row, si
             sums[k].re[part] = sums[k].im[part] = (wide32)wide_splat(0);
     }
     if (left)
-        add_channels(many, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
-    add_channels(many, blocks, row, left, right, of, NULL, ramps, squares, sums);
+        add_channels(many, alike, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
+    add_channels(many, alike, blocks, row, left, right, of, NULL, ramps, squares, sums);
     if (right < count)
-        add_channels(many, blocks, row, right, count, of, right_windows, ramps, squares, sums);
+        add_channels(many, alike, blocks, row, right, count, of, right_windows, ramps, squares, sums);
     for (size_t k = 0; k < many; k++)
         for (size_t part = 0; part < BLOCK / WIDE; part++) {
             *((widef_loose *)blocks[k].total->re + part) += __builtin_convertvector(sums[k].re[part], widef);

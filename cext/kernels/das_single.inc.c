@@ -85,8 +85,11 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
         const wide32 at = wide_splat32(delay + view->way) + point * wide_splat32(stride) + drift;
         const wide32 offset = locate(plan, at >> DELAY_SHIFT);
         const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
-        const wide16 bent = wide_gather(data + plan->row, offset) + wide_scaled(wide_gather(data + 2 * plan->row, offset), share);
-        const wide16 value = wide_gather(data, offset) + wide_scaled(bent, share);
+        const int near = wide_is_near(offset);
+        wide16 rows[PLANE_ROWS];
+        for (size_t k = 0; k < PLANE_ROWS; k++)
+            rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
+        const wide16 value = rows[0] + wide_scaled(rows[1] + wide_scaled(rows[2], share), share);
         wide16 phase = e0 + wide_scaled(wide_load((const int32_t *)RAMP16 + WIDE * part), e1) +
                        wide_scaled(wide_load((const int32_t *)SQUARES16 + WIDE * part), e2);
         if (window)
@@ -114,7 +117,7 @@ INLINE void add_gathering(const block_view *view, gathering *own, int windowed, 
     place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
     const phases of = {own->level, own->rise, own->curve};
     const adding block = {view->planes, &channels, total};
-    add_party(1, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
+    add_party(1, 0, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
     own->count = 0;
 }
 
@@ -189,7 +192,7 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
         const adding block = {view->planes, &channels, total};
-        add_party(1, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
+        add_party(1, 0, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
     }
 }
 

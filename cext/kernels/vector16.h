@@ -145,6 +145,16 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)_mm512_or_si512(_mm512_and_si512(number, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(number, 16));
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)_mm512_i32gather_epi32((__m512i)index, from, 4); }
+/* Whether places are within 32 from the first one on: such are loaded whole and permuted. */
+INLINE int wide_is_near(wide32 index) {
+    const __m512i first = _mm512_broadcastd_epi32(_mm512_castsi512_si128((__m512i)index));
+    return _mm512_cmplt_epu32_mask(_mm512_sub_epi32((__m512i)index, first), _mm512_set1_epi32(32)) == 0xffff;
+}
+INLINE wide16 wide_near(const int32_t *from, wide32 index) {
+    const int32_t *at = from + index[0];
+    const __m512i places = _mm512_sub_epi32((__m512i)index, _mm512_broadcastd_epi32(_mm512_castsi512_si128((__m512i)index)));
+    return (wide16)_mm512_permutex2var_epi32(*(const __m512i_u *)at, places, *(const __m512i_u *)(at + 16));
+}
 INLINE wide32 wide_bounded(wide32 x, int32_t most) {
     return (wide32)_mm512_max_epi32(_mm512_min_epi32((__m512i)x, _mm512_set1_epi32(most)), _mm512_setzero_si512());
 }
@@ -201,6 +211,25 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)twice16(__builtin_convertvector(*(const v8s_loose *)from, v8i));
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)gather8i(from, index); }
+/* Whether places are within 16 from the first one on: such are loaded whole and permuted, where there is an instruction. */
+INLINE int wide_is_near(wide32 index) {
+#if defined(__AVX2__)
+    return _mm256_testz_si256((__m256i)(index - splat8i(index[0])), _mm256_set1_epi32(~15));
+#else
+    return (void)index, 0;
+#endif
+}
+INLINE wide16 wide_near(const int32_t *from, wide32 index) {
+#if defined(__AVX2__)
+    const int32_t *at = from + index[0];
+    const __m256i places = (__m256i)(index - splat8i(index[0]));
+    const __m256i low = _mm256_permutevar8x32_epi32((__m256i)load8i(at), places);
+    const __m256i high = _mm256_permutevar8x32_epi32((__m256i)load8i(at + 8), places);
+    return (wide16)_mm256_blendv_ps((__m256)low, (__m256)high, (__m256)_mm256_slli_epi32(places, 28));
+#else
+    return wide_gather(from, index);
+#endif
+}
 INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); }
 INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
 INLINE widef wide_float(float x) { return splat8(x); }
