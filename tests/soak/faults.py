@@ -217,8 +217,9 @@ class Faults:
                 for name, facts in manifest["files"].items():
                     if hashlib.sha256((path / name).read_bytes()).hexdigest() != facts["sha256"]:
                         self.spoilt.append(f"{name} of a clip has another hash")
+            # Here, because one whose end was not seen may still be going on.
+            self.spoilt += [f"left over: {part.name}" for part in self._folder.glob(".*part*")]
         shutil.rmtree(self._folder / "clip", ignore_errors=True)
-        self.spoilt += [f"left over: {path.name}" for path in self._folder.glob(".*part*")]
 
     def _consumer(self, receive_limit: int = 100) -> zmq.Socket[bytes]:
         consumer = self._context.socket(zmq.SUB)
