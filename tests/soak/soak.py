@@ -31,7 +31,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from campaign import SETTLE_S, Campaign, UnknownFault
+from campaign import SETTLE_S, Campaign
+from faults import names
 from soaked_daemon import Daemon
 
 from sonod.drivers.emulated.server import RemoteBoard
@@ -64,12 +65,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.step_clock and os.geteuid() != 0:
         sys.exit("soak: --step-clock: only root may set the clock")
+    if options.only and options.only not in (known := names(options.step_clock)):
+        sys.exit(f"soak: --only: there is no fault {options.only!r}; there are {', '.join(known)}")
     # Asked to end, it ends what it has begun: limits, and steps of the clock.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"soak: ended by signal {number}"))
-    try:
-        report = run(options.seconds, options.seed, options.only, options.step_clock, options.leak)
-    except UnknownFault as error:
-        sys.exit(f"soak: --only: {error}")
+    report = run(options.seconds, options.seed, options.only, options.step_clock, options.leak)
     text = json.dumps(report, indent=2)
     if options.report is not None:
         options.report.write_text(text + "\n")
