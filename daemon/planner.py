@@ -214,8 +214,15 @@ class Planner:
             raise CommandError(
                 "timeout", f"the device has not taken the settings in {APPLY_TIMEOUT_S:g} s; nothing was changed"
             )
-        handover.applied.result()
-        return handover
+        error = handover.applied.exception()
+        if error is None:
+            return handover
+        try:
+            raise error
+        finally:
+            # Its traceback holds this frame, and the callers' with the plan: all that would stay until the garbage
+            # collector runs.
+            del error, handover
 
     def _first_plan(self, driver: Driver, defaults: Settings, knobs: Mapping[str, Knob]) -> tuple[Configuration, Plan]:
         """What a device just opened begins with; ConfigError when nothing can be made of it."""

@@ -278,7 +278,8 @@ class Reader:
         try:
             self._driver.apply(handover.configuration)
         except DriverError as error:
-            handover.fail(error)
+            # Its traceback holds this frame and the handover, which would stay until the garbage collector runs.
+            handover.fail(error.with_traceback(None))
             return
         if self._expected is not None:
             self._expected.first_frame.set_result(None)

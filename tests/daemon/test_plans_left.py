@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from daemon_bench import LONG_PATIENCE_S, Bench
 from picture_driver import PictureDriver
 
+from sonod.client.errors import RequestRefused
 from sonod.daemon import app
+from sonod.daemon.pipeline.base import Plan
 from sonod.drivers.errors import DriverError
 
 Start = Callable[..., Bench]
@@ -42,6 +45,30 @@ def test_device_opened_again_and_again_leaves_no_plans_behind(start: Start, refu
         time.sleep(0.01)
     # The present one, and another that the reader may be about to install or withdraw.
     assert len(bench.daemon._runner._plans) <= 2
+
+
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collector")
+def test_plan_of_refused_settings_goes_without_the_garbage_collector(bench: Bench) -> None:
+    frames = bench.frames()
+    bench.driver.deliver()
+    next(frames)
+    for _ in range(5):
+        bench.driver.apply_errors.append(DriverError("not now"))
+        with pytest.raises(RequestRefused):
+            bench.control.set({"depth_m": 0.1})
+    deadline_s = time.monotonic() + LONG_PATIENCE_S
+    # The thread that answers may still hold the last one.
+    while (plans := sum(isinstance(one, Plan) for one in gc.get_objects())) > 1:
+        assert time.monotonic() < deadline_s, f"{plans} plans are left"
+        time.sleep(0.1)
 
 
 def test_what_plans_have_left_is_given_back_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-import statistics
 import threading
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any
 
 import zmq
 from faults import DEEPEST_M, Faults
+from rests import Growth, Rest, growth
 from soaked_daemon import WATCHDOG_S, Daemon
 
 from sonod.client import Control, NoAnswer, RequestRefused, Subscriber
@@ -23,14 +23,10 @@ SAMPLE_S = 0.5
 PAUSE_S = (0.2, 1.2)
 # Recovering from the last fault, on a busy machine.
 SETTLE_S = 60.0
-# Allowed between the medians of the second and the last quarter: plans of other depths, the heap's fragments.
-MEMORY_GROWTH_BYTES = 24 << 20
-DESCRIPTOR_GROWTH = 6
-# Below this the quarters of a campaign say nothing of memory, and what each fault takes when it first comes (a heap of
-# its own for a thread, a plan of another depth) is not told from growth: a short campaign finds large leaks only.
-SHORT_S, SHORT_GROWTH_BYTES = 120.0, 64 << 20
-# Rings are full when memory grows by less than this in this time.
-FILLED_S, FILLED_BYTES = 2.0, 1 << 20
+# Faults pause for a look at the daemon: so many times, or in long campaigns every ten minutes; seldom in short ones.
+RESTS, REST_EVERY_S = 12, (20.0, 600.0)
+# At rest memory changes by less than this in this time.
+STEADY_S, STEADY_BYTES, LOOKS = 2.0, 1 << 20, 20
 LINES_A_MINUTE = 900
 
 
@@ -45,10 +41,6 @@ class Account:
     newest: float = 0.0
 
 
-class UnknownFault(ValueError):
-    """There is no fault of this name; the message has those that there are."""
-
-
 class Campaign:
     """One daemon, its board, and everything that goes wrong with them. `only`: one kind of fault by name."""
 
@@ -61,14 +53,12 @@ class Campaign:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._faults = Faults(daemon, board, self._random, self._context)
         kinds = self._faults.kinds(steps_clock)
-        if only and only not in kinds:
-            raise UnknownFault(f"there is no fault {only!r}; there are {', '.join(kinds)}")
         self._kinds = [(name, cause) for name, cause in kinds.items() if only in ("", name)]
         self.account = Account()
         self.done: Counter[str] = Counter()
         self.samples: list[tuple[float, int, int]] = []
+        self.rests: list[Rest] = []
         self._leaving = threading.Event()
-        self._memory_before = self._memory_after = 0
 
     def run(self, seconds: float) -> list[str]:
         """The invariants that did not hold."""
@@ -76,49 +66,65 @@ class Campaign:
         for watcher in watchers:
             watcher.start()
         self._until_streaming()
-        self._fill_pools()
-        self._memory_before = self._least_memory()
+        self._rest()
         # What the start took is not what is judged.
         self.samples.clear()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self._daemon.process.poll() is None:
+        begin = next_rest = time.monotonic()
+        pause_s = min(max(seconds / RESTS, REST_EVERY_S[0]), REST_EVERY_S[1])
+        while time.monotonic() < begin + seconds and self._alive:
             name, cause = self._random.choice(self._kinds)
             self.done[name] += 1
             cause()
             time.sleep(self._random.uniform(*PAUSE_S))
-        self._board.ask(do="clear")
-        self._board.plug()
-        alive = self._daemon.process.poll() is None
+            if time.monotonic() > next_rest + pause_s:
+                self._rest()
+                next_rest = time.monotonic()
+        self._recover()
+        alive = self._alive
         streams = alive and self._until_streaming()
         if streams:
-            self._fill_pools()
-            self._memory_after = self._least_memory()
+            self._rest()
         self._leaving.set()
         for watcher in watchers:
             watcher.join(SETTLE_S)
         self._context.destroy(linger=0)
         return self._broken(alive, streams)
 
-    def _fill_pools(self) -> None:
-        """Once the largest frames there will be, until the rings are full: their places are kept, and what grows from
-        then on is a leak."""
-        with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
-            control.set({"depth_m": DEEPEST_M})
-        self._until_streaming()
-        end = time.monotonic() + SETTLE_S
-        while time.monotonic() < end:
-            before = self._daemon.memory_bytes
-            time.sleep(FILLED_S)
-            if self._daemon.memory_bytes - before < FILLED_BYTES:
-                return
+    @property
+    def _alive(self) -> bool:
+        return self._daemon.process.poll() is None
 
-    def _least_memory(self) -> int:
-        """Over a while: plans come and go."""
-        seen = []
-        for _ in range(20):
-            seen.append(self._daemon.memory_bytes)
-            time.sleep(FILLED_S / 20)
-        return min(seen)
+    def _recover(self) -> None:
+        self._board.ask(do="clear")
+        self._board.plug()
+
+    def _rest(self) -> None:
+        """Look at the daemon in the state that all rests have: the largest frames flow, rings are full, and nobody but
+        the patient subscriber is connected. On a machine too busy for that there is no look."""
+        self._recover()
+        end = time.monotonic() + SETTLE_S
+        while time.monotonic() < end and self._alive:
+            losses = self._daemon.device_losses.total()
+            if self._until_streaming() and self._set_deepest() and self._until_streaming():
+                looks = self._looks()
+                memory = [look.memory_bytes for look in looks]
+                steady = memory and max(memory) - min(memory) < STEADY_BYTES
+                if steady and self._daemon.device_losses.total() == losses:
+                    self.rests.append(min(looks, key=lambda look: look.memory_bytes))
+                    return
+
+    def _set_deepest(self) -> bool:
+        with contextlib.suppress(NoAnswer, RequestRefused), Control(self._daemon.control, 20.0) as control:
+            return not control.set({"depth_m": DEEPEST_M}).pending
+        return False
+
+    def _looks(self) -> list[Rest]:
+        looks = []
+        for _ in range(LOOKS):
+            time.sleep(STEADY_S / LOOKS)
+            with contextlib.suppress(OSError):
+                looks.append(Rest(time.monotonic(), self._daemon.memory_bytes, self._daemon.descriptors))
+        return looks
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -175,34 +181,15 @@ class Campaign:
         minutes = max(1.0, (self.samples[-1][0] - self.samples[0][0]) / 60) if self.samples else 1.0
         if sum(lines.values()) > LINES_A_MINUTE * minutes:
             broken.append(f"{sum(lines.values())} log lines in {minutes:.1f} minutes: {lines.most_common(3)}")
-        memory, descriptors = self.growth()
-        if memory > (SHORT_GROWTH_BYTES if self._short else MEMORY_GROWTH_BYTES):
-            broken.append(f"memory has grown by {memory / 1e6:.1f} MB")
-        if descriptors > DESCRIPTOR_GROWTH:
-            broken.append(f"open descriptors have grown by {descriptors:.0f}")
-        return broken
+        return broken + self.growth.broken
 
     @property
-    def _short(self) -> bool:
-        return not self.samples or self.samples[-1][0] - self.samples[0][0] < SHORT_S
-
-    def growth(self) -> tuple[float, float]:
-        """Of memory in bytes and of descriptors: from the median of the second quarter to that of the last, but of
-        memory in campaigns too short for that, where plans of other depths take megabytes, the end less the start."""
-        quarter = len(self.samples) // 4
-        if not quarter:
-            return 0.0, 0.0
-        early, late = self.samples[quarter : 2 * quarter], self.samples[-quarter:]
-        memory, descriptors = (
-            statistics.median(one[place] for one in late) - statistics.median(one[place] for one in early)
-            for place in (1, 2)
-        )
-        if self._short:
-            memory = self._memory_after - self._memory_before
-        return memory, descriptors
+    def growth(self) -> Growth:
+        return growth(self.rests)
 
     def report(self, broken: list[str]) -> dict[str, Any]:
-        memory, descriptors = self.growth()
+        grown = self.growth
+        slope = grown.memory_bytes_s
         seconds = self.samples[-1][0] - self.samples[0][0] if self.samples else 0.0
         return {
             "seconds": round(seconds),
@@ -212,10 +199,11 @@ class Campaign:
             "missing_without_cause": self.account.unexplained,
             "control_group": self._daemon.group is not None,
             "memory_mb": [round(one[1] / 1e6, 1) for one in self.samples[:: max(1, len(self.samples) // 10)]],
-            "memory_growth_mb": round(memory / 1e6, 2),
-            "memory_slope_mb_per_hour": round(memory / 1e6 / (seconds / 2) * 3600, 1) if seconds > 120 else None,
-            "descriptors": [one[2] for one in self.samples[:: max(1, len(self.samples) // 10)]],
-            "descriptor_growth": descriptors,
+            "memory_at_rest_mb": [round(rest.memory_bytes / 1e6, 1) for rest in self.rests],
+            "memory_growth_mb": round(grown.memory_bytes / 1e6, 2),
+            "memory_slope_mb_per_hour": None if slope is None else round(slope * 3600 / 1e6, 1),
+            "descriptors_at_rest": [rest.descriptors for rest in self.rests],
+            "descriptor_growth": round(grown.descriptors, 1),
             "device_losses": dict(self._daemon.device_losses.most_common()),
             "log_lines": dict(self._daemon.lines.most_common()),
             "errors": list(self._daemon.errors),

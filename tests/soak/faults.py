@@ -40,6 +40,18 @@ USB_FAULTS = (
 )
 
 
+KINDS = (
+    "unplug", "usb_fault", "halt", "silent", "stalling_consumer", "dying_consumer", "flooding_consumer", "malformed",
+    "control_flood", "settings", "good_reload", "bad_reload", "no_processor", "little_processor", "recorder_killed",
+    "disk_full", "memory_refused", "clip",
+)  # fmt: skip
+
+
+def names(steps_clock: bool) -> tuple[str, ...]:
+    """Of the faults that there are."""
+    return (*KINDS, "clock_step") if steps_clock else KINDS
+
+
 class Faults:
     """Done to one daemon and its board. `spoilt` has what recordings and clips have lost that was flushed; `folder` is
     where they are made, and emptied."""
@@ -58,13 +70,7 @@ class Faults:
 
     def kinds(self, steps_clock: bool) -> dict[str, Callable[[], None]]:
         """Name -> what does it."""
-        kinds = (
-            self._unplug, self._usb_fault, self._halt, self._silent, self._stalling_consumer, self._dying_consumer,
-            self._flooding_consumer, self._malformed, self._control_flood, self._settings, self._good_reload,
-            self._bad_reload, self._no_processor, self._little_processor, self._recorder_killed, self._disk_full,
-            self._memory_refused, self._clip, *((self._clock_step,) if steps_clock else ()),
-        )  # fmt: skip
-        return {kind.__name__.removeprefix("_"): kind for kind in kinds}
+        return {name: getattr(self, f"_{name}") for name in names(steps_clock)}
 
     def _unplug(self) -> None:
         self._board.unplug()
@@ -217,8 +223,9 @@ class Faults:
                 for name, facts in manifest["files"].items():
                     if hashlib.sha256((path / name).read_bytes()).hexdigest() != facts["sha256"]:
                         self.spoilt.append(f"{name} of a clip has another hash")
+            # Here, because one whose end was not seen may still be going on.
+            self.spoilt += [f"left over: {part.name}" for part in self._folder.glob(".*part*")]
         shutil.rmtree(self._folder / "clip", ignore_errors=True)
-        self.spoilt += [f"left over: {path.name}" for path in self._folder.glob(".*part*")]
 
     def _consumer(self, receive_limit: int = 100) -> zmq.Socket[bytes]:
         consumer = self._context.socket(zmq.SUB)

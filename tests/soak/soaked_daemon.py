@@ -16,15 +16,19 @@ from control_group import group_of
 
 WATCHDOG_S = 10.0
 WRITER = b"sonod.daemon.cine.writer"
+# A process on a busy machine has started by then.
+START_S = 120.0
 # Under a limit of memory from the start to the end; its rings are small here.
 MEMORY_LIMIT_BYTES = 768 << 20
 
 
 class Daemon:
-    """The process under test, and what systemd would hear from it."""
+    """The process under test, and what systemd would hear from it; made, it is ready. `leak_mb`: it keeps so much of
+    each change of settings."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.frames, self.control = (f"tcp://127.0.0.1:{_free_port()}" for _ in range(2))
+    def __init__(self, folder: Path, environment: dict[str, str], leak_mb: float = 0.0) -> None:
+        self.frames = self.control = ""
+        self._ready = threading.Event()
         self.config = folder / "sonod.toml"
         self.write(0.05)
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -41,18 +45,24 @@ class Daemon:
             "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
             **environment,
         }
-        command = [sys.executable, "-m", "sonod", "run", "--service", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+        program = [str(Path(__file__).with_name("leaking_daemon.py")), str(leak_mb)] if leak_mb else ["-m", "sonod"]
+        command = [sys.executable, *program, "run", "--service", "--config", str(self.config)]
+        # In a process group of its own: a signal for whoever runs the campaign is not for the daemon.
+        self.process = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True, process_group=0)
         self.group = group_of(self.process.pid)
         if self.group is not None:
             self.group.memory(MEMORY_LIMIT_BYTES)
         for listen in (self._hear, self._read_log):
             threading.Thread(target=listen, daemon=True).start()
+        self._ready.wait(START_S)
+        if not self.control:
+            self.close()
+            raise TimeoutError(f"the daemon does not get ready: {dict(self.lines)} {list(self.errors)}")
 
     def write(self, depth_m: float, spoilt: bool = False) -> None:
         text = (
-            f'[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "{self.frames}"\n'
-            f'[control]\nendpoint = "{self.control}"\n[settings]\ndepth_m = {depth_m}\n'
+            '[driver]\nuri = "bulk:"\n[viewer]\nenabled = false\n[publish]\nendpoint = "tcp://127.0.0.1:*"\n'
+            f'[control]\nendpoint = "tcp://127.0.0.1:*"\n[settings]\ndepth_m = {depth_m}\n'
             # Small rings are full soon, and then take no more memory.
             "[cine]\nrf_memory_mib = 16\nimage_memory_mib = 8\n[record]\nkeep_free_mib = 1\n"
         )
@@ -96,14 +106,14 @@ class Daemon:
             try:
                 told = json.loads(line)
                 self.lines[told["event"]] += 1
+                if told["event"] == "ready":
+                    (self.frames,), self.control = told["frames"], told["control"]
+                    self._ready.set()
                 if told["event"] == "device_lost":
                     self.device_losses[told["reason"]] += 1
                 if told["level"] == "error":
                     self.errors.append(line.strip()[:500])
             except (ValueError, KeyError, TypeError):
                 self.lines["(not a log line)"] += 1
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+        # It has ended; nobody needs to wait for it.
+        self._ready.set()

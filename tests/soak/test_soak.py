@@ -1,4 +1,4 @@
-"""The fault campaign in its shortest form; SONOD_SOAK_SECONDS=300 runs what `make soak` does (docs/service.md)."""
+"""The fault campaign: its shortest form, in CI that of five minutes (SONOD_SOAK_SECONDS=300; docs/service.md)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 from sonod.drivers.emulated.usbfs import preload_library
 
 SECONDS = float(os.environ.get("SONOD_SOAK_SECONDS", "12"))
+# From here on there is a slope of memory.
+MINUTES_S = 300.0
 # Until it streams, and from the last fault to the end.
 BESIDE_S = 240.0
 
@@ -21,15 +23,21 @@ BESIDE_S = 240.0
 @pytest.mark.minutes
 @pytest.mark.umockdev
 @pytest.mark.timeout(SECONDS + BESIDE_S + 60)
-def test_short_campaign_breaks_nothing() -> None:
+def test_campaign_breaks_nothing() -> None:
     if preload_library() is None:
         pytest.skip("umockdev is not installed: apt-get install umockdev")
     program = Path(__file__).with_name("soak.py")
     command = [sys.executable, str(program), "--seconds", str(SECONDS), "--seed", "7"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + BESIDE_S)
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(done.stdout)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            told, errors = running.communicate(timeout=SECONDS + BESIDE_S)
+        finally:
+            # Not killed, as `subprocess.run` would do: it ends its daemon and its board.
+            running.terminate()
+    assert running.returncode == 0, told + errors
+    report = json.loads(told)
     assert report["broken"] == []
+    assert SECONDS < MINUTES_S or report["memory_slope_mb_per_hour"] is not None, told
     assert report["frames_received"] > 0
     assert sum(report["faults"].values()) >= 3
 
