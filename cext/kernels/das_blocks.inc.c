@@ -117,8 +117,8 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
         from[i] = to[i] = 0;
         if (!view->plan)
             continue;
-        if (!view->whole || !view->steady) {
-            add_scattered(view, sums + i);
+        if (!view->whole || view->points || (!view->steady && view->head[HEAD_FIRST] < 0)) {
+            add_scattered(view, 0, 0, sums + i);
             continue;
         }
         if (view->head[HEAD_FIRST] < 0) {
@@ -128,6 +128,10 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
         const int32_t first = view->head[HEAD_FIRST] + view->shift, left = (int32_t)view->plan->elements - first;
         from[i] = first < 0 ? -first : 0;
         to[i] = view->head[HEAD_COUNT] < left ? view->head[HEAD_COUNT] : left;
+        if (!view->steady) {
+            find_steady(view, from + i, to + i);
+            add_scattered(view, (size_t)from[i], (size_t)to[i], sums + i);
+        }
         if (to[i] <= from[i])
             continue;
         most = to[i] - from[i] > most ? to[i] - from[i] : most;

@@ -83,18 +83,22 @@ typedef struct {
     block_sum *total;
 } adding;
 
+/* The phases of channel `i` in one part of a block; `windows` with a number for each point of that channel, or NULL. */
+INLINE wide16 phases_of(phases of, size_t i, size_t part, wide16 ramp, wide16 square, const int32_t *restrict windows) {
+    const wide16 phase = wide_splat(of.level[i]) + wide_scaled(ramp, wide_splat(of.rise[i])) +
+                         wide_scaled(square, wide_splat(of.curve[i]));
+    return windows ? wide_scaled(phase, wide_doubled(windows + WIDE / 2 * part)) : phase;
+}
+
 /* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order, and with `alike` their
    shares and drifts; windows with a number for each point and channel, or NULL. */
 INLINE void add_channels(size_t many, int alike, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
                          const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
                          whole_sum *restrict sums) {
     for (size_t i = begin; i < end; i++) {
-        const wide16 e0 = wide_splat(of.level[i]), e1 = wide_splat(of.rise[i]), e2 = wide_splat(of.curve[i]);
+        const int32_t *restrict window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
         for (size_t part = 0; part < BLOCK / WIDE; part++) {
-            wide16 phase = e0 + wide_scaled(ramps[part], e1) + wide_scaled(squares[part], e2);
-            if (windows)
-                phase = wide_scaled(phase, wide_doubled(windows + BLOCK / 2 * (i - begin) + WIDE / 2 * part));
-            const wide16 turned = wide_turned(phase);
+            const wide16 phase = phases_of(of, i, part, ramps[part], squares[part], window), turned = wide_turned(phase);
             wide16 at;
             for (size_t k = 0; k < many; k++) {
                 const party *restrict channels = blocks[k].channels;

@@ -1,5 +1,5 @@
-/* Channels of das_blocks.inc.c that cannot be taken as blocks side by side: gathered one by one, those that drift sample by
-   sample, those that turn or bend too much in pieces of eight points, or point by point. */
+/* Channels of das_blocks.inc.c that cannot be taken as blocks side by side: gathered one by one, those that drift, turn or
+   bend too much in pieces of eight points, or sample by sample and point by point. */
 
 /* Delays that drift: from twice the place in the block times paces, and the bend that 32 bits still hold. */
 #if BLOCK == 16
@@ -64,6 +64,15 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
     total->im[eight] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
 }
 
+/* How the delays of channels bend, in units of their drift: the wave, and the way back from its length and its slope. */
+INLINE v8i bends_of(const block_view *view, v8i delay, v8i pace) {
+    const v8f one_way = splat8(view->plan->receive_table.fine_per_point);
+    const v8f length = max8(__builtin_convertvector(delay, v8f) * splat8(1.0f / 32768.0f), splat8(1.0f));
+    const v8f slope = __builtin_convertvector(pace, v8f) * splat8(1.0f / PACE_UNIT) + splat8(view->common_pace);
+    const v8f bend = splat8(view->curve) + splat8(0.5f) * (one_way * one_way - slope * slope) / length;
+    return __builtin_convertvector(min8(max8(bend, splat8(-MOST_BEND)), splat8(MOST_BEND)) * splat8(BLOCK * 8192.0f), v8i);
+}
+
 /* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
    phase as in the receive table; `window` with a number for each point, or NULL. */
 static __attribute__((noinline)) void add_drifting(const block_view *view, int32_t delay, int32_t numbers, int32_t trace,
@@ -72,13 +81,8 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
     const sonod_das_blocks *plan = view->plan;
     const int32_t *restrict data = view->planes + trace;
     const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, pace = (int16_t)numbers + view->pace;
-    /* How the way back bends, from its length and its slope. */
-    const float one_way = plan->receive_table.fine_per_point, length = (float)delay * (1.0f / 32768.0f);
-    const float slope = (float)(int16_t)numbers * (1.0f / PACE_UNIT) + view->common_pace;
-    const float back = 0.5f * (one_way * one_way - slope * slope) / (length > 1.0f ? length : 1.0f);
+    const int32_t bend = bends_of(view, splat8i(delay), splat8i((int16_t)numbers))[0];
     const wide16 e0 = wide_splat(level), e1 = wide_splat(rise), e2 = wide_splat(curve);
-    const float both = view->curve + back, bounded = both > MOST_BEND ? MOST_BEND : both < -MOST_BEND ? -MOST_BEND : both;
-    const int32_t bend = (int32_t)(bounded * (BLOCK * 8192.0f));
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
         const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
@@ -101,6 +105,69 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
     }
 }
 
+/* Points of a piece from its middle over PIECE_UNIT and their squares, in 2^15, as pairs. */
+#define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
+static const int32_t PIECE_POINT[2][8] = {
+    {PAIR_OF(-7 * 4096), PAIR_OF(-5 * 4096), PAIR_OF(-3 * 4096), PAIR_OF(-4096), PAIR_OF(4096), PAIR_OF(3 * 4096), PAIR_OF(5 * 4096),
+     PAIR_OF(7 * 4096)},
+    {PAIR_OF(49 * 512), PAIR_OF(25 * 512), PAIR_OF(9 * 512), PAIR_OF(512), PAIR_OF(512), PAIR_OF(9 * 512), PAIR_OF(25 * 512),
+     PAIR_OF(49 * 512)}};
+
+/* Places of a party whose channels drift too far for the block but not for its pieces. */
+typedef struct {
+    party pieces[PIECES];
+} pieced_party;
+
+/* `delay` and `numbers` as in the receive table, `trace` where the planes begin. All sixteen are read. */
+INLINE void place_pieces(const block_view *view, const int32_t *restrict delay, const int32_t *restrict numbers,
+                         const int32_t *restrict trace, pieced_party *restrict out) {
+    const int32_t stride = (int32_t)view->plan->step << DELAY_SHIFT;
+    for (size_t i = 0; i < PARTY; i += 8) {
+        const v8i own = (load8i(numbers + i) << 16) >> 16, pace = own + splat8i(view->pace);
+        const v8i bend = bends_of(view, load8i(delay + i), own);
+        for (int32_t piece = 0; piece < PIECES; piece++) {
+            const v8i middle = splat8i(16 * piece + 8 - BLOCK), drift = (middle * (pace + middle * bend)) >> DRIFT_SHIFT;
+            const v8i first = load8i(delay + i) + splat8i(view->way + 8 * piece * stride) + drift;
+            party *to = out->pieces + piece;
+            store8i(to->offset + i, load8i(trace + i) + locate8(view->plan, first >> DELAY_SHIFT));
+            store8i(to->share + i, twice16((first & splat8i(0x7fff)) - splat8i(0x4000)));
+            store8i(to->drift + i, twice16((splat8i(2 * PIECE_UNIT) * (pace + splat8i(2) * middle * bend)) >> DRIFT_SHIFT));
+        }
+    }
+}
+
+/* Adds a party of `count` channels in pieces; `windows` with a number for each point and channel, or NULL. */
+static __attribute__((noinline)) void add_pieces(const block_view *view, const pieced_party *restrict places, size_t count,
+                                                 phases of, const int32_t *restrict windows, block_sum *restrict total) {
+    const size_t row = view->plan->row;
+    const v8i points[2] = {load8i(PIECE_POINT[0]), load8i(PIECE_POINT[0])};
+    const wide16 along = (wide16)wide_of_eights(points);
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        const wide16 ramp = wide_load((const int32_t *)RAMP16 + WIDE * part);
+        const wide16 square = wide_load((const int32_t *)SQUARES16 + WIDE * part);
+        wide32 re = wide_splat32(0), im = wide_splat32(0);
+        for (size_t i = 0; i < count; i++) {
+            v8i shares[2], drifts[2], samples[PLANE_ROWS][2];
+            for (size_t eight = 0; eight < WIDE / 8; eight++) {
+                const party *own = places->pieces + WIDE / 8 * part + eight;
+                const int32_t *restrict from = view->planes + own->offset[i];
+                shares[eight] = splat8i(own->share[i]);
+                drifts[eight] = splat8i(own->drift[i]);
+                for (size_t k = 0; k < PLANE_ROWS; k++)
+                    samples[k][eight] = load8i(from + k * row);
+            }
+            const wide16 at = (wide16)wide_of_eights(shares) + wide_scaled(along, (wide16)wide_of_eights(drifts));
+            const wide16 bent = (wide16)wide_of_eights(samples[1]) + wide_scaled((wide16)wide_of_eights(samples[2]), at);
+            const wide16 value = (wide16)wide_of_eights(samples[0]) + wide_scaled(bent, at);
+            const wide16 phase = phases_of(of, i, part, ramp, square, windows ? windows + BLOCK / 2 * i : NULL);
+            re = wide_add_paired(re, value, phase);
+            im = wide_add_paired(im, value, wide_turned(phase));
+        }
+        *((widef_loose *)total->re + part) += __builtin_convertvector(re, widef);
+        *((widef_loose *)total->im + part) += __builtin_convertvector(im, widef);
+    }
+}
+
 /* Channels gathered one by one for an integer sum. */
 typedef struct {
     int32_t delay[PARTY], numbers[PARTY], trace[PARTY], level[PARTY], rise[PARTY], curve[PARTY];
@@ -108,14 +175,21 @@ typedef struct {
     size_t count;
 } gathering;
 
-INLINE void add_gathering(const block_view *view, gathering *own, int windowed, block_sum *restrict total) {
+INLINE void add_gathering(const block_view *view, gathering *own, int pieced, int windowed, block_sum *restrict total) {
     if (!own->count)
         return;
     for (size_t i = own->count; i % PARTY; i++)
         own->delay[i] = own->numbers[i] = own->trace[i] = 0;
+    const phases of = {own->level, own->rise, own->curve};
+    if (pieced) {
+        pieced_party pieces;
+        place_pieces(view, own->delay, own->numbers, own->trace, &pieces);
+        add_pieces(view, &pieces, own->count, of, windowed ? own->windows : NULL, total);
+        own->count = 0;
+        return;
+    }
     party channels;
     place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
-    const phases of = {own->level, own->rise, own->curve};
     const adding block = {view->planes, &channels, total};
     add_party(1, 0, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
     own->count = 0;
@@ -124,11 +198,12 @@ INLINE void add_gathering(const block_view *view, gathering *own, int windowed, 
 /* Adds the channels of entries `begin` to `end` one by one; `windows` of the first of them and the others, or NULL. */
 static __attribute__((noinline)) void add_one_by_one(const block_view *view, const int32_t *restrict windows, size_t begin,
                                                      size_t end, block_sum *restrict total) {
-    const int32_t largest = view->plan->largest_drift, *restrict list = view->entries;
+    const int32_t *restrict list = view->entries;
+    const int32_t largest = view->plan->largest_drift, largest_pieced = largest * (2 * BLOCK - 2) / 14;
     const size_t row = (size_t)view->head[HEAD_COUNT];
     const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
-    gathering own;
-    own.count = 0;
+    gathering gathered[2];
+    gathered[0].count = gathered[1].count = 0;
     for (size_t i = begin; i < end; i++) {
         const int32_t numbers = list[row + i], element = (numbers >> 16) + view->shift;
         if (element < 0 || element >= (int32_t)view->plan->elements)
@@ -142,34 +217,55 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
                 continue;
             }
             const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
-            if (pace > largest || pace < -largest) {
+            const int pieced = abs(pace) > largest;
+            if (pieced && abs(pace) + 2 * (BLOCK - 8) * abs(bends_of(view, splat8i(list[i]), splat8i((int16_t)numbers))[0]) >
+                              largest_pieced) {
                 add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i], window, total);
                 continue;
             }
-            const size_t to = own.count++;
-            own.delay[to] = list[i];
-            own.numbers[to] = numbers;
-            own.trace[to] = trace;
-            own.level[to] = list[2 * row + i];
-            own.rise[to] = list[3 * row + i];
-            own.curve[to] = list[4 * row + i];
+            gathering *own = gathered + pieced;
+            const size_t to = own->count++;
+            own->delay[to] = list[i];
+            own->numbers[to] = numbers;
+            own->trace[to] = trace;
+            own->level[to] = list[2 * row + i];
+            own->rise[to] = list[3 * row + i];
+            own->curve[to] = list[4 * row + i];
             if (window)
-                memcpy(own.windows + BLOCK / 2 * to, window, BLOCK / 2 * sizeof(int32_t));
-            if (own.count == PARTY)
-                add_gathering(view, &own, windows != NULL, total);
+                memcpy(own->windows + BLOCK / 2 * to, window, BLOCK / 2 * sizeof(int32_t));
+            if (own->count == PARTY)
+                add_gathering(view, own, pieced, windows != NULL, total);
         }
     }
-    add_gathering(view, &own, windows != NULL, total);
+    for (int pieced = 0; pieced < 2; pieced++)
+        add_gathering(view, gathered + pieced, pieced, windows != NULL, total);
 }
 
-/* Adds all channels of a block that are not to be taken point by point, one by one. */
-static void add_scattered(const block_view *view, block_sum *restrict total) {
+/* Adds all channels of a block that are not to be taken point by point, but for those from entry `from` to `to`, one by
+   one. */
+static void add_scattered(const block_view *view, size_t from, size_t to, block_sum *restrict total) {
     const size_t count = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT];
-    const size_t right = count - (size_t)view->head[HEAD_RIGHT];
+    const size_t right = count - (size_t)view->head[HEAD_RIGHT], bounds[] = {0, left, right, count};
     const int32_t *windows = view->entries + 5 * count;
-    add_one_by_one(view, windows, 0, left, total);
-    add_one_by_one(view, NULL, left, right, total);
-    add_one_by_one(view, windows + BLOCK / 2 * left, right, count, total);
+    for (size_t part = 0; part < 3; part++) {
+        const size_t begin = bounds[part], end = bounds[part + 1];
+        const size_t until = from < begin ? begin : from < end ? from : end, after = to < begin ? begin : to < end ? to : end;
+        const int32_t *own = part == 1 ? NULL : windows + (part ? BLOCK / 2 * left : 0);
+        add_one_by_one(view, own, begin, until, total);
+        add_one_by_one(view, own ? own + BLOCK / 2 * (after - begin) : NULL, after, end, total);
+    }
+}
+
+/* The entries between `begin` and `end` that follow each other without one that drifts too far. */
+INLINE void find_steady(const block_view *view, int32_t *begin, int32_t *end) {
+    const int32_t *numbers = view->entries + view->row, largest = view->plan->largest_drift;
+    int32_t from = *begin, to;
+    while (from < *end && abs((int16_t)numbers[from] + view->pace) > largest)
+        from++;
+    for (to = from; to < *end && abs((int16_t)numbers[to] + view->pace) <= largest; to++)
+        ;
+    *begin = from;
+    *end = to;
 }
 
 /* The same where every element has one channel and none drifts: they are in the order of the elements, but some are left
@@ -195,14 +291,6 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         add_party(1, 0, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
     }
 }
-
-/* Points of a piece from its middle over PIECE_UNIT and their squares, in 2^15, as pairs. */
-#define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
-static const int32_t PIECE_POINT[2][8] = {
-    {PAIR_OF(-7 * 4096), PAIR_OF(-5 * 4096), PAIR_OF(-3 * 4096), PAIR_OF(-4096), PAIR_OF(4096), PAIR_OF(3 * 4096), PAIR_OF(5 * 4096),
-     PAIR_OF(7 * 4096)},
-    {PAIR_OF(49 * 512), PAIR_OF(25 * 512), PAIR_OF(9 * 512), PAIR_OF(512), PAIR_OF(512), PAIR_OF(9 * 512), PAIR_OF(25 * 512),
-     PAIR_OF(49 * 512)}};
 
 /* A wave in one piece of a block: delay of its first point and pace, as the pieces' numbers. */
 typedef struct {

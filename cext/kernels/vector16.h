@@ -165,6 +165,10 @@ INLINE wide32 wide_twice(wide32 x) {
     const __m512i twice = _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100);
     return (wide32)_mm512_shuffle_epi8((__m512i)x, twice);
 }
+/* Two times eight numbers side by side. */
+INLINE wide32 wide_of_eights(const v8i *eights) {
+    return (wide32)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)eights[0]), (__m256i)eights[1], 1);
+}
 #define WIDE_KEEP(value) __asm__("" : "+v"(value))
 /* Shifted right by so many bits, in all the same; nearest whole numbers, halves to even, for |x| < 2^31; pairs of them to 16-bit numbers, firsts and seconds; eight words
    from every fourth start. Below these follow the same for the other sets. */
@@ -234,6 +238,7 @@ INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); 
 INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
 INLINE widef wide_float(float x) { return splat8(x); }
 INLINE wide32 wide_twice(wide32 x) { return twice16(x); }
+INLINE wide32 wide_of_eights(const v8i *eights) { return eights[0]; }
 #define WIDE_KEEP(value) KEEP8(value)
 INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
 #if defined(__AVX2__)
