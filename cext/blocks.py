@@ -41,8 +41,9 @@ LARGEST_HALF_BAND = 0.36
 MOST_STEPS = 32
 # Most fine samples of a record: the kernel counts them in 2^-15 in 32 bits.
 MOST_FINE = 30_000
-# Bytes of resampled data held at once; about what stays in a last-level cache.
-PLANE_BYTES = 8_000_000
+# Bytes of resampled data held at once: so few that they stay in the caches between resampling and adding, but twice the
+# table of the way back, which is read again for each group of transmissions, up to what stays in a last-level cache.
+LEAST_PLANE_BYTES, PLANE_BYTES = 4_000_000, 8_000_000
 # Largest table of the way back; above it that is computed in passing.
 TABLE_BYTES = 24_000_000
 # A half aperture of a single element, so that its own place is within and nothing else is.
@@ -177,7 +178,9 @@ class BlockPlan:
             self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
         self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
         transmits, channels = receive.shape
-        group = min(transmits, max(1, PLANE_BYTES // (channels * self.step * ROWS * self._row * 4)))
+        table_bytes = TABLE_BYTES if self._table is None else self._table.nbytes
+        plane_bytes = min(max(2 * table_bytes, LEAST_PLANE_BYTES), PLANE_BYTES)
+        group = min(transmits, max(1, plane_bytes // (channels * self.step * ROWS * self._row * 4)))
         self._planes = np.zeros((group, channels, self.step, ROWS, self._row), np.int32)
         self._peaks = np.zeros((transmits, channels), np.float32)
         self._scales = np.zeros((2, transmits), np.float32)
