@@ -111,7 +111,6 @@ def das_blocks(
     filters: NDArray[np.int32],
     begin_at: int,
     end_at: int,
-    mixing: NDArray[np.float32] | None,
     bound: float,
     peaks: NDArray[np.float32],
     scales: NDArray[np.float32],

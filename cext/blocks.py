@@ -92,7 +92,6 @@ class BlockPlan:
 
     Each trace is resampled to `fine_hz`, `step` fine samples for each point of a line, with slope and curvature; the
     way back is held for every (line, block of `block_points`, element), or for classes of lines where they repeat.
-    `real_input`: the samples are RF, which is mixed down with `demodulation_hz` here.
     """
 
     def __init__(
@@ -110,7 +109,6 @@ class BlockPlan:
         time_offset_s: float,
         half_bandwidth_hz: float | None,
         quality: str,
-        real_input: bool = False,
     ) -> None:
         self._receive, self._samples = receive, samples
         half = half_bandwidth_hz or USUAL_HALF_BAND * demodulation_hz
@@ -122,23 +120,14 @@ class BlockPlan:
         self.step = round(wanted_hz * pace_s)
         self.fine_hz, ratio = fine_rate(wanted_hz, sampling_hz)
         self._find_span(aperture, time, t0_s, slowness, time_offset_s, sampling_hz)
-        mirror = -2 * demodulation_hz / sampling_hz if real_input else None
-        resampling = farrow_filters(ratio, half / sampling_hz, mirror)
-        self._bound = resampling.bound * ROUNDING_MARGIN * (2 if real_input else 1)
+        resampling = farrow_filters(ratio, half / sampling_hz)
+        self._bound = resampling.bound * ROUNDING_MARGIN
         self._coefficients = np.ascontiguousarray(resampling.coefficients, dtype=np.float32)
         starts, phases = plane_order(self.step, self._width, resampling)
         self._starts = np.ascontiguousarray(np.minimum(starts, self._end_at - self._begin_at), dtype=np.int32)
         self._filters = np.ascontiguousarray(phases * (ROWS * self._coefficients.shape[2]), dtype=np.int32)
         start_s = self._begin_at / sampling_hz
-        self._mixing: NDArray[np.float32] | None = None
-        origin_s = t0_s
-        if real_input:
-            turns = demodulation_hz / sampling_hz * np.arange(self._begin_at, self._end_at) % 1
-            mixing = 2 * np.exp(-2j * np.pi * turns)
-            self._mixing = np.ascontiguousarray(np.stack([mixing.real, mixing.imag], axis=1), dtype=np.float32)
-            # Mixed with a phase that begins with the record, not with the transmission.
-            origin_s = np.zeros_like(t0_s)
-        self._wave_turns = np.asarray((demodulation_hz * (origin_s + start_s)) % 1, dtype=np.float32)
+        self._wave_turns = np.asarray((demodulation_hz * (t0_s + start_s)) % 1, dtype=np.float32)
 
         def waves(block_points: int) -> Waves:
             return pass_waves(
@@ -174,8 +163,6 @@ class BlockPlan:
             if self.block_points == LONG_BLOCK and self._is_even():
                 break
         self._tabulate(classes)
-        if real_input:
-            self._waves.phases[...] = (self._waves.phases - (demodulation_hz * t0_s % 1)[:, None, None]) % 1
         self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
         transmits, channels = receive.shape
         table_bytes = TABLE_BYTES if self._table is None else self._table.nbytes
@@ -194,7 +181,7 @@ class BlockPlan:
         return sum(value.nbytes for value in own) + self._waves.nbytes
 
     def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`; RF without the last axes."""
+        """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`."""
         transmits, channels = self._receive.shape
         waves, maps = self._waves, self._maps
         _native.das_blocks(
@@ -219,7 +206,6 @@ class BlockPlan:
             self._filters,
             self._begin_at,
             self._end_at,
-            self._mixing,
             self._bound,
             self._peaks,
             self._scales,

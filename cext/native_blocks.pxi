@@ -42,8 +42,6 @@ cdef extern from "kernels.h":
         const int32_t *starts
         const int32_t *filters
         size_t begin_at, end_at
-        int real
-        const float *mixing
         float bound
         float *peaks
         float *scales
@@ -220,7 +218,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
                const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
                const float[:, :, ::1] coefficients not None, const int32_t[:, ::1] starts not None,
                const int32_t[:, ::1] filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
-               const float[:, ::1] mixing, float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
+               float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
                const float[::1] wave_turns not None, const int32_t[:, :, ::1] time_kind not None,
                const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
                const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
@@ -232,7 +230,6 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     cdef Py_ssize_t lines = class_of.shape[0]
     cdef Py_ssize_t transmits = receive.shape[0]
     cdef Py_ssize_t channels = receive.shape[1]
-    cdef Py_ssize_t parts = 2 if mixing is None else 1
     _describe_receive(&plan.receive_table, geometry)
     cdef Py_ssize_t blocks = plan.receive_table.blocks
     cdef Py_ssize_t row = planes.shape[4]
@@ -253,8 +250,6 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _require(starts.shape[0] == step and starts.shape[1] == width and filters.shape[0] == step
              and filters.shape[1] == width and width % 8 == 0, "starts, filters must be (step, width), width of 8 n")
     _require(0 <= begin_at < end_at <= samples, "begin_at, end_at must be within the samples")
-    _require(mixing is None or (mixing.shape[0] == end_at - begin_at and mixing.shape[1] == 2),
-             "mixing must be (samples used, 2)")
     _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
              and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
     _require(row >= width + 80, "row must leave room for margins")
@@ -269,8 +264,8 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
              "time_points, weight_points must be (n, block_points)")
     _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
              "planes must be (group, channels, step, 3, row)")
-    _require(data.shape[0] == transmits * channels * samples * parts and samples > 0, "data: wrong size")
-    _require(out.shape[0] == lines * <Py_ssize_t>plan.receive_table.count * parts, "out: wrong size")
+    _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
+    _require(out.shape[0] == lines * <Py_ssize_t>plan.receive_table.count * 2, "out: wrong size")
     plan.lines = lines
     plan.transmits = transmits
     plan.channels = channels
@@ -301,8 +296,6 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.filters = &filters[0, 0]
     plan.begin_at = begin_at
     plan.end_at = end_at
-    plan.real = mixing is not None
-    plan.mixing = &mixing[0, 0] if mixing is not None else NULL
     plan.bound = bound
     plan.peaks = &peaks[0, 0]
     plan.scales = &scales[0, 0]

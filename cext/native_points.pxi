@@ -134,8 +134,6 @@ def das_points(object tables not None, const float[::1] data not None, float[::1
     plan.common.filters = &filters[0]
     plan.common.begin_at = begin_at
     plan.common.end_at = end_at
-    plan.common.real = 0
-    plan.common.mixing = NULL
     plan.common.bound = tables.bound
     plan.common.peaks = &peaks[0, 0]
     plan.common.scales = &scales[0, 0]

@@ -94,7 +94,7 @@ class PointPlan:
         sizes = NEIGHBOURS if receive_time is None else NEIGHBOURS[:1]
         radius = self._place(aperture, SLAB_FINE / (2 * self.fine_per_metre), sizes)
         self._find_span(aperture, time, receive_time, t0_s - time_offset_s, slowness, sampling_hz, fine_hz)
-        resampling = farrow_filters(ratio, half / sampling_hz, None)
+        resampling = farrow_filters(ratio, half / sampling_hz)
         # Turned to the carrier, a component may have the magnitude of both.
         self.bound = resampling.bound * ROUNDING_MARGIN * math.sqrt(2)
         # Polynomials in half samples.

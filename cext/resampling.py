@@ -20,8 +20,6 @@ FITTED_REACH = 0.6
 OUTSIDE_WEIGHT = 1e-4
 # Leakage counts from this many half bandwidths on.
 BEYOND = 2.0
-# The mirror image of a real signal counts as much as the signal.
-MIRROR_WEIGHT = 1.0
 # The spectrum that is assumed falls to this power (of e) at the edge of the band: -24 dB.
 EDGE_EXPONENT = 5.5
 # Frequencies of the fit.
@@ -58,12 +56,12 @@ def fine_rate(wanted_hz: float, sampling_hz: float) -> tuple[float, Fraction]:
     return float(sampling_hz / ratio), ratio
 
 
-def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resampling:
+def farrow_filters(ratio: Fraction, half: float) -> Resampling:
     """Least-squares filters for signals within +-`half` of 0; all frequencies in cycles per input sample.
 
     Each fine sample gets three filters whose outputs p, s, k make p + x s + x^2 k the signal x fine samples later, with
     the least error over the band and all |x| <= 0.6 (C. W. Farrow, A continuously variable digital delay element,
-    IEEE ISCAS 1988). `mirror` is the middle of a band to be kept out, for RF that was only mixed.
+    IEEE ISCAS 1988).
     """
     taps = next(count for most, count in TAPS if half <= most)
     left = taps // 2 - 1
@@ -73,9 +71,6 @@ def farrow_filters(ratio: Fraction, half: float, mirror: float | None) -> Resamp
     frequency = np.linspace(0, 0.5, FREQUENCIES)
     inside = np.exp(-EDGE_EXPONENT * (frequency / half) ** 2)
     kept_out = np.where(frequency > BEYOND * half, OUTSIDE_WEIGHT, 0.0)
-    if mirror is not None:
-        off = np.abs((frequency - mirror + 0.5) % 1 - 0.5), np.abs((frequency + mirror + 0.5) % 1 - 0.5)
-        kept_out += MIRROR_WEIGHT * sum(np.exp(-EDGE_EXPONENT * (one / half) ** 2) for one in off)
     tap: FloatArray = np.arange(taps, dtype=np.float64) - left
     lags = np.arange(1 - taps, taps, dtype=np.float64)
     # Normal equations: the weighted spectrum at the differences of taps, and at those of taps and wanted delays.

@@ -171,26 +171,23 @@ INLINE void add_turned(const block_view *view, size_t transmit, const block_sum 
 }
 
 INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block, const block_sum *sum, int adding) {
-    const size_t parts = plan->real ? 1 : 2, count = plan->receive_table.count;
+    const size_t count = plan->receive_table.count;
     const size_t points = count - block * BLOCK < BLOCK ? count - block * BLOCK : BLOCK;
-    float *out = plan->out + parts * (line * count + block * BLOCK), both[2 * BLOCK];
+    float *out = plan->out + 2 * (line * count + block * BLOCK), both[2 * BLOCK];
     float *to = points == BLOCK ? out : both;
     for (size_t eight = 0; eight < BLOCK / 8; eight++) {
-        v8f part[2] = {sum->re[eight], sum->re[eight]};
-        if (!plan->real) {
-            part[0] = __builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){0, 8, 1, 9, 2, 10, 3, 11});
-            part[1] = __builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){4, 12, 5, 13, 6, 14, 7, 15});
-        }
-        for (size_t k = 0; k < parts; k++) {
-            const size_t at = 8 * (parts * eight + k);
+        const v8f part[2] = {__builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){0, 8, 1, 9, 2, 10, 3, 11}),
+                             __builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){4, 12, 5, 13, 6, 14, 7, 15})};
+        for (size_t k = 0; k < 2; k++) {
+            const size_t at = 8 * (2 * eight + k);
             store8(to + at, adding && to == out ? part[k] + load8(out + at) : part[k]);
         }
     }
     /* The next block of this line is a line's length of other stores away. */
-    for (size_t k = 0; k < 2 * BLOCK * parts; k += 16)
-        __builtin_prefetch(out + BLOCK * parts + k, 1);
+    for (size_t k = 0; k < 4 * BLOCK; k += 16)
+        __builtin_prefetch(out + 2 * BLOCK + k, 1);
     if (to == both)
-        for (size_t k = 0; k < parts * points; k++)
+        for (size_t k = 0; k < 2 * points; k++)
             out[k] = adding ? out[k] + both[k] : both[k];
 }
 

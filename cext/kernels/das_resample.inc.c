@@ -44,8 +44,8 @@ INLINE void resample_plane(const v8f *restrict samples, const float *restrict co
 
 /* Largest magnitude of a component of a trace, without NaN and infinities. */
 static void das_peak(const sonod_das_blocks *plan, size_t trace) {
-    const size_t parts = plan->real ? 1 : 2, count = parts * (plan->end_at - plan->begin_at);
-    const float *restrict raw = plan->data + parts * (trace * plan->samples + plan->begin_at);
+    const size_t count = 2 * (plan->end_at - plan->begin_at);
+    const float *restrict raw = plan->data + 2 * (trace * plan->samples + plan->begin_at);
     v8i most = splat8i(0);
     size_t i = 0;
     /* The magnitudes of finite floats are ordered as their bits are. */
@@ -66,40 +66,30 @@ static void das_peak(const sonod_das_blocks *plan, size_t trace) {
     memcpy(plan->peaks + trace, &peak, sizeof peak);
 }
 
-/* Samples of eight channels of a transmission side by side, finite, RF mixed down; zeros for those not measured. */
+/* Samples of eight channels of a transmission side by side, finite; zeros for those not measured. */
 static void gather_traces(const sonod_das_blocks *plan, size_t transmit, size_t first, size_t used, v8f *restrict samples) {
-    const size_t parts = plan->real ? 1 : 2;
     const float *from[TOGETHER];
     for (size_t trace = 0; trace < TOGETHER; trace++) {
         const size_t channel = first + trace;
         const int measured = channel < plan->channels && plan->receive[transmit * plan->channels + channel] >= 0;
-        from[trace] = measured ? plan->data + parts * (plan->samples * (transmit * plan->channels + channel) + plan->begin_at)
-                               : NULL;
+        from[trace] = measured ? plan->data + 2 * (plan->samples * (transmit * plan->channels + channel) + plan->begin_at) : NULL;
     }
-    /* Four samples of baseband, eight of RF, to a square of floats. */
-    const size_t square = 8 / parts;
-    for (size_t i = 0; i < used; i += square) {
-        const size_t count = used - i < square ? used - i : square;
+    /* Four samples, a square of floats. */
+    for (size_t i = 0; i < used; i += 4) {
+        const size_t count = used - i < 4 ? used - i : 4;
         v8f part[TOGETHER];
         for (size_t trace = 0; trace < TOGETHER; trace++) {
             part[trace] = splat8(0);
-            if (from[trace] && count == square)
-                part[trace] = load8(from[trace] + parts * i);
+            if (from[trace] && count == 4)
+                part[trace] = load8(from[trace] + 2 * i);
             else if (from[trace])
-                for (size_t k = 0; k < parts * count; k++)
-                    part[trace][k] = from[trace][parts * i + k];
+                for (size_t k = 0; k < 2 * count; k++)
+                    part[trace][k] = from[trace][2 * i + k];
             const v8i finite = ((v8i)part[trace] & splat8i(0x7f800000)) != splat8i(0x7f800000);
             part[trace] = (v8f)((v8i)part[trace] & finite);
         }
         transpose8(part);
-        if (!plan->real) {
-            memcpy(samples + 2 * i, part, 2 * count * sizeof(v8f));
-            continue;
-        }
-        for (size_t k = 0; k < count; k++) {
-            samples[2 * (i + k)] = part[k] * splat8(plan->mixing[2 * (i + k)]);
-            samples[2 * (i + k) + 1] = part[k] * splat8(plan->mixing[2 * (i + k) + 1]);
-        }
+        memcpy(samples + 2 * i, part, 2 * count * sizeof(v8f));
     }
 }
 

@@ -215,8 +215,6 @@ typedef struct {
     const float *coefficients;       /* (phases, 3, taps) */
     const int32_t *starts, *filters; /* (step, width) first sample read, first float of the coefficients */
     size_t begin_at, end_at;         /* input samples used */
-    int real;                        /* 1: RF, demodulated by `mixing` */
-    const float *mixing;             /* (end_at - begin_at, 2) */
     float bound;                     /* of a fine sample's polynomial over the largest input component */
     float *peaks;                    /* (transmits, channels) */
     float *scales, *inverse_scales;  /* (transmits) to 16 bits, and from the integer sums to the output */
@@ -230,8 +228,8 @@ typedef struct {
     size_t group;    /* transmissions whose planes are held at once */
     int32_t *planes; /* (group, channels, step, 3, row) */
     float factor;
-    const float *data; /* (transmits, channels, samples, 2), RF without the last axis */
-    float *out;        /* (lines, count, 2), likewise */
+    const float *data; /* (transmits, channels, samples, 2) */
+    float *out;        /* (lines, count, 2) */
 } sonod_das_blocks;
 
 /* Most single points that are taken together, as one block. */
