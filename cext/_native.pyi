@@ -127,6 +127,7 @@ def das_blocks(
     factor: float,
     data: NDArray[np.float32],
     out: NDArray[np.float32],
+    begin: int,
 ) -> None: ...
 def adaptive(
     origins: NDArray[np.float64],

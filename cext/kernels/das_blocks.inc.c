@@ -11,6 +11,8 @@
 
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
 #define TILE_LINES 128
+/* By how much the delay of a wave may bend from the middle of a block to its end, in fine samples, to be taken as straight. */
+#define MOST_BOW 0.05f
 /* How many lines ahead the receive table is asked for, and how many samples ahead the planes are. */
 #define FETCH_LINES 6
 #define FETCH_AHEAD (2 * BLOCK)
@@ -173,7 +175,7 @@ INLINE void add_turned(const block_view *view, size_t transmit, const block_sum 
 INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block, const block_sum *sum, int adding) {
     const size_t count = plan->receive_table.count;
     const size_t points = count - block * BLOCK < BLOCK ? count - block * BLOCK : BLOCK;
-    float *out = plan->out + 2 * (line * count + block * BLOCK), both[2 * BLOCK];
+    float *out = plan->out + 2 * (line * plan->out_row + block * BLOCK), both[2 * BLOCK];
     float *to = points == BLOCK ? out : both;
     for (size_t eight = 0; eight < BLOCK / 8; eight++) {
         const v8f part[2] = {__builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){0, 8, 1, 9, 2, 10, 3, 11}),
@@ -219,7 +221,8 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->way = plan->ways[own];
     view->pace = (int32_t)(drift > 1e6f ? 1e6f : drift < -1e6f ? -1e6f : drift);
     view->points = kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL;
-    view->steady = !view->points && head[HEAD_FASTEST] + view->pace <= largest && head[HEAD_SLOWEST] + view->pace >= -largest;
+    view->bowed = fabsf(plan->quadratic[3 * own + 2]) * (LAST_POINT * LAST_POINT) > MOST_BOW;
+    view->steady = !view->points && !view->bowed && head[HEAD_FASTEST] + view->pace <= largest && head[HEAD_SLOWEST] + view->pace >= -largest;
     view->middle = plan->quadratic[3 * own];
     view->rise = rise;
     view->curve = plan->quadratic[3 * own + 2];

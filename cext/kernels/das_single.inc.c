@@ -24,7 +24,8 @@ typedef struct {
     int32_t way, pace; /* of the wave, as the table's delays and paces */
     const int32_t *traces;        /* of the entries, where these follow each other */
     size_t row, left, right;      /* entries, those with windows at the beginning, and where those at the end begin */
-    int steady;        /* no channel drifts too far */
+    int bowed;         /* the wave's delay bends so much that places on straight ones would be wrong */
+    int steady;        /* it does not, and no channel drifts too far */
     const float *points; /* delay of the wave at each point, or NULL: second order */
     float middle, rise, curve;
 } block_view;
@@ -139,7 +140,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
                 continue;
             }
             const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
-            if (pace > largest || pace < -largest) {
+            if (view->bowed || pace > largest || pace < -largest) {
                 add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i], window, total);
                 continue;
             }

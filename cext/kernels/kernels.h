@@ -229,7 +229,8 @@ typedef struct {
     int32_t *planes; /* (group, channels, step, 3, row) */
     float factor;
     const float *data; /* (transmits, channels, samples, 2) */
-    float *out;        /* (lines, count, 2) */
+    float *out;        /* (lines, count, 2), `out_row` points from one line to the next */
+    size_t out_row;
 } sonod_das_blocks;
 
 /* Most single points that are taken together, as one block. */
@@ -262,6 +263,7 @@ typedef struct {
 /* From travel times of points to blocks. */
 typedef struct {
     size_t transmits, lines, block_points, count, step;
+    size_t row;       /* points from one line to the next of `time` and `weight` */
     const void *time; /* (transmits, lines, count) */
     int time_is_double;
     const float *weight;
