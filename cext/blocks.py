@@ -14,6 +14,7 @@ from sonod.cext.channel_maps import PARTY, channel_maps
 from sonod.cext.depth_parts import LARGEST_DRIFT, DepthPart, Timing, choose_parts
 from sonod.cext.resampling import ROWS, TAPS, farrow_filters, plane_order, preferred_rate_hz
 from sonod.cext.symmetry import LineClasses, line_classes
+from sonod.cext.threads import thread_count
 from sonod.cext.waves import pass_waves
 from sonod.cext.ways_back import HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_START, HEAD_STEEP, PIECE_INTS, hear, last_point
 
@@ -34,6 +35,8 @@ MOST_FINE = 30_000
 # Bytes of resampled data held at once: so few that they stay in the caches between resampling and adding, but twice the
 # table of the way back, which is read again for each group of transmissions, up to what stays in a last-level cache.
 LEAST_PLANE_BYTES, PLANE_BYTES = 4_000_000, 8_000_000
+# Most threads that resample and add transmissions of their own.
+MOST_LANES = 4
 # Largest table of the way back; above it that is computed in passing.
 TABLE_BYTES = 24_000_000
 # Headroom for rounding below the largest 16-bit number.
@@ -171,8 +174,12 @@ class BlockPart:
         transmits, channels = receive.shape
         table_bytes = TABLE_BYTES if self._table is None else self._table.nbytes
         plane_bytes = min(max(2 * table_bytes, LEAST_PLANE_BYTES), PLANE_BYTES)
-        group = min(transmits, max(1, plane_bytes // (channels * self.step * ROWS * self._row * 4)))
-        self._planes = np.zeros((group, channels, self.step, ROWS, self._row), np.int32)
+        group = plane_bytes // (channels * self.step * ROWS * self._row * 4)
+        # Whatever the number of threads, for the order of sums depends on it: enough groups for two lanes.
+        group = max(1, min(group, transmits // 2))
+        lanes = min(thread_count(), MOST_LANES, -(-transmits // group))
+        self._planes = np.zeros((lanes, group, channels, self.step, ROWS, self._row), np.int32)
+        self._partial = np.zeros((lanes - 1, aperture.lines, aperture.count, 2), np.float32)
         self._peaks = np.zeros((transmits, channels), np.float32)
         self._scales = np.zeros((2, transmits), np.float32)
 
@@ -223,6 +230,7 @@ class BlockPart:
             waves.weights,
             self._samples,
             self._planes,
+            self._partial,
             1.0 / (transmits * channels),
             data.reshape(-1),
             out,

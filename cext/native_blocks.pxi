@@ -60,6 +60,9 @@ cdef extern from "kernels.h":
         const float *data
         float *out
         size_t out_row
+        int adding
+        size_t lanes
+        float *partial
     ctypedef struct sonod_das_times:
         size_t transmits, lines, block_points, count, row, step
         const void *time
@@ -236,7 +239,8 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
                const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
                const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
                const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
-               int32_t[:, :, :, :, ::1] planes not None, float factor, const float[::1] data not None,
+               int32_t[:, :, :, :, :, ::1] planes not None, float[:, :, :, ::1] partial not None,
+               float factor, const float[::1] data not None,
                float[:, :, ::1] out not None, Py_ssize_t begin):
     """Points from `begin` on of `out (lines, points, 2)` by delay and sum in blocks of points; see sonod.cext.blocks, which makes every argument."""
     cdef sonod_das_blocks plan
@@ -245,7 +249,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     cdef Py_ssize_t channels = receive.shape[1]
     _describe_receive(&plan.receive_table, geometry)
     cdef Py_ssize_t blocks = plan.receive_table.blocks
-    cdef Py_ssize_t row = planes.shape[4]
+    cdef Py_ssize_t row = planes.shape[5]
     if table is not None:
         _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>plan.receive_table.lines
                  and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
@@ -275,8 +279,11 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _require(time_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points
              and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
              "time_points, weight_points must be (n, block_points)")
-    _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
-             "planes must be (group, channels, step, 3, row)")
+    _require(planes.shape[0] > 0 and planes.shape[1] > 0 and planes.shape[2] == channels and planes.shape[3] == step
+             and planes.shape[4] == 3, "planes must be (lanes, group, channels, step, 3, row)")
+    _require(partial.shape[0] == planes.shape[0] - 1 and partial.shape[1] == lines
+             and partial.shape[2] == <Py_ssize_t>plan.receive_table.count and partial.shape[3] == 2,
+             "partial must be (lanes - 1, lines, points, 2)")
     _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
     _require(out.shape[0] == lines and out.shape[2] == 2 and begin >= 0
              and begin + <Py_ssize_t>plan.receive_table.count <= out.shape[1], "out must be (lines, points, 2)")
@@ -322,8 +329,11 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.phases = &phases[0, 0, 0]
     plan.time_points = &time_points[0, 0]
     plan.weight_points = &weight_points[0, 0]
-    plan.group = planes.shape[0]
-    plan.planes = &planes[0, 0, 0, 0, 0]
+    plan.group = planes.shape[1]
+    plan.planes = &planes[0, 0, 0, 0, 0, 0]
+    plan.adding = 0
+    plan.lanes = planes.shape[0]
+    plan.partial = &partial[0, 0, 0, 0] if partial.shape[0] else NULL
     plan.factor = factor
     plan.data = &data[0]
     plan.out = &out[0, begin, 0]

@@ -275,7 +275,7 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                     if (t + 1 < transmits)
                         totals[tile + i] = total;
                     else
-                        write_block(plan, (size_t)plan->order[begin + tile + i], block, &total, first_transmit != 0);
+                        write_block(plan, (size_t)plan->order[begin + tile + i], block, &total, plan->adding);
                 }
             }
     }

@@ -226,11 +226,16 @@ typedef struct {
     const float *phases;                    /* (transmits, blocks, lines) in turns, of the middle */
     const float *time_points, *weight_points; /* (..., block_points) */
     size_t group;    /* transmissions whose planes are held at once */
-    int32_t *planes; /* (group, channels, step, 3, row) */
+    int32_t *planes; /* (lanes, group, channels, step, 3, row) */
     float factor;
     const float *data; /* (transmits, channels, samples, 2) */
     float *out;        /* (lines, count, 2), `out_row` points from one line to the next */
     size_t out_row;
+    int adding;      /* to what `out` holds */
+    /* Threads that take whole groups of transmissions each: for how many there are planes, and what all but the first of
+       them make, (lanes - 1, lines, count, 2), which is then added. */
+    size_t lanes;
+    float *partial;
 } sonod_das_blocks;
 
 /* Most single points that are taken together, as one block. */
