@@ -123,9 +123,11 @@ def das_blocks(
     weight_points: NDArray[np.float32],
     samples: int,
     planes: NDArray[np.int32],
+    partial: NDArray[np.float32],
     factor: float,
     data: NDArray[np.float32],
     out: NDArray[np.float32],
+    begin: int,
 ) -> None: ...
 def adaptive(
     origins: NDArray[np.float64],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -15,6 +16,8 @@ WINDOWS = {"rectangular": 0, "hann": 1, "hamming": 2, "tukey": 3}
 GRAZING_COSINE = 0.05
 # Added to the distance of elements that look away from a line, so that they are never the nearest.
 FAR_M = 1e3
+# Of an aperture, what is taken to be within when bounds are sought.
+ACTIVE_MARGIN = 1.001
 # Distances to this many (point, element) pairs are held at once.
 PAIRS_AT_ONCE = 4_000_000
 
@@ -124,40 +127,40 @@ class Aperture:
             nearest[start : start + step] = (squares - products).argmin(axis=1)
         return nearest
 
-    def distance_bounds(self) -> tuple[float, float]:
-        """Bounds of the distance between any point of the lines and any element, from the boxes round them."""
-        ends = (self.first_m, self.first_m + (self.count - 1) * self.spacing_m)
-        points = np.concatenate([self.origins_m + self.directions * end for end in ends])
-        low, high = points.min(axis=0), points.max(axis=0)
-        near, far = self.element_positions_m.min(axis=0), self.element_positions_m.max(axis=0)
-        gap = np.maximum(0, np.maximum(near - high, low - far))
-        span = np.maximum(high - near, far - low)
-        return float(np.linalg.norm(gap)), float(np.linalg.norm(span))
+    def part(self, begin: int, count: int) -> Aperture:
+        """Of a line grid, points `begin` to `begin + count` of every line."""
+        own = copy.copy(self)
+        own.first_m, own.count = self.first_m + begin * self.spacing_m, count
+        return own
 
-    def lateral_of_lines(self) -> FloatArray:
-        """Distance of every element from the middle of each line's aperture (lines, elements); infinite if unused."""
+    def active_bounds_m(
+        self, firsts: NDArray[np.intp], lasts: NDArray[np.intp], lines: NDArray[np.intp]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Bounds of the distances (ranges, lines) from points `firsts` to `lasts (ranges,)` of a line to the elements
+        that listen to any of them; infinite where none does."""
+        first, last = (self.first_m + at[:, None] * self.spacing_m for at in (firsts, lasts))
+        half = np.maximum((last - self.feet_m[lines]) * self.per_half, self.least_half_m)
+        # Elements at the edge may be within for the kernels, which compute in single precision.
+        active = self.lateral_of_lines(lines) <= ACTIVE_MARGIN * half[..., None]
+        offset = self.element_positions_m - self.origins_m[lines, None]
+        along = np.einsum("lek,lk->le", offset, self.directions[lines])
+        across = np.maximum(np.einsum("lek,lek->le", offset, offset) - along**2, 0)
+        before, behind = (at[..., None] - along for at in (first, last))
+        nearest = np.sqrt(across + np.clip(0, before, behind) ** 2)
+        farthest = np.sqrt(across + np.maximum(before**2, behind**2))
+        return np.where(active, nearest, np.inf).min(axis=2), np.where(active, farthest, -np.inf).max(axis=2)
+
+    def lateral_of_lines(self, lines: NDArray[np.intp] | None = None) -> FloatArray:
+        """Distance of every element from the middle of the aperture of each line, or of some `lines`, (lines,
+        elements); infinite if unused."""
+        chosen = slice(None) if lines is None else lines
+        origins, directions, feet_m = self.origins_m[chosen], self.directions[chosen], self.feet_m[chosen]
         if self.lateral_m is not None:
-            return np.tile(self.lateral_m.astype(np.float64), (self.lines, 1))
-        foot = self.origins_m + self.feet_m[:, None] * self.directions
+            return np.tile(self.lateral_m.astype(np.float64), (len(origins), 1))
+        foot = origins + feet_m[:, None] * directions
         lateral = np.linalg.norm(foot[:, None] - self.element_positions_m, axis=-1)
-        lateral[self.directions @ self.element_normals.T <= 0] = np.inf
+        lateral[directions @ self.element_normals.T <= 0] = np.inf
         return np.asarray(lateral)
-
-    def receive_cosines(self, lines: NDArray[np.intp], places: NDArray[np.intp]) -> FloatArray:
-        """Cosine between the line and the way to each active element, for some points of some lines (n,)."""
-        distances = self.first_m + places * self.spacing_m
-        points = self.origins_m[lines, None] + self.directions[lines, None] * distances[None, :, None]
-        offset = points[:, :, None] - self.element_positions_m
-        length = np.linalg.norm(offset, axis=-1)
-        along = np.einsum("lpek,lk->lpe", offset, self.directions[lines])
-        cosine = along / np.maximum(length, 1e-12)
-        if self.lateral_m is None:
-            foot = self.origins_m[lines] + self.feet_m[lines, None] * self.directions[lines]
-            lateral = np.linalg.norm(foot[:, None] - self.element_positions_m, axis=-1)
-            height = distances[None, :] - self.feet_m[lines, None]
-            half = np.maximum(height * self.per_half, self.least_half_m)
-            cosine = cosine[lateral[:, None, :] <= half[:, :, None]]
-        return np.asarray(cosine.reshape(-1))
 
 
 def unit(vectors: FloatArray, name: str) -> FloatArray:

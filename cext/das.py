@@ -130,9 +130,10 @@ class DelayAndSum:
         self._output = OutputBuffer(self.output_shape, np.float32)
 
     @property
-    def block_points(self) -> int:
-        """Points of a line that are worked on together: 16 or 32, or 0 with points and with the exact kernel."""
-        return self._plan.block_points if isinstance(self._plan, BlockPlan) else 0
+    def block_points(self) -> tuple[int, ...]:
+        """Points of a line that are worked on together, 16 or 32, in each depth part of a line grid from the first
+        point on; empty with single points and with the exact kernel."""
+        return self._plan.block_points if isinstance(self._plan, BlockPlan) else ()
 
     @property
     def table_bytes(self) -> int:

@@ -69,8 +69,12 @@ cdef extern from "kernels.h":
         float factor
         const float *data
         float *out
+        size_t out_row
+        int adding
+        size_t lanes
+        float *partial
     ctypedef struct sonod_das_times:
-        size_t transmits, lines, block_points, count, step
+        size_t transmits, lines, block_points, count, row, step
         const void *time
         int time_is_double
         const float *weight
@@ -88,12 +92,20 @@ cdef extern from "kernels.h":
     void sonod_run_das_times(const sonod_das_times *plan) nogil
 
 
-def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, const float[:, :, ::1] weight,
+cdef Py_ssize_t _row_of(const Py_ssize_t *strides, Py_ssize_t item, Py_ssize_t lines) noexcept nogil:
+    """Items from one line to the next of a range of points of an array in C order; -1 for another array."""
+    if strides[2] != item or strides[1] % item or strides[0] != lines * strides[1]:
+        return -1
+    return strides[1] // item
+
+
+def das_times(const float[:, :, :] time32, const double[:, :, :] time64, const float[:, :, :] weight,
               const double[::1] t0 not None, Py_ssize_t block_points, Py_ssize_t step, double start_s, double time_offset,
               double fine_rate, double demodulation, double tolerance, float[:, :, :, ::1] quadratic not None,
               int32_t[:, :, ::1] ways not None, float[:, :, ::1] phases not None, int32_t[:, :, ::1] kind not None,
               unsigned char[:, :, ::1] whole not None, const int32_t[:, :, ::1] point_at, float[:, ::1] points):
-    """Travel times (transmits, lines, count) to the second-order form of every block; see sonod.cext.waves."""
+    """Travel times (transmits, lines, count), a range of the points of larger arrays, to the second-order form of every
+    block; see sonod.cext.waves."""
     cdef sonod_das_times plan
     cdef Py_ssize_t transmits = kind.shape[0]
     cdef Py_ssize_t lines = kind.shape[2]
@@ -104,6 +116,9 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
     _require(time64 is None or (time64.shape[0] == transmits and time64.shape[1] == lines), "time64: wrong shape")
     _require(weight is None or (weight.shape[0] == transmits and weight.shape[1] == lines and weight.shape[2] == count),
              "weight must be (transmits, lines, count)")
+    cdef Py_ssize_t row = _row_of(time32.strides, 4, lines) if time64 is None else _row_of(time64.strides, 8, lines)
+    _require(row >= count and (weight is None or _row_of(weight.strides, 4, lines) == row),
+             "time, weight must be ranges of the points of arrays in C order of one shape")
     _require(block_points == 16 or block_points == 32, "block_points must be 16 or 32")
     _require(transmits * lines * count > 0 and t0.shape[0] == transmits
              and (blocks - 1) * block_points < count <= blocks * block_points,
@@ -122,6 +137,7 @@ def das_times(const float[:, :, ::1] time32, const double[:, :, ::1] time64, con
     plan.lines = lines
     plan.block_points = block_points
     plan.count = count
+    plan.row = row
     plan.step = step
     plan.time = <const void *>&time64[0, 0, 0] if time64 is not None else <const void *>&time32[0, 0, 0]
     plan.time_is_double = time64 is not None
@@ -267,22 +283,23 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
                const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
                const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
                const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
-               object filters not None, int16_t[:, :, :, ::1] rounded not None, Py_ssize_t begin_at, Py_ssize_t end_at,
+               object filters not None, int16_t[:, :, :, :, ::1] rounded not None, Py_ssize_t begin_at, Py_ssize_t end_at,
                float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
                const float[::1] wave_turns not None, const int32_t[:, :, ::1] time_kind not None,
                const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
                const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
                const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
-               int32_t[:, :, :, :, ::1] planes not None, float factor, const float[::1] data not None,
-               float[::1] out not None):
-    """Delay and sum in blocks of points; see sonod.cext.blocks, which makes every argument."""
+               int32_t[:, :, :, :, :, ::1] planes not None, float[:, :, :, ::1] partial not None,
+               float factor, const float[::1] data not None,
+               float[:, :, ::1] out not None, Py_ssize_t begin):
+    """Points from `begin` on of `out (lines, points, 2)` by delay and sum in blocks of points; see sonod.cext.blocks, which makes every argument."""
     cdef sonod_das_blocks plan
     cdef Py_ssize_t lines = class_of.shape[0]
     cdef Py_ssize_t transmits = receive.shape[0]
     cdef Py_ssize_t channels = receive.shape[1]
     _describe_receive(&plan.receive_table, geometry)
     cdef Py_ssize_t blocks = plan.receive_table.blocks
-    cdef Py_ssize_t row = planes.shape[4]
+    cdef Py_ssize_t row = planes.shape[5]
     if table is not None:
         _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>plan.receive_table.lines
                  and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
@@ -310,10 +327,14 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _require(time_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points
              and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
              "time_points, weight_points must be (n, block_points)")
-    _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
-             "planes must be (group, channels, step, 3, row)")
+    _require(planes.shape[0] > 0 and planes.shape[1] > 0 and planes.shape[2] == channels and planes.shape[3] == step
+             and planes.shape[4] == 3, "planes must be (lanes, group, channels, step, 3, row)")
+    _require(partial.shape[0] == planes.shape[0] - 1 and partial.shape[1] == lines
+             and partial.shape[2] == <Py_ssize_t>plan.receive_table.count and partial.shape[3] == 2,
+             "partial must be (lanes - 1, lines, points, 2)")
     _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
-    _require(out.shape[0] == lines * <Py_ssize_t>plan.receive_table.count * 2, "out: wrong size")
+    _require(out.shape[0] == lines and out.shape[2] == 2 and begin >= 0
+             and begin + <Py_ssize_t>plan.receive_table.count <= out.shape[1], "out must be (lines, points, 2)")
     plan.lines = lines
     plan.transmits = transmits
     plan.channels = channels
@@ -339,9 +360,10 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
         plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
     plan.largest_drift = largest_drift
     _describe_resampling(&plan.resampling, filters, step, width, row, end_at - begin_at)
-    _require(rounded.shape[0] == planes.shape[0] and rounded.shape[1] == channels and rounded.shape[2] == 2
-             and rounded.shape[3] == <Py_ssize_t>plan.resampling.words, "rounded must be (group, channels, 2, words)")
-    plan.resampling.rounded = &rounded[0, 0, 0, 0]
+    _require(rounded.shape[0] == planes.shape[0] and rounded.shape[1] == planes.shape[1] and rounded.shape[2] == channels
+             and rounded.shape[3] == 2 and rounded.shape[4] == <Py_ssize_t>plan.resampling.words,
+             "rounded must be (lanes, group, channels, 2, words)")
+    plan.resampling.rounded = &rounded[0, 0, 0, 0, 0]
     plan.begin_at = begin_at
     plan.end_at = end_at
     plan.bound = bound
@@ -356,10 +378,14 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.phases = &phases[0, 0, 0]
     plan.time_points = &time_points[0, 0]
     plan.weight_points = &weight_points[0, 0]
-    plan.group = planes.shape[0]
-    plan.planes = &planes[0, 0, 0, 0, 0]
+    plan.group = planes.shape[1]
+    plan.planes = &planes[0, 0, 0, 0, 0, 0]
+    plan.adding = 0
+    plan.lanes = planes.shape[0]
+    plan.partial = &partial[0, 0, 0, 0] if partial.shape[0] else NULL
     plan.factor = factor
     plan.data = &data[0]
-    plan.out = &out[0]
+    plan.out = &out[0, begin, 0]
+    plan.out_row = out.shape[1]
     with nogil:
         sonod_run_das_blocks(&plan)

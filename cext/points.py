@@ -15,11 +15,11 @@ from sonod.cext.blocks import (
     LARGEST_HALF_BAND,
     PLANE_BYTES,
     ROUNDING_MARGIN,
-    SMALLEST_HALF_M,
     USUAL_HALF_BAND,
 )
 from sonod.cext.channel_maps import channel_maps
 from sonod.cext.resampling import farrow_filters, fine_rate, plane_order
+from sonod.cext.ways_back import SMALLEST_HALF_M
 
 # Points of a block; the kernel's own numbers: more where they lie close enough for nine blocks in ten to have no
 # larger radius than so many fine samples.

@@ -13,8 +13,8 @@ from sonod.cext.arrays import FloatArray
 
 # Signal, slope, curvature.
 ROWS = 3
-# Share of a fine sample to each side over which the polynomials are fitted: half the way to the next, and some more for
-# delays that drift within a block of points.
+# Share of a fine sample to each side over which the polynomials are fitted, unless told: half the way to the next, and
+# some more for delays that drift within a block of points.
 FITTED_REACH = 0.6
 # What leakage outside the band counts, over errors in the middle of the band.
 OUTSIDE_WEIGHT = 1e-4
@@ -65,17 +65,17 @@ def fine_rate(wanted_hz: float, sampling_hz: float) -> tuple[float, Fraction]:
     return float(sampling_hz / ratio), ratio
 
 
-def farrow_filters(ratio: Fraction, half: float) -> Resampling:
+def farrow_filters(ratio: Fraction, half: float, reach: float = FITTED_REACH) -> Resampling:
     """Least-squares filters for signals within +-`half` of 0; all frequencies in cycles per input sample.
 
     Each fine sample gets three filters whose outputs p, s, k make p + x s + x^2 k the signal x fine samples later, with
-    the least error over the band and all |x| <= 0.6 (C. W. Farrow, A continuously variable digital delay element,
+    the least error over the band and all |x| <= `reach` (C. W. Farrow, A continuously variable digital delay element,
     IEEE ISCAS 1988).
     """
     taps = next(count for most, count in TAPS if half <= most)
     left = taps // 2 - 1
     nodes, node_weights = np.polynomial.legendre.leggauss(6)
-    places, node_weights = nodes * FITTED_REACH, node_weights / 2
+    places, node_weights = nodes * reach, node_weights / 2
     # The filters are real, so half of the frequencies say all.
     frequency = np.linspace(0, 0.5, FREQUENCIES)
     inside = np.exp(-EDGE_EXPONENT * (frequency / half) ** 2)

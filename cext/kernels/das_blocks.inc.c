@@ -205,7 +205,7 @@ INLINE void add_turned(const block_view *view, size_t transmit, const block_sum 
 INLINE void write_block(const sonod_das_blocks *plan, size_t line, size_t block, const block_sum *sum, int adding) {
     const size_t count = plan->receive_table.count;
     const size_t points = count - block * BLOCK < BLOCK ? count - block * BLOCK : BLOCK;
-    float *out = plan->out + 2 * (line * count + block * BLOCK), both[2 * BLOCK];
+    float *out = plan->out + 2 * (line * plan->out_row + block * BLOCK), both[2 * BLOCK];
     float *to = points == BLOCK ? out : both;
     for (size_t eight = 0; eight < BLOCK / 8; eight++) {
         const v8f part[2] = {__builtin_shuffle(sum->re[eight], sum->im[eight], (v8i){0, 8, 1, 9, 2, 10, 3, 11}),
@@ -251,7 +251,8 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->way = plan->ways[own];
     view->pace = (int32_t)(drift > 1e6f ? 1e6f : drift < -1e6f ? -1e6f : drift);
     view->points = kind >= 0 ? plan->time_points + (size_t)kind * BLOCK : NULL;
-    view->steady = !view->points && head[HEAD_FASTEST] + view->pace <= largest && head[HEAD_SLOWEST] + view->pace >= -largest;
+    view->bowed = fabsf(plan->quadratic[3 * own + 2]) * (LAST_POINT * LAST_POINT) > MOST_BOW;
+    view->steady = !view->points && !view->bowed && head[HEAD_FASTEST] + view->pace <= largest && head[HEAD_SLOWEST] + view->pace >= -largest;
     view->middle = plan->quadratic[3 * own];
     view->rise = rise;
     view->curve = plan->quadratic[3 * own + 2];
@@ -303,7 +304,7 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                     if (views[i].plan)
                         add_turned(views + i, first_transmit + t, sums + i, total);
                     if (t + 1 == transmits)
-                        write_block(plan, (size_t)plan->order[begin + tile + i], block, total, first_transmit != 0);
+                        write_block(plan, (size_t)plan->order[begin + tile + i], block, total, plan->adding);
                 }
             }
     }

@@ -10,6 +10,10 @@
 #define MOST_BEND 8.0f
 #endif
 
+/* By how much the delay of a wave may bend from the middle of a block to its end, or that of a channel from the middle of a
+   piece, in fine samples, to be taken as straight. */
+#define MOST_BOW 0.05f
+
 /* A block of one line as one transmission meets it. */
 typedef struct {
     const sonod_das_blocks *plan;
@@ -24,7 +28,8 @@ typedef struct {
     int32_t way, pace; /* of the wave, as the table's delays and paces */
     const int32_t *traces;        /* of the entries, where these follow each other */
     size_t row, left, right;      /* entries, those with windows at the beginning, and where those at the end begin */
-    int steady;        /* no channel drifts too far */
+    int bowed;         /* the wave's delay bends so much that places on straight ones would be wrong */
+    int steady;        /* it does not, and no channel drifts too far */
     const float *points; /* delay of the wave at each point, or NULL: second order */
     float middle, rise, curve;
 } block_view;
@@ -200,6 +205,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
                                                      size_t end, block_sum *restrict total) {
     const int32_t *restrict list = view->entries;
     const int32_t largest = view->plan->largest_drift, largest_pieced = largest * (2 * BLOCK - 2) / 14;
+    const int32_t most_bend = (int32_t)(MOST_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f));
     const size_t row = (size_t)view->head[HEAD_COUNT];
     const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
     gathering gathered[2];
@@ -217,9 +223,9 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
                 continue;
             }
             const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
-            const int pieced = abs(pace) > largest;
-            if (pieced && abs(pace) + 2 * (BLOCK - 8) * abs(bends_of(view, splat8i(list[i]), splat8i((int16_t)numbers))[0]) >
-                              largest_pieced) {
+            const int pieced = view->bowed || abs(pace) > largest;
+            const int32_t bend = pieced ? abs(bends_of(view, splat8i(list[i]), splat8i((int16_t)numbers))[0]) : 0;
+            if (pieced && (bend > most_bend || abs(pace) + 2 * (BLOCK - 8) * bend > largest_pieced)) {
                 add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i], window, total);
                 continue;
             }

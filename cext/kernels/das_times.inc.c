@@ -12,7 +12,7 @@ static void das_times(const sonod_das_times *plan, size_t index) {
     const double start = plan->t0[transmit] + plan->start_s - plan->time_offset;
     const double carrier = plan->demodulation, late = plan->time_offset;
     for (size_t block = 0; block < blocks; block++) {
-        const size_t own = (transmit * blocks + block) * plan->lines + line, at = index * count + block * BLOCK;
+        const size_t own = (transmit * blocks + block) * plan->lines + line, at = index * plan->row + block * BLOCK;
         double time[BLOCK];
         int seen[BLOCK], first = -1, full = count - block * BLOCK >= BLOCK;
         if (full) {
@@ -32,7 +32,7 @@ static void das_times(const sonod_das_times *plan, size_t index) {
         if (full)
             first = 0;
         for (size_t k = 0; k < BLOCK && !full; k++) {
-            const size_t j = block * BLOCK + k, from = index * count + (j < count ? j : count - 1);
+            const size_t j = block * BLOCK + k, from = index * plan->row + (j < count ? j : count - 1);
             const double own_time = plan->time_is_double ? ((const double *)plan->time)[from]
                                                          : (double)((const float *)plan->time)[from];
             const float weight = plan->weight ? plan->weight[from] : 1.0f;

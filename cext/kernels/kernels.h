@@ -207,7 +207,7 @@ typedef struct {
     const int32_t *places;       /* (fine / 4) where four of them go, counted from the first one of the first plane */
     const int32_t *picks;        /* (tables, 16) pairs of samples from the first start on, or NULL: not within 32 */
     int headroom;                /* samples are rounded in 2^-headroom of what fine samples are */
-    int16_t *rounded;            /* (group, channels, 2, words), zeros before the first use, as the planes */
+    int16_t *rounded;            /* (lanes, group, channels, 2, words), zeros before the first use, as the planes */
 } sonod_resampling;
 
 /* Delay and sum of baseband data on line grids, a block of points at a time; see das_blocks.inc.c. */
@@ -247,10 +247,16 @@ typedef struct {
     const float *phases;                    /* (transmits, blocks, lines) in turns, of the middle */
     const float *time_points, *weight_points; /* (..., block_points) */
     size_t group;    /* transmissions whose planes are held at once */
-    int32_t *planes; /* (group, channels, step, 3, row) */
+    int32_t *planes; /* (lanes, group, channels, step, 3, row) */
     float factor;
     const float *data; /* (transmits, channels, samples, 2) */
-    float *out;        /* (lines, count, 2) */
+    float *out;        /* (lines, count, 2), `out_row` points from one line to the next */
+    size_t out_row;
+    int adding;      /* to what `out` holds */
+    /* Threads that take whole groups of transmissions each: for how many there are planes, and what all but the first of
+       them make, (lanes - 1, lines, count, 2), which is then added. */
+    size_t lanes;
+    float *partial;
 } sonod_das_blocks;
 
 /* Most single points that are taken together, as one block. */
@@ -283,6 +289,7 @@ typedef struct {
 /* From travel times of points to blocks. */
 typedef struct {
     size_t transmits, lines, block_points, count, step;
+    size_t row;       /* points from one line to the next of `time` and `weight` */
     const void *time; /* (transmits, lines, count) */
     int time_is_double;
     const float *weight;

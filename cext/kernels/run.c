@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "kernels.h"
+#include "planes.h"
 #include "threads.h"
 
 /* Elements of a flat array that one band of an elementwise kernel takes. */
@@ -87,14 +88,21 @@ static void one_resample(void *context, size_t party) {
     sonod_kernels_current()->das_resample(own->group->plan, own->group->first, own->first, party);
 }
 
-/* A single thread takes one transmission after the other, so that rounded samples stay in its cache. */
-static void resample_group(const transmit_group *group, size_t threads) {
-    const size_t together = threads > 1 ? group->count : 1, channels = group->plan->channels;
+typedef void (*spread)(size_t count, void (*one)(void *context, size_t index), void *context);
+
+static void by_one_thread(size_t count, void (*one)(void *context, size_t index), void *context) {
+    for (size_t index = 0; index < count; index++)
+        one(context, index);
+}
+
+/* Resamples so many transmissions of a group at a time; a single thread one, so that rounded samples stay in its cache. */
+static void resample_group(const transmit_group *group, size_t together, spread each) {
+    const size_t channels = group->plan->channels;
     for (size_t first = 0; first < group->count; first += together) {
         rounded_traces own = {group, first};
-        sonod_parallel(together * channels, one_round, &own);
+        each(together * channels, one_round, &own);
         choose_scales(group->plan, group->first + first, together);
-        sonod_parallel(together * ((channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED), one_resample, &own);
+        each(together * ((channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED), one_resample, &own);
     }
 }
 
@@ -105,17 +113,71 @@ static void one_band(void *context, size_t band) {
         ->das_blocks(group->plan, group->first, group->count, begin, end < group->plan->lines ? end : group->plan->lines);
 }
 
+static size_t first_of(const sonod_das_blocks *plan, size_t group) {
+    return group * plan->group < plan->transmits ? group * plan->group : plan->transmits;
+}
+
+/* A group of transmissions by all threads: each resamples some channels, then takes some bands of lines. */
+static void run_together(const sonod_das_blocks *plan, size_t group, size_t lines) {
+    sonod_das_blocks own = *plan;
+    own.adding = group > 0;
+    transmit_group shared = {&own, first_of(plan, group), first_of(plan, group + 1) - first_of(plan, group), lines};
+    resample_group(&shared, sonod_threads_count() > 1 ? shared.count : 1, sonod_parallel);
+    sonod_parallel((plan->lines + lines - 1) / lines, one_band, &shared);
+}
+
+/* Groups that follow each other, one for each lane. */
+typedef struct {
+    const sonod_das_blocks *plan;
+    size_t group;
+} lane_round;
+
+/* A group of transmissions by one thread: what it resamples stays in the caches of its core. */
+static void one_lane(void *context, size_t lane) {
+    const lane_round *round = context;
+    const sonod_das_blocks *plan = round->plan;
+    const size_t first = first_of(plan, round->group + lane), count = first_of(plan, round->group + lane + 1) - first;
+    sonod_das_blocks own = *plan;
+    own.planes += lane * plan->group * plan->channels * plan->step * PLANE_ROWS * plan->row;
+    own.resampling.rounded += lane * plan->group * plan->channels * 2 * plan->resampling.words;
+    own.adding = !lane && round->group;
+    if (lane) {
+        own.out_row = plan->receive_table.count;
+        own.out = plan->partial + (lane - 1) * 2 * plan->lines * own.out_row;
+    }
+    transmit_group alone = {&own, first, count, MOST_BAND_LINES};
+    resample_group(&alone, 1, by_one_thread);
+    for (size_t band = 0; band * MOST_BAND_LINES < plan->lines; band++)
+        one_band(&alone, band);
+}
+
+/* Adds to a line what the other lanes made, in the order of the transmissions. */
+static void one_sum(void *context, size_t line) {
+    const sonod_das_blocks *plan = context;
+    const size_t count = 2 * plan->receive_table.count;
+    float *restrict out = plan->out + 2 * line * plan->out_row;
+    for (size_t lane = 1; lane < plan->lanes; lane++) {
+        const float *restrict own = plan->partial + ((lane - 1) * plan->lines + line) * count;
+        for (size_t i = 0; i < count; i++)
+            out[i] += own[i];
+    }
+}
+
 void sonod_run_das_blocks(const sonod_das_blocks *plan) {
-    const size_t threads = (size_t)sonod_threads_count();
+    const size_t threads = (size_t)sonod_threads_count(), groups = (plan->transmits + plan->group - 1) / plan->group;
     const size_t bands = threads > 1 ? threads * BANDS_PER_THREAD : 1, wanted = (plan->lines + bands - 1) / bands;
     const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
     const size_t lines = (bounded + BAND_STEP - 1) / BAND_STEP * BAND_STEP;
-    for (size_t first = 0; first < plan->transmits; first += plan->group) {
-        const size_t left = plan->transmits - first;
-        transmit_group group = {plan, first, left < plan->group ? left : plan->group, lines};
-        resample_group(&group, threads);
-        sonod_parallel((plan->lines + lines - 1) / lines, one_band, &group);
-    }
+    size_t group = 0;
+    /* Sums over groups are the same, whoever makes them. */
+    if (threads > 1 && threads == plan->lanes)
+        for (; group + plan->lanes <= groups; group += plan->lanes) {
+            lane_round round = {plan, group};
+            sonod_parallel(plan->lanes, one_lane, &round);
+            sonod_parallel(plan->lines, one_sum, (void *)plan);
+        }
+    for (; group < groups; group++)
+        run_together(plan, group, lines);
 }
 
 /* Single points that are one piece of work. */

@@ -21,8 +21,15 @@ static unsigned generation;
 
 static void (*job_work)(void *, size_t);
 static void *job_context;
-static size_t job_count;
-static atomic_size_t job_next;
+/* Each thread begins with a share of its own, the same for every job of as many indices, so that what it wrote for the last
+   one is still in the caches of its core; then it helps others with theirs. */
+typedef struct {
+    _Alignas(64) atomic_size_t next;
+    size_t end;
+} share;
+static share shares[MOST_WORKERS + 1];
+static size_t share_count;
+static unsigned births[MOST_WORKERS];
 
 static pthread_key_t scratch_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -71,17 +78,21 @@ void *sonod_scratch(size_t bytes) {
     return own->memory;
 }
 
-static void take_indices(void) {
-    for (;;) {
-        const size_t index = atomic_fetch_add_explicit(&job_next, 1, memory_order_relaxed);
-        if (index >= job_count)
-            return;
-        job_work(job_context, index);
+static void take_indices(size_t thread) {
+    for (size_t k = 0; k < share_count; k++) {
+        share *own = shares + (thread + k) % share_count;
+        for (;;) {
+            const size_t index = atomic_fetch_add_explicit(&own->next, 1, memory_order_relaxed);
+            if (index >= own->end)
+                break;
+            job_work(job_context, index);
+        }
     }
 }
 
-static void *worker(void *seen_at_birth) {
-    unsigned seen = (unsigned)(size_t)seen_at_birth;
+static void *worker(void *number) {
+    const size_t own = (size_t)number;
+    unsigned seen = births[own];
     pthread_mutex_lock(&lock);
     for (;;) {
         while (generation == seen && !stopping)
@@ -90,7 +101,7 @@ static void *worker(void *seen_at_birth) {
             break;
         seen = generation;
         pthread_mutex_unlock(&lock);
-        take_indices();
+        take_indices(own + 1);
         pthread_mutex_lock(&lock);
         if (--busy_workers == 0)
             pthread_cond_signal(&finished);
@@ -108,13 +119,16 @@ void sonod_parallel(size_t count, void (*work)(void *context, size_t index), voi
     pthread_mutex_lock(&lock);
     job_work = work;
     job_context = context;
-    job_count = count;
-    atomic_store_explicit(&job_next, 0, memory_order_relaxed);
+    share_count = (size_t)worker_count + 1;
+    for (size_t i = 0; i < share_count; i++) {
+        atomic_store_explicit(&shares[i].next, i * count / share_count, memory_order_relaxed);
+        shares[i].end = (i + 1) * count / share_count;
+    }
     busy_workers = worker_count;
     generation++;
     pthread_cond_broadcast(&wake);
     pthread_mutex_unlock(&lock);
-    take_indices();
+    take_indices(0);
     pthread_mutex_lock(&lock);
     while (busy_workers)
         pthread_cond_wait(&finished, &lock);
@@ -138,7 +152,8 @@ int sonod_threads_set(int count) {
         worker_count = stopping = 0;
     }
     while (worker_count < count - 1 && !error) {
-        error = pthread_create(&workers[worker_count], NULL, worker, (void *)(size_t)generation);
+        births[worker_count] = generation;
+        error = pthread_create(&workers[worker_count], NULL, worker, (void *)(size_t)worker_count);
         if (!error)
             worker_count++;
     }

@@ -193,7 +193,7 @@ static uint64_t sum_of(int points, uint64_t sum) {
         hear.table = table;
         for (size_t i = 0; i < LINES; i++)
             kernels->das_receive(&hear, i);
-        sonod_das_times waves = {.transmits = TRANSMITS, .lines = LINES, .block_points = (size_t)points, .count = COUNT, .step = STEP, .time = time,
+        sonod_das_times waves = {.transmits = TRANSMITS, .lines = LINES, .block_points = (size_t)points, .count = COUNT, .row = COUNT, .step = STEP, .time = time,
                                  .time_is_double = 1, .t0 = t0, .fine_rate = fine, .demodulation = carrier, .tolerance = 0.1,
                                  .quadratic = quadratic, .ways = ways, .kind = kind, .phases = phases, .whole = whole};
         for (size_t i = 0; i < TRANSMITS * LINES; i++)
@@ -211,7 +211,7 @@ static uint64_t sum_of(int points, uint64_t sum) {
                 .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
                 .inverse_scales = scales + TRANSMITS, .wave_turns = turns, .time_kind = kind, .weight_kind = weight_kind,
                 .quadratic = quadratic, .ways = ways, .phases = phases, .time_points = none, .weight_points = none,
-                .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out};
+                .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out, .out_row = COUNT};
             if (passing)
                 plan.receive_table.table = NULL;
             sonod_run_das_blocks(&plan);
