@@ -117,7 +117,7 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
         from[i] = to[i] = 0;
         if (!view->plan)
             continue;
-        if (!view->whole || view->points || (!view->steady && view->head[HEAD_FIRST] < 0)) {
+        if (!view->whole || view->points || view->bowed || (!view->steady && view->head[HEAD_FIRST] < 0)) {
             add_scattered(view, 0, 0, sums + i);
             continue;
         }

@@ -10,9 +10,10 @@
 #define MOST_BEND 8.0f
 #endif
 
-/* By how much the delay of a wave may bend from the middle of a block to its end, or that of a channel from the middle of a
+/* By how much the delay of a wave may bend from the middle of a block to its end, and that of a channel from the middle of a
    piece, in fine samples, to be taken as straight. */
 #define MOST_BOW 0.05f
+#define MOST_PIECE_BOW 0.02f
 
 /* A block of one line as one transmission meets it. */
 typedef struct {
@@ -205,7 +206,7 @@ static __attribute__((noinline)) void add_one_by_one(const block_view *view, con
                                                      size_t end, block_sum *restrict total) {
     const int32_t *restrict list = view->entries;
     const int32_t largest = view->plan->largest_drift, largest_pieced = largest * (2 * BLOCK - 2) / 14;
-    const int32_t most_bend = (int32_t)(MOST_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f));
+    const int32_t most_bend = (int32_t)(MOST_PIECE_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f));
     const size_t row = (size_t)view->head[HEAD_COUNT];
     const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
     gathering gathered[2];
