@@ -189,7 +189,7 @@ def test_the_pane_shows_a_trace_its_clipping_and_its_spectrum() -> None:
         assert float(found[1]) == pytest.approx(8, abs=0.1)
         # Calipers measure pictures, and losses are not those of a stream of which a part was asked for.
         assert await browser.evaluate("document.querySelector('[data-tool=distance]').disabled")
-        assert await browser.evaluate(text("lost-page")) == "–"
+        await browser.until(f"{text('lost-page')} === '–'")
 
     watch(FakeDaemon(raw_scene), scenario)
 
