@@ -27,7 +27,8 @@ LINK_BYTES_S = 350e6
 # Plane waves of one picture: all that arrive in 60th of a second, and the rate of pictures follows.
 TRANSMITS = 15
 COLUMNS, ROWS = 256, 512
-WAITING_FRAMES = 4
+# `acquire.waiting_frames` that this takes: the machine stalls for longer than four of these frames last.
+WAITING_FRAMES = 8
 TAKE_TIMEOUT_S = 1.0
 HOT_RUNS = 10
 WANTED = frozenset({"bmode"})
