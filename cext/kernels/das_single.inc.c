@@ -88,7 +88,7 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
     const int32_t *restrict data = view->planes + trace;
     const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, pace = (int16_t)numbers + view->pace;
     const int32_t bend = bends_of(view, splat8i(delay), splat8i((int16_t)numbers))[0];
-    const wide16 e0 = wide_splat(level), e1 = wide_splat(rise), e2 = wide_splat(curve);
+    const phases of = {&level, &rise, &curve};
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
         const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
@@ -100,10 +100,8 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
         for (size_t k = 0; k < PLANE_ROWS; k++)
             rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
         const wide16 value = rows[0] + wide_scaled(rows[1] + wide_scaled(rows[2], share), share);
-        wide16 phase = e0 + wide_scaled(wide_load((const int32_t *)RAMP16 + WIDE * part), e1) +
-                       wide_scaled(wide_load((const int32_t *)SQUARES16 + WIDE * part), e2);
-        if (window)
-            phase = wide_scaled(phase, wide_doubled(window + WIDE / 2 * part));
+        const wide16 phase = phases_of(of, 0, part, wide_load((const int32_t *)RAMP16 + WIDE * part),
+                                       wide_load((const int32_t *)SQUARES16 + WIDE * part), window);
         const wide32 nothing = wide_splat32(0);
         *((widef_loose *)total->re + part) += __builtin_convertvector(wide_add_paired(nothing, value, phase), widef);
         *((widef_loose *)total->im + part) +=
