@@ -147,14 +147,14 @@ INLINE wide32 of_each_piece(const int32_t *from) {
 /* Channels are looked at so many at a time, for all their pieces. */
 #define AT_ONCE (WIDE / PIECES)
 
-/* Places of channels that drift too far for a block but not for its pieces. All sixteen are read. */
+/* Places of `count` channels that drift too far for a block but not for its pieces. */
 INLINE void place_pieces(const block_view *view, const int32_t *restrict delay, const int32_t *restrict pace,
-                         const int32_t *restrict bend, pieces *restrict out) {
+                         const int32_t *restrict bend, size_t count, pieces *restrict out) {
     const int32_t stride = (int32_t)view->plan->step << DELAY_SHIFT;
     const wide32 piece = wide_load32(POINT) & wide_splat32(PIECES - 1);
     const wide32 middle = wide_splat32(8) * piece + wide_splat32(4 - BLOCK);
     const wide32 begin = wide_splat32(view->way) + piece * wide_splat32(4 * stride);
-    for (size_t i = 0; i < PARTY; i += AT_ONCE) {
+    for (size_t i = 0; i < count; i += AT_ONCE) {
         const wide32 own = of_each_piece(pace + i), bent = middle * of_each_piece(bend + i);
         const wide32 first = of_each_piece(delay + i) + begin + ((middle * (own + bent)) >> DRIFT_SHIFT);
         const size_t at = PIECES * i;
@@ -198,16 +198,17 @@ static __attribute__((noinline)) void add_pieces(const block_view *view, const p
 
 INLINE v8i size8i(v8i x) { return (x ^ (x >> 31)) - (x >> 31); }
 
-/* Pace and bend of up to sixteen channels, and whether they drift or bend too much for pieces. All sixteen are read. */
+/* Pace and bend of up to sixteen channels, and whether they drift or bend too much for pieces. */
 typedef struct {
     int32_t pace[PARTY], bend[PARTY], much[PARTY];
 } drifts;
 
-INLINE void find_drifts(const block_view *view, const int32_t *restrict delay, const int32_t *restrict numbers, drifts *restrict out) {
+INLINE void find_drifts(const block_view *view, const int32_t *restrict delay, const int32_t *restrict numbers, size_t count,
+                        drifts *restrict out) {
     /* The same share of a sample at the end of a piece as at the end of a block. */
     const v8i largest = splat8i(view->plan->largest_drift * (2 * BLOCK - 2) / 6);
     const v8i most_bend = splat8i((int32_t)(MOST_PIECE_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f)));
-    for (size_t i = 0; i < PARTY; i += 8) {
+    for (size_t i = 0; i < count; i += 8) {
         const v8i own = (load8i(numbers + i) << 16) >> 16, pace = own + splat8i(view->pace);
         const v8i bend = bends_of(view, load8i(delay + i), own);
         const v8i far = size8i(pace), bent = size8i(bend);
@@ -228,9 +229,10 @@ static __attribute__((noinline)) void add_unsteady(const block_view *view, const
         const phases of = {list + 2 * row, list + 3 * row, list + 4 * row};
         drifts own;
         pieces places;
-        listing listed = {0};
-        find_drifts(view, list, list + row, &own);
-        place_pieces(view, list, own.pace, own.bend, &places);
+        listing listed;
+        listed.count = 0;
+        find_drifts(view, list, list + row, count, &own);
+        place_pieces(view, list, own.pace, own.bend, count, &places);
         for (size_t i = 0; i < count; i++) {
             const int32_t numbers = list[row + i], element = (numbers >> 16) + view->shift;
             if (element < 0 || element >= (int32_t)view->plan->elements)
@@ -401,7 +403,8 @@ static void add_steep(const block_view *view, block_sum *restrict total) {
         const size_t end = count - begin < PARTY ? count : begin + PARTY;
         int32_t much[PARTY * PIECES];
         pieces places;
-        listing listed = {0};
+        listing listed;
+        listed.count = 0;
         place_steep(view, table, end - begin, &waves, &places, much);
         for (size_t i = begin; i < end; i++) {
             const int32_t element = steep[i] + view->shift;
