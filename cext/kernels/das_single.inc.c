@@ -77,24 +77,24 @@ INLINE void add_points(const block_view *view, const block_place *restrict place
 }
 
 /* How the delays of channels bend, in units of their drift: the wave, and the way back from its length and its slope. */
-INLINE v8i bends_of(const block_view *view, v8i delay, v8i pace) {
-    const v8f one_way = splat8(view->plan->receive_table.fine_per_point);
-    const v8f length = max8(__builtin_convertvector(delay, v8f) * splat8(1.0f / 32768.0f), splat8(1.0f));
-    const v8f slope = __builtin_convertvector(pace, v8f) * splat8(1.0f / PACE_UNIT) + splat8(view->common_pace);
-    const v8f bend = splat8(view->curve) + splat8(0.5f) * (one_way * one_way - slope * slope) / length;
-    return __builtin_convertvector(min8(max8(bend, splat8(-MOST_BEND)), splat8(MOST_BEND)) * splat8(BLOCK * 8192.0f), v8i);
+INLINE wide32 bends_of(const block_view *view, wide32 delay, wide32 pace) {
+    const widef one_way = wide_float(view->plan->receive_table.fine_per_point);
+    const widef length = wide_most(__builtin_convertvector(delay, widef) * wide_float(1.0f / 32768.0f), 1.0f);
+    const widef slope = __builtin_convertvector(pace, widef) * wide_float(1.0f / PACE_UNIT) + wide_float(view->common_pace);
+    const widef bend = wide_float(view->curve) + wide_float(0.5f) * (one_way * one_way - slope * slope) / length;
+    return __builtin_convertvector(wide_least(wide_most(bend, -MOST_BEND), MOST_BEND) * wide_float(BLOCK * 8192.0f), wide32);
 }
 
-/* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
-   phase as in the receive table; `window` with a number for each point, or NULL. */
-static __attribute__((noinline)) void add_drifting(const block_view *view, int32_t delay, int32_t numbers, int32_t trace,
-                                                   int32_t level, int32_t rise, int32_t curve, const int32_t *restrict window,
-                                                   block_sum *restrict total) {
+/* Adds one channel that drifts out of its plane within the block: every sample is looked up. `entry`: its first number in
+   the receive table; `windows` with a number for each point. */
+static __attribute__((noinline)) void add_drifting(const block_view *view, const int32_t *restrict entry, int32_t trace,
+                                                   const int32_t *restrict windows, block_sum *restrict total) {
     const sonod_das_blocks *plan = view->plan;
     const int32_t *restrict data = view->planes + trace;
-    const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, pace = (int16_t)numbers + view->pace;
-    const int32_t bend = bends_of(view, splat8i(delay), splat8i((int16_t)numbers))[0];
-    const phases of = {&level, &rise, &curve};
+    const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, own_pace = (int16_t)entry[view->row];
+    const int32_t delay = entry[0], pace = own_pace + view->pace;
+    const int32_t bend = bends_of(view, wide_splat32(delay), wide_splat32(own_pace))[0];
+    const phases of = {entry + 2 * view->row, entry + 3 * view->row, entry + 4 * view->row};
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
         const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
@@ -107,7 +107,7 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
             rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
         const wide16 value = rows[0] + wide_scaled(rows[1] + wide_scaled(rows[2], share), share);
         const wide16 phase = phases_of(of, 0, part, wide_load((const int32_t *)RAMP16 + WIDE * part),
-                                       wide_load((const int32_t *)SQUARES16 + WIDE * part), window);
+                                       wide_load((const int32_t *)SQUARES16 + WIDE * part), windows);
         const wide32 nothing = wide_splat32(0);
         *((widef_loose *)total->re + part) += __builtin_convertvector(wide_add_paired(nothing, value, phase), widef);
         *((widef_loose *)total->im + part) +=
@@ -119,6 +119,9 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
 #define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
 static const int32_t PIECE_POINT[2][4] = {{PAIR_OF(-3 * 8192), PAIR_OF(-8192), PAIR_OF(8192), PAIR_OF(3 * 8192)},
                                           {PAIR_OF(9 * 2048), PAIR_OF(2048), PAIR_OF(2048), PAIR_OF(9 * 2048)}};
+#define UNITY_OF(k) 32767
+static const int16_t UNITY16[BLOCK] = ALL_POINTS(UNITY_OF);
+#define UNITY ((const int32_t *)UNITY16)
 static const int32_t EVERY_PIECE[4] = {0, 0, 0, 0};
 
 /* Places of up to sixteen channels in the pieces of a block. */
@@ -126,10 +129,12 @@ typedef struct {
     int32_t offset[PARTY * PIECES] __attribute__((aligned(64))), share[PARTY * PIECES], drift[PARTY * PIECES];
 } pieces;
 
-/* Channels of an integer sum: number among those that have places, and where their planes begin. */
+/* Channels of an integer sum: number among those that have places, where their planes begin, and windows, a number for each
+   point. */
 typedef struct {
     size_t count;
     int32_t of[PARTY], trace[PARTY];
+    const int32_t *windows[PARTY];
 } listing;
 
 /* A number of each of some channels, for all its pieces. */
@@ -175,9 +180,9 @@ INLINE wide16 value_in_pieces(const block_view *view, const pieces *restrict pla
     return wide_fours(from, offset) + wide_scaled(bent, to);
 }
 
-/* Adds the channels of a listing in pieces; `windows` with a number for each point and channel, or NULL. */
+/* Adds the channels of a listing in pieces. */
 static __attribute__((noinline)) void add_pieces(const block_view *view, const pieces *restrict places, listing *restrict listed,
-                                                 phases of, const int32_t *restrict windows, block_sum *restrict total) {
+                                                 phases of, block_sum *restrict total) {
     const wide16 along = wide_fours(PIECE_POINT[0], EVERY_PIECE);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide16 ramp = wide_load((const int32_t *)RAMP16 + WIDE * part);
@@ -186,7 +191,7 @@ static __attribute__((noinline)) void add_pieces(const block_view *view, const p
         for (size_t i = 0; i < listed->count; i++) {
             const size_t own = (size_t)listed->of[i];
             const wide16 value = value_in_pieces(view, places, listed, i, part, along);
-            const wide16 phase = phases_of(of, own, part, ramp, square, windows ? windows + BLOCK / 2 * own : NULL);
+            const wide16 phase = phases_of(of, own, part, ramp, square, listed->windows[i]);
             re = wide_add_paired(re, value, phase);
             im = wide_add_paired(im, value, wide_turned(phase));
         }
@@ -196,7 +201,7 @@ static __attribute__((noinline)) void add_pieces(const block_view *view, const p
     listed->count = 0;
 }
 
-INLINE v8i size8i(v8i x) { return (x ^ (x >> 31)) - (x >> 31); }
+INLINE wide32 wide_size(wide32 x) { return (x ^ (x >> 31)) - (x >> 31); }
 
 /* Pace and bend of up to sixteen channels, and whether they drift or bend too much for pieces. */
 typedef struct {
@@ -206,22 +211,27 @@ typedef struct {
 INLINE void find_drifts(const block_view *view, const int32_t *restrict delay, const int32_t *restrict numbers, size_t count,
                         drifts *restrict out) {
     /* The same share of a sample at the end of a piece as at the end of a block. */
-    const v8i largest = splat8i(view->plan->largest_drift * (2 * BLOCK - 2) / 6);
-    const v8i most_bend = splat8i((int32_t)(MOST_PIECE_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f)));
-    for (size_t i = 0; i < count; i += 8) {
-        const v8i own = (load8i(numbers + i) << 16) >> 16, pace = own + splat8i(view->pace);
-        const v8i bend = bends_of(view, load8i(delay + i), own);
-        const v8i far = size8i(pace), bent = size8i(bend);
-        store8i(out->pace + i, pace);
-        store8i(out->bend + i, bend);
-        store8i(out->much + i, (bent > most_bend) | (far + splat8i(2 * (BLOCK - 4)) * bent > largest));
+    const wide32 largest = wide_splat32(view->plan->largest_drift * (2 * BLOCK - 2) / 6);
+    const wide32 most_bend = wide_splat32((int32_t)(MOST_PIECE_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f)));
+    for (size_t i = 0; i < count; i += WIDE) {
+        const wide32 own = (wide_load32(numbers + i) << 16) >> 16, pace = own + wide_splat32(view->pace);
+        const wide32 bend = bends_of(view, wide_load32(delay + i), own), bent = wide_size(bend);
+        wide_store32(out->pace + i, pace);
+        wide_store32(out->bend + i, bend);
+        wide_store32(out->much + i, (bent > most_bend) | (wide_size(pace) + wide_splat32(2 * (BLOCK - 4)) * bent > largest));
     }
 }
 
-/* Adds the channels of entries `begin` to `end`, each in pieces or, where it drifts or bends too much, sample by sample;
-   `windows` of the first of them and the others, or NULL. */
-static __attribute__((noinline)) void add_unsteady(const block_view *view, const int32_t *restrict windows, size_t begin,
-                                                   size_t end, block_sum *restrict total) {
+/* Windows of an entry: those of the table at the edges of the aperture, else unity. */
+INLINE const int32_t *windows_of(const block_view *view, size_t entry) {
+    const int32_t *windows = view->entries + 5 * view->row;
+    if (entry >= view->left && entry < view->right)
+        return UNITY;
+    return windows + BLOCK / 2 * (entry < view->left ? entry : entry - view->right + view->left);
+}
+
+/* Adds the channels of entries `begin` to `end`, each in pieces or, where it drifts or bends too much, sample by sample. */
+static __attribute__((noinline)) void add_unsteady(const block_view *view, size_t begin, size_t end, block_sum *restrict total) {
     const size_t row = view->row;
     for (; begin < end; begin += PARTY) {
         const int32_t *restrict list = view->entries + begin;
@@ -234,24 +244,23 @@ static __attribute__((noinline)) void add_unsteady(const block_view *view, const
         find_drifts(view, list, list + row, count, &own);
         place_pieces(view, list, own.pace, own.bend, count, &places);
         for (size_t i = 0; i < count; i++) {
-            const int32_t numbers = list[row + i], element = (numbers >> 16) + view->shift;
+            const int32_t element = (list[row + i] >> 16) + view->shift;
             if (element < 0 || element >= (int32_t)view->plan->elements)
                 continue;
+            const int32_t *windows = windows_of(view, begin + i);
             for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
-                const int32_t trace = view->map_traces[at];
                 if (own.much[i]) {
-                    add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i],
-                                 windows ? windows + BLOCK / 2 * i : NULL, total);
+                    add_drifting(view, list + i, view->map_traces[at], windows, total);
                     continue;
                 }
                 listed.of[listed.count] = (int32_t)i;
-                listed.trace[listed.count++] = trace;
+                listed.windows[listed.count] = windows;
+                listed.trace[listed.count++] = view->map_traces[at];
                 if (listed.count == PARTY)
-                    add_pieces(view, &places, &listed, of, windows, total);
+                    add_pieces(view, &places, &listed, of, total);
             }
         }
-        add_pieces(view, &places, &listed, of, windows, total);
-        windows = windows ? windows + BLOCK / 2 * PARTY : NULL;
+        add_pieces(view, &places, &listed, of, total);
     }
 }
 
@@ -269,20 +278,12 @@ static void add_entries_by_points(const block_view *view, block_sum *restrict to
 
 /* Adds all channels of a block that have entries, but for those from entry `from` to `to`, in pieces or otherwise. */
 static void add_scattered(const block_view *view, size_t from, size_t to, block_sum *restrict total) {
-    const size_t count = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT];
-    const size_t right = count - (size_t)view->head[HEAD_RIGHT], bounds[] = {0, left, right, count};
-    const int32_t *windows = view->entries + 5 * count;
     if (view->points) {
         add_entries_by_points(view, total);
         return;
     }
-    for (size_t part = 0; part < 3; part++) {
-        const size_t begin = bounds[part], end = bounds[part + 1];
-        const size_t until = from < begin ? begin : from < end ? from : end, after = to < begin ? begin : to < end ? to : end;
-        const int32_t *own = part == 1 ? NULL : windows + (part ? BLOCK / 2 * left : 0);
-        add_unsteady(view, own, begin, until, total);
-        add_unsteady(view, own ? own + BLOCK / 2 * (after - begin) : NULL, after, end, total);
-    }
+    add_unsteady(view, 0, from, total);
+    add_unsteady(view, to, view->row, total);
 }
 
 /* The entries between `begin` and `end` that follow each other without one that drifts too far. */

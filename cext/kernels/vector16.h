@@ -145,6 +145,8 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)_mm512_or_si512(_mm512_and_si512(number, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(number, 16));
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)_mm512_i32gather_epi32((__m512i)index, from, 4); }
+INLINE widef wide_least(widef a, float b) { return (widef)_mm512_min_ps((__m512)a, _mm512_set1_ps(b)); }
+INLINE widef wide_most(widef a, float b) { return (widef)_mm512_max_ps((__m512)a, _mm512_set1_ps(b)); }
 /* Whether places are within 32 from the first one on: such are loaded whole and permuted. */
 INLINE int wide_is_near(wide32 index) {
     const __m512i first = _mm512_broadcastd_epi32(_mm512_castsi512_si128((__m512i)index));
@@ -226,6 +228,8 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)twice16(__builtin_convertvector(*(const v8s_loose *)from, v8i));
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)gather8i(from, index); }
+INLINE widef wide_least(widef a, float b) { return min8(a, splat8(b)); }
+INLINE widef wide_most(widef a, float b) { return max8(a, splat8(b)); }
 /* Whether places are within 16 from the first one on: such are loaded whole and permuted, where there is an instruction. */
 INLINE int wide_is_near(wide32 index) {
 #if defined(__AVX2__)
