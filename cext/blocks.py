@@ -258,7 +258,7 @@ class BlockPart:
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
         sizes = 5 * counts[..., HEAD_COUNT] + self.part.block_points // 2 * windows
-        sizes += (1 + self.part.block_points // 8 * PIECE_INTS) * counts[..., HEAD_STEEP]
+        sizes += (1 + self.part.block_points // 4 * PIECE_INTS) * counts[..., HEAD_STEEP]
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = self._class_of[self._order]
         order = order[np.sort(np.unique(order, return_index=True)[1])]

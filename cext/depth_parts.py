@@ -47,7 +47,7 @@ SAMPLED_WAVES, SAMPLED_LINES = 12, 12
 CANDIDATE_PACES = 200
 # Costs over that of one channel in one point of a long block at one fine sample a point, measured: more of a short
 # block, and of fine samples that lie apart; of channels in blocks of which one drifts too far or the wave bends, of
-# channels in pieces of eight points, of resampling one fine sample of a channel, of a part more.
+# channels in pieces of four points, of resampling one fine sample of a channel, of a part more.
 SHORT_MORE, APART_MORE = 0.15, 0.2
 UNSTEADY_COST, STEEP_COST, RESAMPLING_COST, PART_COST = 3.0, 4.0, 8.0, 2e5
 # Two parts must save this share.

@@ -258,6 +258,26 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->curve = plan->quadratic[3 * own + 2];
 }
 
+/* Asks for what is known of a wave in a block of all lines, which lies together. */
+INLINE void fetch_wave(const sonod_das_blocks *plan, size_t transmit, size_t block) {
+    const size_t own = (transmit * plan->receive_table.blocks + block) * plan->lines;
+    for (size_t line = 0; line < plan->lines; line += 16) {
+        __builtin_prefetch(plan->time_kind + own + line);
+        __builtin_prefetch(plan->weight_kind + own + line);
+        __builtin_prefetch(plan->ways + own + line);
+        __builtin_prefetch(plan->phases + own + line);
+        for (size_t k = 0; k < 3; k++)
+            __builtin_prefetch(plan->quadratic + 3 * (own + line) + 16 * k);
+    }
+}
+
+/* The same of the heads of a block, where there is a table. */
+INLINE void fetch_heads(const sonod_das_receive *receive, size_t block) {
+    const size_t own = block * receive->lines;
+    for (size_t line = 0; receive->table && line < receive->lines; line += 64 / sizeof(int32_t) / HEAD_SIZE)
+        __builtin_prefetch(receive->heads + HEAD_SIZE * (own + line));
+}
+
 /* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
    that the samples of that depth are still in the second cache when the next lines need them. */
 static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
@@ -282,7 +302,12 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
         for (size_t i = 0; passing && i < lines; i++)
             receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
                           own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
-        for (size_t t = 0; t < transmits; t++)
+        for (size_t t = 0; t < transmits; t++) {
+            const int last = t + 1 == transmits;
+            if (!last || block + 1 < blocks)
+                fetch_wave(plan, first_transmit + (last ? 0 : t + 1), block + (size_t)last);
+            if (last && block + 1 < blocks)
+                fetch_heads(receive, block + 1);
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
                 block_view views[TILE_LINES];
@@ -307,5 +332,6 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                         write_block(plan, (size_t)plan->order[begin + tile + i], block, total, plan->adding);
                 }
             }
+        }
     }
 }
