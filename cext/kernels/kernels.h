@@ -119,7 +119,7 @@ typedef struct {
     size_t gain_stride;        /* 0 or samples */
     int remove_offset;
     const float *coefficients; /* (phases, 2, taps) */
-    const float *turns;        /* (2, outputs + 8) real, imaginary, phase after phase, NULL: no turning */
+    const float *turns;        /* (2, outputs + 16) real, imaginary, phase after phase, NULL: no turning */
     size_t turns_stride;
     const float *transmit_turns; /* (transmits, 2) */
     const float *output_gain;  /* (outputs) on the magnitude, NULL: complex output */
