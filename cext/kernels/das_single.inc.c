@@ -56,10 +56,10 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
     const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
     const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
     const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
-    v8i part[PLANE_ROWS];
-    for (size_t row = 0; row < PLANE_ROWS; row++)
+    v8i part[MOST_ROWS];
+    for (size_t row = 0; row < plan->rows; row++)
         part[row] = gather8i(data + row * plan->row, offset);
-    const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
+    const v16s value = between(part, plan->rows, (v16s)twice16(share));
     v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
     cycles = cycles - round8(cycles);
     v8f s, c;
@@ -96,10 +96,10 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
         const wide32 offset = locate(plan, at >> DELAY_SHIFT);
         const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
         const int near = wide_is_near(offset);
-        wide16 rows[PLANE_ROWS];
-        for (size_t k = 0; k < PLANE_ROWS; k++)
+        wide16 rows[MOST_ROWS];
+        for (size_t k = 0; k < plan->rows; k++)
             rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
-        const wide16 value = rows[0] + wide_scaled(rows[1] + wide_scaled(rows[2], share), share);
+        const wide16 value = wide_between(rows, plan->rows, share);
         const wide16 phase = phases_of(of, 0, part, wide_load((const int32_t *)RAMP16 + WIDE * part),
                                        wide_load((const int32_t *)SQUARES16 + WIDE * part), window);
         const wide32 nothing = wide_splat32(0);
@@ -151,18 +151,20 @@ static __attribute__((noinline)) void add_pieces(const block_view *view, const p
         const wide16 square = wide_load((const int32_t *)SQUARES16 + WIDE * part);
         wide32 re = wide_splat32(0), im = wide_splat32(0);
         for (size_t i = 0; i < count; i++) {
-            v8i shares[2], drifts[2], samples[PLANE_ROWS][2];
+            v8i shares[2], drifts[2], samples[MOST_ROWS][2];
             for (size_t eight = 0; eight < WIDE / 8; eight++) {
                 const party *own = places->pieces + WIDE / 8 * part + eight;
                 const int32_t *restrict from = view->planes + own->offset[i];
                 shares[eight] = splat8i(own->share[i]);
                 drifts[eight] = splat8i(own->drift[i]);
-                for (size_t k = 0; k < PLANE_ROWS; k++)
+                for (size_t k = 0; k < view->plan->rows; k++)
                     samples[k][eight] = load8i(from + k * row);
             }
             const wide16 at = (wide16)wide_of_eights(shares) + wide_scaled(along, (wide16)wide_of_eights(drifts));
-            const wide16 bent = (wide16)wide_of_eights(samples[1]) + wide_scaled((wide16)wide_of_eights(samples[2]), at);
-            const wide16 value = (wide16)wide_of_eights(samples[0]) + wide_scaled(bent, at);
+            wide16 rows[MOST_ROWS];
+            for (size_t k = 0; k < view->plan->rows; k++)
+                rows[k] = (wide16)wide_of_eights(samples[k]);
+            const wide16 value = wide_between(rows, view->plan->rows, at);
             const wide16 phase = phases_of(of, i, part, ramp, square, windows ? windows + BLOCK / 2 * i : NULL);
             re = wide_add_paired(re, value, phase);
             im = wide_add_paired(im, value, wide_turned(phase));
@@ -195,7 +197,7 @@ INLINE void add_gathering(const block_view *view, gathering *own, int pieced, in
     party channels;
     place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
     const adding block = {view->planes, &channels, total};
-    add_party(1, 0, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
+    add_alone(view->plan, &block, windowed ? own->count : 0, own->count, of, own->windows);
     own->count = 0;
 }
 
@@ -293,7 +295,7 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
         const adding block = {view->planes, &channels, total};
-        add_party(1, 0, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
+        add_alone(view->plan, &block, count, count, of, windows + BLOCK / 2 * begin);
     }
 }
 
@@ -311,7 +313,10 @@ INLINE void add_piece(const block_view *view, const int32_t *restrict numbers, p
     const v16s ramp = load16(PIECE_POINT[0]), square = load16(PIECE_POINT[1]);
     const v16s share = (v16s)splat8i(PAIR_OF((sum & 0x7fff) - 0x4000));
     const v16s at = share + scaled16(ramp, (v16s)splat8i(PAIR_OF((int16_t)numbers[1] + wave.pace)));
-    const v16s value = between(load16(own), load16(own + plan->row), load16(own + 2 * plan->row), at);
+    v8i part[MOST_ROWS];
+    for (size_t k = 0; k < plan->rows; k++)
+        part[k] = load8i(own + k * plan->row);
+    const v16s value = between(part, plan->rows, at);
     const v16s turning = scaled16(ramp, (v16s)splat8i(numbers[3])) + scaled16(square, (v16s)splat8i(numbers[4]));
     const v16s window = (v16s)twice16(__builtin_convertvector(*(const v8s_loose *)(numbers + 5), v8i));
     const v16s phase = scaled16((v16s)splat8i(numbers[2]) + turning, window);
