@@ -20,7 +20,7 @@ from sonod.cext.arrays import (
     positive,
     sample_type,
 )
-from sonod.cext.filters import GROUP, mirror_distance_hz, nearest_step, polyphase
+from sonod.cext.filters import mirror_distance_hz, nearest_step, polyphase
 
 # Without a wish the output rate is the lowest whole fraction of the input rate not below this multiple of half the
 # pass band: enough for linear interpolation between the samples.
@@ -35,6 +35,8 @@ MIRROR_SHARE = 0.45
 BASEBAND_RATE = 2.8
 # The stop band begins at the latest at this multiple of half the pass band, to keep noise out.
 STEEPEST = 2.0
+# Turns beyond the last one that the kernel may read.
+TURNS_MARGIN = 16
 
 
 class Demodulator:
@@ -102,7 +104,7 @@ class Demodulator:
         outputs = self._filter.outputs
         self._gain = gain_table(time_gain, transmits, samples, sample_scale)
         own = turns(self._filter.phase_order * (f0 * float(step) / sampling_hz))
-        self._turns = np.ascontiguousarray(np.pad(own.T, ((0, 0), (0, GROUP))))
+        self._turns = np.ascontiguousarray(np.pad(own.T, ((0, 0), (0, TURNS_MARGIN))))
         self._transmit_turns = turns(f0 * self.output_t0_s)
         self._remove_offset = remove_offset
         self.output_shape = (transmits, channels, outputs, 2)
