@@ -12,7 +12,7 @@ from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
 from sonod.cext.channel_maps import PARTY, channel_maps
 from sonod.cext.depth_parts import LARGEST_DRIFT, DepthPart, Timing, choose_parts
-from sonod.cext.resampling import ROWS, TAPS, farrow_filters, preferred_rate_hz, whole_filters
+from sonod.cext.resampling import TAPS, farrow_filters, preferred_rate_hz, whole_filters
 from sonod.cext.symmetry import LineClasses, line_classes
 from sonod.cext.threads import thread_count
 from sonod.cext.waves import pass_waves
@@ -135,7 +135,9 @@ class BlockPart:
         self._receive, self._samples = receive, samples
         self.step, self.fine_hz = part.step, part.fine_hz
         self._find_span(aperture, timing)
-        resampling = farrow_filters(part.ratio, timing.half_hz / timing.sampling_hz, part.reach)
+        resampling = farrow_filters(
+            part.ratio, timing.half_hz / timing.sampling_hz, part.reach, part.rows, 0.5 + largest_drift
+        )
         self._filters = whole_filters(resampling, self.step, self._width, self._row, self._end_at - self._begin_at)
         start_s = self._begin_at / timing.sampling_hz
         self._wave_turns = np.asarray((timing.demodulation_hz * (timing.t0_s + start_s)) % 1, dtype=np.float32)
@@ -166,15 +168,15 @@ class BlockPart:
         self._heads: NDArray[np.int32] | None = heard.heads
         self._paces: NDArray[np.float32] | None = heard.paces
         self._table = self._tabulate()
-        self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
+        self._maps = channel_maps(receive, aperture.elements, self.step * part.rows * self._row)
         transmits, channels = receive.shape
         table_bytes = TABLE_BYTES if self._table is None else self._table.nbytes
         plane_bytes = min(max(2 * table_bytes, LEAST_PLANE_BYTES), PLANE_BYTES)
-        group = plane_bytes // (channels * self.step * ROWS * self._row * 4)
+        group = plane_bytes // (channels * self.step * part.rows * self._row * 4)
         # Whatever the number of threads, for the order of sums depends on it: enough groups for two lanes.
         group = max(1, min(group, transmits // 2))
         lanes = min(thread_count(), MOST_LANES, -(-transmits // group))
-        self._planes = np.zeros((lanes, group, channels, self.step, ROWS, self._row), np.int32)
+        self._planes = np.zeros((lanes, group, channels, self.step, part.rows, self._row), np.int32)
         self._rounded = np.zeros((lanes, group, channels, 2, self._filters.words), np.int16)
         self._partial = np.zeros((lanes - 1, aperture.lines, aperture.count, 2), np.float32)
         self._peaks = np.zeros((transmits, channels), np.float32)

@@ -43,7 +43,7 @@ cdef extern from "kernels.h":
         const int32_t *map_first
         const int32_t *map_traces
         const uint8_t *map_whole
-        size_t step, width, row
+        size_t step, width, row, rows
         int32_t step_magic, step_shift
         int32_t largest_drift
         sonod_resampling resampling
@@ -237,7 +237,7 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
 
 
 cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t step, Py_ssize_t width,
-                              Py_ssize_t row, Py_ssize_t used) except -1:
+                              Py_ssize_t row, Py_ssize_t rows, Py_ssize_t used) except -1:
     """Fills the plan from a sonod.cext.resampling.WholeFilters; the caller keeps it alive."""
     cdef const int32_t[:, :, :, ::1] coefficients = filters.coefficients
     cdef const int32_t[::1] starts = filters.starts
@@ -249,17 +249,17 @@ cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t
     cdef Py_ssize_t words = filters.words
     cdef Py_ssize_t taps = 2 * coefficients.shape[1]
     cdef Py_ssize_t i
-    _require((taps == 8 or taps == 12) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
-             "coefficients must be (tables, 4 or 6, 3, 16)")
+    _require((taps == 8 or taps == 12) and coefficients.shape[2] == rows and coefficients.shape[3] == 16,
+             "coefficients must be (tables, 4 or 6, rows, 16)")
     _require(fine > 0 and starts.shape[0] == fine and table_of.shape[0] == fine // 16 and places.shape[0] == fine // 4,
              "starts, table_of, places: wrong shape")
-    _require(run == 16 or run == 8 or run == 4, "run must be 16, 8 or 4")
+    _require(run == 16 or ((run == 8 or run == 4) and rows == 3), "run must be 16, or 8 or 4 with three rows")
     _require(picks is None or (picks.shape[0] == coefficients.shape[0] and picks.shape[1] == 16),
              "picks must be (tables, 16)")
     for i in range(fine):
         _require(-32 <= starts[i] <= words - 96, "starts must be within the words")
     for i in range(places.shape[0]):
-        _require(0 <= places[i] <= (step - 1) * 3 * row + width - (4 if i % (run // 4) else run),
+        _require(0 <= places[i] <= (step - 1) * rows * row + width - (4 if i % (run // 4) else run),
                  "places must be within the planes")
     for i in range(table_of.shape[0]):
         _require(0 <= table_of[i] < coefficients.shape[0], "table_of: no such table")
@@ -300,6 +300,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     _describe_receive(&plan.receive_table, geometry)
     cdef Py_ssize_t blocks = plan.receive_table.blocks
     cdef Py_ssize_t row = planes.shape[5]
+    cdef Py_ssize_t rows = planes.shape[4]
     if table is not None:
         _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>plan.receive_table.lines
                  and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
@@ -328,7 +329,7 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
              and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
              "time_points, weight_points must be (n, block_points)")
     _require(planes.shape[0] > 0 and planes.shape[1] > 0 and planes.shape[2] == channels and planes.shape[3] == step
-             and planes.shape[4] == 3, "planes must be (lanes, group, channels, step, 3, row)")
+             and (rows == 3 or rows == 4), "planes must be (lanes, group, channels, step, 3 or 4, row)")
     _require(partial.shape[0] == planes.shape[0] - 1 and partial.shape[1] == lines
              and partial.shape[2] == <Py_ssize_t>plan.receive_table.count and partial.shape[3] == 2,
              "partial must be (lanes - 1, lines, points, 2)")
@@ -353,13 +354,14 @@ def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] 
     plan.step = step
     plan.width = width
     plan.row = row
+    plan.rows = rows
     plan.step_shift = (step - 1).bit_length()
     plan.step_magic = 0
     if step & (step - 1):
         plan.step_shift += 15
         plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
     plan.largest_drift = largest_drift
-    _describe_resampling(&plan.resampling, filters, step, width, row, end_at - begin_at)
+    _describe_resampling(&plan.resampling, filters, step, width, row, rows, end_at - begin_at)
     _require(rounded.shape[0] == planes.shape[0] and rounded.shape[1] == planes.shape[1] and rounded.shape[2] == channels
              and rounded.shape[3] == 2 and rounded.shape[4] == <Py_ssize_t>plan.resampling.words,
              "rounded must be (lanes, group, channels, 2, words)")

@@ -56,10 +56,10 @@ static __attribute__((noinline)) void add_eight(const block_view *view, const bl
     const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
     const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
     const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
-    v8i part[PLANE_ROWS];
-    for (size_t row = 0; row < PLANE_ROWS; row++)
+    v8i part[MOST_ROWS];
+    for (size_t row = 0; row < plan->rows; row++)
         part[row] = gather8i(data + row * plan->row, offset);
-    const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
+    const v16s value = between(part, plan->rows, (v16s)twice16(share));
     v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
     cycles = cycles - round8(cycles);
     v8f s, c;
@@ -102,10 +102,10 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, const
         const wide32 offset = locate(plan, at >> DELAY_SHIFT);
         const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
         const int near = wide_is_near(offset);
-        wide16 rows[PLANE_ROWS];
-        for (size_t k = 0; k < PLANE_ROWS; k++)
+        wide16 rows[MOST_ROWS];
+        for (size_t k = 0; k < plan->rows; k++)
             rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
-        const wide16 value = rows[0] + wide_scaled(rows[1] + wide_scaled(rows[2], share), share);
+        const wide16 value = wide_between(rows, plan->rows, share);
         const wide16 phase = phases_of(of, 0, part, wide_load((const int32_t *)RAMP16 + WIDE * part),
                                        wide_load((const int32_t *)SQUARES16 + WIDE * part), windows);
         const wide32 nothing = wide_splat32(0);
@@ -184,7 +184,10 @@ INLINE void add_in_pieces(const block_view *view, size_t many, const pieces *res
     const wide16 to = share + wide_scaled(along, (wide16)wide_fourfold(places->drift + at));
     for (size_t k = 0; k < many; k++) {
         const int32_t *restrict from = view->planes + listed->trace[k][i];
-        const wide16 bent = wide_fours(from + row, offset) + wide_scaled(wide_fours(from + 2 * row, offset), to);
+        wide16 bent = wide_fours(from + 2 * row, offset);
+        if (view->plan->rows == MOST_ROWS)
+            bent += wide_scaled(wide_fours(from + 3 * row, offset), to);
+        bent = wide_fours(from + row, offset) + wide_scaled(bent, to);
         const wide16 value = wide_fours(from, offset) + wide_scaled(bent, to);
         sums[k].re = wide_add_paired(sums[k].re, value, phase);
         sums[k].im = wide_add_paired(sums[k].im, value, turned);
@@ -368,7 +371,7 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
         const adding block = {view->planes, &channels, total};
-        add_party(1, 0, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
+        add_alone(view->plan, &block, count, count, of, windows + BLOCK / 2 * begin);
     }
 }
 

@@ -138,7 +138,7 @@ static void one_lane(void *context, size_t lane) {
     const sonod_das_blocks *plan = round->plan;
     const size_t first = first_of(plan, round->group + lane), count = first_of(plan, round->group + lane + 1) - first;
     sonod_das_blocks own = *plan;
-    own.planes += lane * plan->group * plan->channels * plan->step * PLANE_ROWS * plan->row;
+    own.planes += lane * plan->group * plan->channels * plan->step * plan->rows * plan->row;
     own.resampling.rounded += lane * plan->group * plan->channels * 2 * plan->resampling.words;
     own.adding = !lane && round->group;
     if (lane) {

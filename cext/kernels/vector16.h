@@ -162,6 +162,14 @@ INLINE wide32 wide_bounded(wide32 x, int32_t most) {
 }
 INLINE widef wide_fma(widef a, widef b, widef c) { return (widef)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE widef wide_float(float x) { return (widef)_mm512_set1_ps(x); }
+INLINE widef wide_sqrt(widef x) { return (widef)_mm512_sqrt_ps((__m512)x); }
+/* Stores numbers of both by turns. */
+INLINE void wide_store_paired(float *to, widef first, widef second) {
+    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    *(widef_loose *)to = (widef)_mm512_permutex2var_ps((__m512)first, low, (__m512)second);
+    *(widef_loose *)(to + 16) = (widef)_mm512_permutex2var_ps((__m512)first, high, (__m512)second);
+}
 /* The low 16 bits of every number twice, as pairs. */
 INLINE wide32 wide_twice(wide32 x) {
     const __m512i twice = _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100);
@@ -252,6 +260,11 @@ INLINE wide16 wide_near(const int32_t *from, wide32 index) {
 INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); }
 INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
 INLINE widef wide_float(float x) { return splat8(x); }
+INLINE widef wide_sqrt(widef x) { return sqrt8(x); }
+INLINE void wide_store_paired(float *to, widef first, widef second) {
+    *(widef_loose *)to = __builtin_shuffle(first, second, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+    *(widef_loose *)(to + 8) = __builtin_shuffle(first, second, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
+}
 INLINE wide32 wide_twice(wide32 x) { return twice16(x); }
 INLINE wide32 wide_of_eights(const v8i *eights) { return eights[0]; }
 INLINE wide32 wide_fourfold(const int32_t *from) {
@@ -331,6 +344,7 @@ INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = valu
 INLINE wide32 wide_joined(wide32 a, wide32 b) { return (a & (wide32)wide_splat(0xffff)) | (b << 16); }
 INLINE wide32 wide_splat32(int32_t x) { return (wide32)wide_splat(x); }
 INLINE widef wide_load_floats(const float *from) { return *(const widef_loose *)from; }
+INLINE void wide_store_floats(float *to, widef value) { *(widef_loose *)to = value; }
 /* Nearest whole number for |x| < 2^22. */
 INLINE widef wide_whole(widef x) {
     const widef magic = wide_float(12582912.0f);
