@@ -258,11 +258,11 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->curve = plan->quadratic[3 * own + 2];
 }
 
-/* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
+/* Adds a group of transmissions to some blocks of some lines. All these lines take one block before any takes the next, so
    that the samples of that depth are still in the second cache when the next lines need them. */
-static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
+static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, const sonod_das_part *part) {
     const sonod_das_receive *receive = &plan->receive_table;
-    const size_t lines = end - begin, padded = in_eights(receive->elements), blocks = receive->blocks;
+    const size_t begin = part->begin, lines = part->end - begin, padded = in_eights(receive->elements);
     const int passing = !receive->table;
     const size_t lateral_bytes = passing ? lines * padded * sizeof(float) : 0;
     const size_t work_bytes = passing ? receive_floats(receive) * sizeof(float) : 0;
@@ -278,7 +278,7 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     float *own_paces = (float *)(own_heads + (passing ? lines * HEAD_SIZE : 0));
     for (size_t i = 0; passing && i < lines; i++)
         lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
-    for (size_t block = 0; block < blocks; block++) {
+    for (size_t block = part->first_block; block < part->end_block; block++) {
         for (size_t i = 0; passing && i < lines; i++)
             receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
                           own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
