@@ -1,8 +1,8 @@
 """How many threads the kernels use. Results do not depend on it; idle workers sleep.
 
 Within `with Series():` workers that have nothing to do wait for the next kernel awake, for a tenth of a millisecond at
-most, where there is a processor for each of them: to be woken takes longer than many a kernel. It takes the pool for the
-calling thread; kernels of other threads run on these alone."""
+most, where there is a processor for each of them: to be woken takes longer than many a kernel. The pool is the calling
+thread's; kernels of other threads run on these alone."""
 
 from __future__ import annotations
 
