@@ -124,7 +124,7 @@ def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssi
     _require(coefficients.shape[1] == 2 and 0 < coefficients.shape[2] <= 512 and phases > 0,
              "coefficients must be (phases, 2, 1..512)")
     _require(step > 0 and outputs > 0 and (outputs - 1) * step // phases < samples, "step or outputs: too large")
-    _require(turns is None or (turns.shape[0] == 2 and turns.shape[1] == outputs + 8), "turns must be (2, outputs + 8)")
+    _require(turns is None or (turns.shape[0] == 2 and turns.shape[1] == outputs + 16), "turns must be (2, outputs + 16)")
     _require(transmit_turns.shape[1] == 2, "transmit_turns must be (transmits, 2)")
     _require(output_gain is None or output_gain.shape[0] == outputs, "output_gain must be (outputs,)")
     _require(out.shape[0] == transmits * channels * outputs * components, "out: wrong size")
@@ -144,7 +144,7 @@ def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssi
     plan.remove_offset = remove_offset
     plan.coefficients = &coefficients[0, 0, 0]
     plan.turns = &turns[0, 0] if turns is not None else NULL
-    plan.turns_stride = outputs + 8
+    plan.turns_stride = outputs + 16
     plan.transmit_turns = &transmit_turns[0, 0]
     plan.output_gain = &output_gain[0] if output_gain is not None else NULL
     plan.out = &out[0]

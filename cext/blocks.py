@@ -18,7 +18,7 @@ from sonod.cext.depth_parts import (
     Timing,
     choose_parts,
 )
-from sonod.cext.resampling import ROWS, TAPS, farrow_filters, preferred_rate_hz, whole_filters
+from sonod.cext.resampling import TAPS, farrow_filters, preferred_rate_hz, whole_filters
 from sonod.cext.symmetry import LineClasses, line_classes
 from sonod.cext.threads import Series
 from sonod.cext.waves import UNSEEN, pass_waves
@@ -52,9 +52,9 @@ MOST_FINE = 30_000
 # Bytes of resampled data held at once: so few that they stay in the caches between resampling and adding, but twice the
 # table of the way back, which is read again for each group of transmissions, up to what stays in a last-level cache.
 LEAST_PLANE_BYTES, PLANE_BYTES = 4_000_000, 8_000_000
-# What a line of a block takes by itself, a channel in blocks of which one drifts too far, and one in pieces of eight
+# What a line of a block takes by itself, a channel in blocks of which one drifts too far, and one in pieces of four
 # points, over what a channel takes else, measured; for the shares of threads only.
-LINE_EFFORT, UNSTEADY_EFFORT, STEEP_EFFORT = 22, 8, 20
+LINE_EFFORT, UNSTEADY_EFFORT, STEEP_EFFORT = 25, 5, 10
 # Lines that stand for all where the usual delays of a depth are sought.
 SAMPLED_LINES = 12
 # Largest table of the way back; above it that is computed in passing.
@@ -156,7 +156,9 @@ class BlockPart:
         self._receive, self._samples = receive, samples
         self.step, self.fine_hz = part.step, part.fine_hz
         self._find_span(aperture, timing)
-        resampling = farrow_filters(part.ratio, timing.half_hz / timing.sampling_hz, part.reach)
+        resampling = farrow_filters(
+            part.ratio, timing.half_hz / timing.sampling_hz, part.reach, part.rows, 0.5 + largest_drift
+        )
         self._filters = whole_filters(resampling, self.step, self._width, self._row, self._end_at - self._begin_at)
         start_s = self._begin_at / timing.sampling_hz
         self._wave_turns = np.asarray((timing.demodulation_hz * (timing.t0_s + start_s)) % 1, dtype=np.float32)
@@ -189,13 +191,13 @@ class BlockPart:
         self._efforts = self._find_efforts()
         self._fine_at = self._find_usual(aperture, timing)
         self._table = self._tabulate()
-        self._maps = channel_maps(receive, aperture.elements, self.step * ROWS * self._row)
+        self._maps = channel_maps(receive, aperture.elements, self.step * part.rows * self._row)
         transmits, channels = receive.shape
         table_bytes = TABLE_BYTES if self._table is None else self._table.nbytes
         plane_bytes = min(max(2 * table_bytes, LEAST_PLANE_BYTES), PLANE_BYTES)
-        group = plane_bytes // (channels * self.step * ROWS * self._row * 4)
+        group = plane_bytes // (channels * self.step * part.rows * self._row * 4)
         group = max(1, min(group, transmits // 2))
-        self._planes = np.zeros((group, channels, self.step, ROWS, self._row), np.int32)
+        self._planes = np.zeros((group, channels, self.step, part.rows, self._row), np.int32)
         self._peaks = np.zeros((transmits, channels), np.float32)
         self._scales = np.zeros((2, transmits), np.float32)
         self._pieces = np.zeros((2, len(self._fine_at)), np.int32)
@@ -306,7 +308,7 @@ class BlockPart:
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
         sizes = 5 * counts[..., HEAD_COUNT] + self.part.block_points // 2 * windows
-        sizes += (1 + self.part.block_points // 8 * PIECE_INTS) * counts[..., HEAD_STEEP]
+        sizes += (1 + self.part.block_points // 4 * PIECE_INTS) * counts[..., HEAD_STEEP]
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = self._class_of[self._order]
         order = order[np.sort(np.unique(order, return_index=True)[1])]

@@ -13,8 +13,13 @@ from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray, OutputBuffer, Scalar, checked_input, finite, positive
 from sonod.cext.blocks import BlockPlan, preferred_input_hz
 from sonod.cext.points import PointPlan
+from sonod.cext.prepare import Demodulator, baseband_rate_hz
+from sonod.cext.prepare import half_bandwidth_hz as usual_half
 
 __all__ = ["QUALITIES", "DelayAndSum", "preferred_input_hz"]
+
+# The narrowest band of RF that is brought to baseband, half of it over the sampling rate.
+LEAST_HALF_BAND = 0.005
 
 QUALITIES = ("exact", "default", "fast")
 
@@ -36,14 +41,15 @@ class DelayAndSum:
 
     - `exact` computes every delay in double and interpolates linearly between the samples given; it agrees with
       `reference.delay_and_sum` to -80 dB. Linear interpolation itself is about -38 dB from the band-limited signal for
-      baseband at four times the centre frequency. RF is always done so, and single points of a record of more than some
-      ten thousand samples.
+      baseband at four times the centre frequency. Single points of a record of more than some ten thousand samples are
+      always done so, and RF without `center_hz`.
     - `default` resamples baseband to a rate that fits the points (`blocks.BlockPlan`) and sums in 16-bit integers:
       better than -45 dB from the band-limited signal for usual apertures and waves, -40 dB for the worst of the tests.
     - `fast` is the same with fewer samples, never worse than -37 dB.
 
-    `half_bandwidth_hz` is half the band of the echoes, for `default` and `fast`; 0.6 f0 when not given. Samples that
-    are NaN or infinite count as 0.
+    `half_bandwidth_hz` is half the band of the echoes, for `default` and `fast`; 0.6 f0 when not given. RF is brought
+    to baseband for these, at `center_hz`, the middle of its band, and the real part of the sum is taken; without it RF
+    is beamformed as it is. Samples that are NaN or infinite count as 0.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class DelayAndSum:
         receive_time_s: ArrayLike | None = None,
         quality: str = "default",
         half_bandwidth_hz: float | None = None,
+        center_hz: float | None = None,
         origins_m: ArrayLike | None = None,
         directions: ArrayLike | None = None,
         first_m: float = 0.0,
@@ -120,7 +127,9 @@ class DelayAndSum:
         if receive_time_s is not None:
             self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
         self._plan: BlockPlan | PointPlan | None = None
-        if quality != "exact" and self._demodulation_hz:
+        self._analytic: NDArray[np.float32] | None = None
+        self._demodulator = self._make_demodulator(quality, half_bandwidth_hz, center_hz)
+        if quality != "exact" and (self._demodulation_hz or self._demodulator is not None):
             self._plan = self._make_plan(quality, half_bandwidth_hz)
         if self._plan is not None:
             self._time32 = self._time64 = self._weight = self._receive_time = None
@@ -146,19 +155,54 @@ class DelayAndSum:
         target = self._output.take(out)
         if self._plan is None:
             self._run_exact(data, target)
-        else:
+        elif self._demodulator is None or self._analytic is None:
             self._plan.run(data, target)
+        else:
+            self._plan.run(self._demodulator.run(data), self._analytic)
+            np.copyto(target, self._analytic[..., 0])
         return target
+
+    def _make_demodulator(
+        self, quality: str, half_bandwidth_hz: float | None, center_hz: float | None
+    ) -> Demodulator | None:
+        """What brings RF to baseband for the kernels that are faster than `exact`."""
+        if center_hz is None:
+            return None
+        positive(center_hz, "center_hz")
+        if self._demodulation_hz:
+            raise ValueError(f"center_hz: is for RF; the data are baseband at {self._demodulation_hz:g} Hz")
+        if quality == "exact":
+            return None
+        sampling_hz = self._sampling_hz
+        half = usual_half(center_hz, sampling_hz, half_bandwidth_hz)
+        if half < LEAST_HALF_BAND * sampling_hz:
+            raise ValueError(
+                f"center_hz: at {sampling_hz:g} samples/s the band round {center_hz:g} Hz is its own mirror image; "
+                "leave it out or take quality exact"
+            )
+        transmits, channels = self._receive.shape
+        self._analytic = np.zeros((self._aperture.lines, self._aperture.count, 2), np.float32)
+        return Demodulator(
+            (transmits, channels, self._samples),
+            np.float32,
+            sampling_hz=sampling_hz,
+            demodulation_hz=center_hz,
+            half_bandwidth_hz=half,
+            t0_s=self._t0_s,
+            remove_offset=False,
+            output_hz=baseband_rate_hz(sampling_hz, half),
+        )
 
     def _make_plan(self, quality: str, half_bandwidth_hz: float | None) -> BlockPlan | PointPlan | None:
         """The plan of the block kernel for lines, of the point kernel for all else; None where that cannot do it."""
+        baseband = self._demodulator
         common: dict[str, Any] = {
             "time": _one_of(self._time32, self._time64),
             "weight": self._weight,
-            "sampling_hz": self._sampling_hz,
+            "sampling_hz": self._sampling_hz if baseband is None else baseband.output_hz,
             "t0_s": self._t0_s,
-            "samples": self._samples,
-            "demodulation_hz": self._demodulation_hz,
+            "samples": self._samples if baseband is None else baseband.output_shape[2],
+            "demodulation_hz": self._demodulation_hz if baseband is None else baseband.demodulation_hz,
             "slowness": self._slowness,
             "time_offset_s": self._time_offset_s,
             "half_bandwidth_hz": half_bandwidth_hz,

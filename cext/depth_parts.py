@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
-from sonod.cext.resampling import EDGE_EXPONENT, fine_rate
+from sonod.cext.resampling import EDGE_EXPONENT, ROWS, THIRD_ORDER_ROWS, fine_rate
 from sonod.cext.symmetry import LineClasses
 from sonod.cext.waves import UNSEEN, pass_waves
 from sonod.cext.ways_back import HEAD_COUNT, HEAD_FASTEST, HEAD_SLOWEST, HEAD_STEEP, Heard, hear, last_point
@@ -42,13 +42,15 @@ MOST_BOW = 0.05
 SURE_REACH = 0.8
 # Most fine samples per point; with coarser grids the delay is taken point by point anyway.
 MOST_STEPS = 32
+# Polynomials of third order are for planes of one fine sample a point.
+THIRD_ORDER_STEPS = 1
 # Waves and lines that stand for all.
 SAMPLED_WAVES, SAMPLED_LINES = 12, 12
 CANDIDATE_PACES = 200
 # Costs over that of one channel in one point of a long block at one fine sample a point, measured: more of a short
 # block, and of fine samples that lie apart; of channels in blocks of which one drifts too far or the wave bends, of
-# channels in pieces of eight points, of resampling one fine sample of a channel, of a part more.
-SHORT_MORE, APART_MORE = 0.15, 0.2
+# channels in pieces of four points, of resampling one fine sample of a channel, of a part more.
+SHORT_MORE, APART_MORE, THIRD_ORDER_MORE = 0.15, 0.2, 0.2
 UNSTEADY_COST, STEEP_COST, RESAMPLING_COST, PART_COST = 3.0, 4.0, 8.0, 2e5
 # Two parts must save this share.
 LEAST_SAVED = 0.03
@@ -64,7 +66,7 @@ class DepthPart:
     """Points `begin` to `begin + count` of every line, in blocks of `block_points`, `step` fine samples apart.
 
     `ratio`: input samples per fine sample; `reach`: share of a fine sample to each side over which polynomials are
-    fitted; `cost`: estimated, in points and channels.
+    fitted; `rows` of a plane, one more than their order; `cost`: estimated, in points and channels.
     """
 
     begin: int
@@ -74,6 +76,7 @@ class DepthPart:
     fine_hz: float
     ratio: Fraction
     reach: float
+    rows: int
     cost: float
 
 
@@ -196,7 +199,18 @@ class _Survey:
         self._scale = aperture.lines / len(self._lines) * len(timing.time) / len(waves)
 
     def part(self, begin: int, count: int) -> DepthPart:
-        """Points `begin`, at a whole block, to `begin + count` in blocks of this length: step, fine rate and cost."""
+        """Points `begin`, at a whole block, to `begin + count` in blocks of this length."""
+        usual = self._part(begin, count, ROWS, MOST_STEPS)
+        if usual is None:
+            raise AssertionError("the most steps are taken whatever the error")
+        third = (
+            self._part(begin, count, THIRD_ORDER_ROWS, THIRD_ORDER_STEPS) if usual.step > THIRD_ORDER_STEPS else None
+        )
+        return usual if third is None or usual.cost <= third.cost else third
+
+    def _part(self, begin: int, count: int, rows: int, most_steps: int) -> DepthPart | None:
+        """Step, fine rate and cost with planes of so many rows; None if more fine samples a point are needed than
+        `most_steps`, and these are not all that there are."""
         timing, length = self._timing, self._block_points
         blocks = slice(begin // length, -(-(begin + count) // length))
         slowest, fastest, bow_s = self._slowest[:, blocks], self._fastest[:, blocks], self._bow_s[:, blocks]
@@ -208,8 +222,8 @@ class _Survey:
             usual = max(_weighted_median(middle, heard), least_pace)
         largest, last = LARGEST_DRIFT[self._quality], last_point(length)
         used_s = self._spans_s[0][blocks].min(), self._spans_s[1][blocks].max()
-        for step in range(1, MOST_STEPS + 1):
-            if step < MOST_STEPS and not self._is_accurate(step / usual, 0.5, used_s[1]):
+        for step in range(1, most_steps + 1):
+            if step < MOST_STEPS and not self._is_accurate(step / usual, 0.5, rows, used_s[1]):
                 continue
             reach_s = SURE_REACH * largest / last * usual / step
             pace = max(_steadiest_pace(slowest, fastest, heard, reach_s, usual), least_pace)
@@ -221,8 +235,11 @@ class _Survey:
             drift = ((middle - pace) ** 2 + (fastest - slowest) ** 2 / 12) * fine_hz**2 * (length**2 - 1) / 12
             variance = float((steady * drift).sum() / max(steady.sum(), 1))
             reach = math.sqrt(3 * (1 / 12 + variance))
-            if self._is_accurate(fine_hz, reach, used_s[1]):
+            if self._is_accurate(fine_hz, reach, rows, used_s[1]):
                 break
+        else:
+            if most_steps < MOST_STEPS:
+                return None
         among_unsteady, steep = (heard * unsteady).sum(), self._steep[:, blocks].sum()
         channels = steady.sum() + UNSTEADY_COST * among_unsteady + STEEP_COST * steep
         cost = self._scale * length * float(channels)
@@ -230,11 +247,11 @@ class _Survey:
             even = steep <= MOST_STEEP * (heard.sum() + steep) and among_unsteady <= MOST_UNSTEADY * heard.sum()
             if not even or (begin and self._bend_db[blocks.start] > LARGEST_BEND_DB):
                 cost = math.inf
-        cost *= 1 + SHORT_MORE * (length == SHORT_BLOCK) + APART_MORE * (step > 1)
-        cost += RESAMPLING_COST * self._traces * max(used_s[1] - used_s[0], 0.0) * fine_hz
-        return DepthPart(begin, count, length, step, fine_hz, ratio, reach, cost)
+        cost *= 1 + SHORT_MORE * (length == SHORT_BLOCK) + APART_MORE * (step > 1) + THIRD_ORDER_MORE * (rows > ROWS)
+        cost += RESAMPLING_COST * rows / ROWS * self._traces * max(used_s[1] - used_s[0], 0.0) * fine_hz
+        return DepthPart(begin, count, length, step, fine_hz, ratio, reach, rows, cost)
 
-    def _is_accurate(self, fine_hz: float, reach: float, latest_s: float) -> bool:
+    def _is_accurate(self, fine_hz: float, reach: float, rows: int, latest_s: float) -> bool:
         """Whether polynomials between such fine samples keep the error low, for echoes up to `latest_s` after t0."""
         half_hz = self._timing.half_hz
         usual, far = LARGEST_ERROR_DB[self._quality]
@@ -242,7 +259,8 @@ class _Survey:
         way_m = max(latest_s, 0.0) / self._timing.slowness if math.isfinite(latest_s) else 0.0
         shift = 2 * half_hz / math.sqrt(2 * EDGE_EXPONENT) * TISSUE_NP_M_HZ * way_m
         rate = fine_hz / half_hz
-        return polynomial_error_db(rate, reach, 0.0) <= usual and polynomial_error_db(rate, reach, shift) <= far
+        near = polynomial_error_db(rate, reach, 0.0, rows) <= usual
+        return near and polynomial_error_db(rate, reach, shift, rows) <= far
 
     def _find_bend(self, heard: Heard, nominal_hz: float) -> FloatArray:
         """Error over the signal at the ends of each block (blocks,) when delays are taken as straight: that of the
@@ -259,21 +277,18 @@ class _Survey:
         return np.asarray(10 * np.log10((error**2).mean(axis=1) + 1e-30))
 
 
-def polynomial_error_db(rate_over_half_band: float, reach: float, shift: float) -> float:
-    """Error of second-order polynomials over `reach` of a fine sample to each side, over the signal: of the assumed
-    spectrum, that many standard deviations below the middle of the band."""
+def polynomial_error_db(rate_over_half_band: float, reach: float, shift: float, rows: int = ROWS) -> float:
+    """Error of polynomials of order `rows - 1` over `reach` of a fine sample to each side, over the signal: of the
+    assumed spectrum, that many standard deviations below the middle of the band."""
     deviation = math.sqrt(1 / (2 * EDGE_EXPONENT))
     power = np.exp(-0.5 * (_FREQUENCIES / deviation + shift) ** 2)
     place, weights = _NODES * reach, _WEIGHTS / 2
     turned = 2 * np.pi / rate_over_half_band * _FREQUENCIES[:, None] * place
-    second, fourth = (weights * place**2).sum(), (weights * place**4).sum()
     # Of each frequency what the best polynomial leaves.
+    powers = place[:, None] ** np.arange(rows)
+    best = powers @ np.linalg.solve(powers.T @ (weights[:, None] * powers), powers.T * weights)
     odd, even = np.sin(turned), np.cos(turned)
-    slope = odd @ (weights * place) / second
-    level, bowl = even @ weights, even @ (weights * place**2)
-    curve = (bowl - level * second) / (fourth - second**2)
-    left = (odd - slope[:, None] * place) ** 2
-    left += (even - level[:, None] - curve[:, None] * (place**2 - second)) ** 2
+    left = (odd - odd @ best.T) ** 2 + (even - even @ best.T) ** 2
     return float(10 * np.log10((left @ weights) @ power / power.sum()))
 
 

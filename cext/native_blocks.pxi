@@ -42,7 +42,7 @@ cdef extern from "kernels.h":
         const int32_t *map_first
         const int32_t *map_traces
         const uint8_t *map_whole
-        size_t step, width, row
+        size_t step, width, row, rows
         int32_t step_magic, step_shift
         int32_t largest_drift
         sonod_resampling resampling
@@ -238,7 +238,7 @@ def das_receive(tuple geometry not None, int32_t[:, :, ::1] heads not None, floa
 
 
 cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t step, Py_ssize_t width,
-                              Py_ssize_t row, Py_ssize_t used) except -1:
+                              Py_ssize_t row, Py_ssize_t rows, Py_ssize_t used) except -1:
     """Fills the plan from a sonod.cext.resampling.WholeFilters; the caller keeps it alive."""
     cdef const int32_t[:, :, :, ::1] coefficients = filters.coefficients
     cdef const int32_t[::1] starts = filters.starts
@@ -250,17 +250,17 @@ cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t
     cdef Py_ssize_t words = filters.words
     cdef Py_ssize_t taps = 2 * coefficients.shape[1]
     cdef Py_ssize_t i
-    _require((taps == 8 or taps == 12) and coefficients.shape[2] == 3 and coefficients.shape[3] == 16,
-             "coefficients must be (tables, 4 or 6, 3, 16)")
+    _require((taps == 8 or taps == 12) and coefficients.shape[2] == rows and coefficients.shape[3] == 16,
+             "coefficients must be (tables, 4 or 6, rows, 16)")
     _require(fine > 0 and starts.shape[0] == fine and table_of.shape[0] == fine // 16 and places.shape[0] == fine // 4,
              "starts, table_of, places: wrong shape")
-    _require(run == 16 or run == 8 or run == 4, "run must be 16, 8 or 4")
+    _require(run == 16 or ((run == 8 or run == 4) and rows == 3), "run must be 16, or 8 or 4 with three rows")
     _require(picks is None or (picks.shape[0] == coefficients.shape[0] and picks.shape[1] == 16),
              "picks must be (tables, 16)")
     for i in range(fine):
         _require(-32 <= starts[i] <= words - 96, "starts must be within the words")
     for i in range(places.shape[0]):
-        _require(0 <= places[i] <= (step - 1) * 3 * row + width - (4 if i % (run // 4) else run),
+        _require(0 <= places[i] <= (step - 1) * rows * row + width - (4 if i % (run // 4) else run),
                  "places must be within the planes")
     for i in range(table_of.shape[0]):
         _require(0 <= table_of[i] < coefficients.shape[0], "table_of: no such table")
@@ -307,6 +307,7 @@ cdef class BlockSums:
         _describe_receive(&self.plan.receive_table, geometry)
         cdef Py_ssize_t blocks = self.plan.receive_table.blocks
         cdef Py_ssize_t row = planes.shape[4]
+        cdef Py_ssize_t rows = planes.shape[3]
         if table is not None:
             _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>self.plan.receive_table.lines
                      and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
@@ -334,8 +335,8 @@ cdef class BlockSums:
         _require(time_points.shape[1] == <Py_ssize_t>self.plan.receive_table.block_points
                  and weight_points.shape[1] == <Py_ssize_t>self.plan.receive_table.block_points,
                  "time_points, weight_points must be (n, block_points)")
-        _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and planes.shape[3] == 3,
-                 "planes must be (group, channels, step, 3, row)")
+        _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and (rows == 3 or rows == 4),
+                 "planes must be (group, channels, step, 3 or 4, row)")
         self.plan.lines = lines
         self.plan.transmits = transmits
         self.plan.channels = channels
@@ -354,13 +355,14 @@ cdef class BlockSums:
         self.plan.step = step
         self.plan.width = width
         self.plan.row = row
+        self.plan.rows = rows
         self.plan.step_shift = (step - 1).bit_length()
         self.plan.step_magic = 0
         if step & (step - 1):
             self.plan.step_shift += 15
             self.plan.step_magic = ((1 << self.plan.step_shift) + step - 1) // step
         self.plan.largest_drift = largest_drift
-        _describe_resampling(&self.plan.resampling, filters, step, width, row, end_at - begin_at)
+        _describe_resampling(&self.plan.resampling, filters, step, width, row, rows, end_at - begin_at)
         _require(efforts.shape[0] == blocks and fine_at.shape[0] == blocks + 1 and pieces.shape[0] == 2
                  and pieces.shape[1] == blocks + 1, "efforts, fine_at, pieces: wrong shape")
         self.plan.begin_at = begin_at

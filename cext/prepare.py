@@ -20,15 +20,23 @@ from sonod.cext.arrays import (
     positive,
     sample_type,
 )
-from sonod.cext.filters import GROUP, mirror_distance_hz, nearest_step, polyphase
+from sonod.cext.filters import mirror_distance_hz, nearest_step, polyphase
 
 # Without a wish the output rate is the lowest whole fraction of the input rate not below this multiple of half the
 # pass band: enough for linear interpolation between the samples.
 USUAL_OVERSAMPLING = 6.0
 # The pass band must end this share of the output rate before its middle, to leave room for the filter's slope.
 LARGEST_PASS_SHARE = 0.46
+# Half the pass band as a share of the centre frequency: wider than any medical pulse, narrow enough to shut out noise.
+USUAL_HALF_BAND = 0.6
+# Share of the way to the mirror band of an under-sampled record that the pass band may take.
+MIRROR_SHARE = 0.45
+# Baseband samples over half the pass band for `DelayAndSum` below quality `exact`, which interpolates better.
+BASEBAND_RATE = 2.8
 # The stop band begins at the latest at this multiple of half the pass band, to keep noise out.
 STEEPEST = 2.0
+# Turns beyond the last one that the kernel may read.
+TURNS_MARGIN = 16
 
 
 class Demodulator:
@@ -64,7 +72,7 @@ class Demodulator:
         self._type = sample_type(dtype)
         transmits, channels, samples = self._shape
         sampling_hz = positive(sampling_hz, "sampling_hz")
-        f0 = positive(demodulation_hz, "demodulation_hz")
+        f0 = self.demodulation_hz = positive(demodulation_hz, "demodulation_hz")
         half = positive(half_bandwidth_hz, "half_bandwidth_hz")
         self.output_t0_s = finite(t0_s, "t0_s", (transmits,))
         mirror = mirror_distance_hz(f0, sampling_hz)
@@ -96,7 +104,7 @@ class Demodulator:
         outputs = self._filter.outputs
         self._gain = gain_table(time_gain, transmits, samples, sample_scale)
         own = turns(self._filter.phase_order * (f0 * float(step) / sampling_hz))
-        self._turns = np.ascontiguousarray(np.pad(own.T, ((0, 0), (0, GROUP))))
+        self._turns = np.ascontiguousarray(np.pad(own.T, ((0, 0), (0, TURNS_MARGIN))))
         self._transmit_turns = turns(f0 * self.output_t0_s)
         self._remove_offset = remove_offset
         self.output_shape = (transmits, channels, outputs, 2)
@@ -243,6 +251,16 @@ class IqPreparer:
             target.reshape(-1),
         )
         return target
+
+
+def half_bandwidth_hz(center_hz: float, sampling_hz: float, wanted_hz: float | None = None) -> float:
+    """Half the pass band around the centre frequency, clear of the mirror image that sampling folds back."""
+    return min(wanted_hz or USUAL_HALF_BAND * center_hz, MIRROR_SHARE * mirror_distance_hz(center_hz, sampling_hz))
+
+
+def baseband_rate_hz(sampling_hz: float, half_bandwidth_hz: float) -> float:
+    """The lowest whole fraction of the rate at which delay and sum below quality `exact` keeps its accuracy."""
+    return sampling_hz / max(1, int(sampling_hz / (BASEBAND_RATE * half_bandwidth_hz)))
 
 
 def turns(cycles: FloatArray) -> NDArray[np.float32]:

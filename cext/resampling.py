@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sonod.cext.arrays import FloatArray
 
-# Signal, slope, curvature.
-ROWS = 3
+# Rows of a plane: signal, slope, curvature; and with the third order.
+ROWS, THIRD_ORDER_ROWS = 3, 4
 # Share of a fine sample to each side over which the polynomials are fitted, unless told: half the way to the next, and
 # some more for delays that drift within a block of points.
 FITTED_REACH = 0.6
@@ -39,14 +39,17 @@ WORDS_BEFORE = 32
 WORDS_BEHIND = 64
 # Rates closer than this are taken as equal.
 SAME_RATE = 0.003
+# Places of a polynomial at which its bound is sought.
+BOUND_PLACES = 65
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
     """Filters at `ratio` input samples per fine sample.
 
-    `coefficients (phases, 3, taps)`; fine sample f reads inputs from floor(f * ratio) - left on with the coefficients
-    of phase f % phases. `bound`: of a polynomial anywhere within a fine sample to either side, for inputs up to 1.
+    `coefficients (phases, rows, taps)`; fine sample f reads inputs from floor(f * ratio) - left on with the
+    coefficients of phase f % phases. `bound`: of a polynomial within a fine sample to either side, or, with the third
+    order, as far as it is taken, and of all on the way to it, for inputs up to 1.
     """
 
     ratio: Fraction
@@ -65,12 +68,14 @@ def fine_rate(wanted_hz: float, sampling_hz: float) -> tuple[float, Fraction]:
     return float(sampling_hz / ratio), ratio
 
 
-def farrow_filters(ratio: Fraction, half: float, reach: float = FITTED_REACH) -> Resampling:
+def farrow_filters(
+    ratio: Fraction, half: float, reach: float = FITTED_REACH, rows: int = ROWS, farthest: float = 1.0
+) -> Resampling:
     """Least-squares filters for signals within +-`half` of 0; all frequencies in cycles per input sample.
 
-    Each fine sample gets three filters whose outputs p, s, k make p + x s + x^2 k the signal x fine samples later, with
-    the least error over the band and all |x| <= `reach` (C. W. Farrow, A continuously variable digital delay element,
-    IEEE ISCAS 1988).
+    Each fine sample gets three filters whose outputs p, s, k make p + x s + x^2 k the signal x fine samples later, or
+    one more for x^3, with the least error over the band and all |x| <= `reach` (C. W. Farrow, A continuously variable
+    digital delay element, IEEE ISCAS 1988). They are taken up to |x| <= `farthest`.
     """
     taps = next(count for most, count in TAPS if half <= most)
     left = taps // 2 - 1
@@ -86,21 +91,35 @@ def farrow_filters(ratio: Fraction, half: float, reach: float = FITTED_REACH) ->
     spectrum = np.cos(2 * np.pi * frequency[:, None] * lags).T @ (inside + kept_out)
     normal = spectrum[np.arange(taps)[:, None] - np.arange(taps) + taps - 1]
     normal += 1e-9 * normal[0, 0] * np.eye(taps)
-    moments = np.array([[(node_weights * places ** (i + j)).sum() for j in range(ROWS)] for i in range(ROWS)])
+    moments = np.array([[(node_weights * places ** (i + j)).sum() for j in range(rows)] for i in range(rows)])
     fractions = np.array([float((ratio * index) % 1) for index in range(ratio.denominator)])
     delays = (fractions[:, None] + places * float(ratio)).reshape(-1)
     wanted = np.cos(2 * np.pi * frequency[:, None] * delays) * inside[:, None]
     odd = np.sin(2 * np.pi * frequency[:, None] * delays) * inside[:, None]
     turning = 2 * np.pi * frequency[:, None] * tap
     by_place = (np.cos(turning).T @ wanted + np.sin(turning).T @ odd).reshape(taps, len(fractions), len(places))
-    powers = places ** np.arange(ROWS)[:, None] * node_weights
+    powers = places ** np.arange(rows)[:, None] * node_weights
     right = by_place @ powers.T
-    solved = np.linalg.solve(normal, right.reshape(taps, -1)).reshape(taps, len(fractions), ROWS)
+    solved = np.linalg.solve(normal, right.reshape(taps, -1)).reshape(taps, len(fractions), rows)
     coefficients = np.moveaxis(solved @ np.linalg.inv(moments), 0, 2)
     # Every phase has the same gain at the centre frequency.
     coefficients = coefficients / coefficients[:, :1].sum(axis=2, keepdims=True)
-    bound = float(np.abs(coefficients).sum(axis=(1, 2)).max())
+    bound = (
+        float(np.abs(coefficients).sum(axis=(1, 2)).max())
+        if rows == ROWS
+        else _third_order_bound(coefficients, farthest)
+    )
     return Resampling(ratio, np.asarray(coefficients, dtype=np.float64), left, bound)
+
+
+def _third_order_bound(coefficients: FloatArray, farthest: float) -> float:
+    """Largest number on the way to a polynomial up to |x| <= `farthest`, as the kernel goes it, for inputs up to 1."""
+    x = np.linspace(-farthest, farthest, BOUND_PLACES)[:, None, None]
+    number, bound = np.zeros(1), 0.0
+    for row in np.moveaxis(coefficients, 1, 0)[::-1]:
+        number = row + x * number
+        bound = max(bound, float(np.abs(number).sum(axis=-1).max()))
+    return bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +127,7 @@ class WholeFilters:
     """The filters for samples of 16 bits, as `kernels/das_resample.inc.c` takes them: sixteen fine samples at a time.
 
     These are runs of `run` that follow each other in a plane; where there are several planes, their runs take turns.
-    `coefficients (tables, taps / 2, 3, 16)` pairs of whole numbers, in 2^-(16 - headroom); `table_of (fine / 16)`;
+    `coefficients (tables, taps / 2, rows, 16)` pairs of whole numbers, in 2^-(16 - headroom); `table_of (fine / 16)`;
     `places (fine / 4)` where four fine samples go, from the first one of the first plane on; `starts (fine)` first
     sample that each reads; `picks (tables, 16)` pairs of samples from the start of the first on, where they are close
     enough; `words` of a component with the zeros around it. `bound`: as of `Resampling`, and not less than the numbers
@@ -133,13 +152,13 @@ class WholeFilters:
 
 def whole_filters(resampling: Resampling, step: int, width: int, row: int, used: int) -> WholeFilters:
     """For `step` planes of `width` fine samples, in sixteens, of `used` input samples; `row` as of `BlockPlan`."""
-    ratio = resampling.ratio
+    ratio, rows = resampling.ratio, resampling.coefficients.shape[1]
     run = RUNS.get(step, SHORT_RUN)
     # Runs by their place in the planes, and of one place plane by plane.
     place, plane = np.divmod(np.arange(step * width // run, dtype=np.int64), step)
     along = place[:, None] * run + np.arange(run)
     index = (along * step + plane[:, None]).reshape(-1)
-    places = (plane[:, None] * ROWS * row + along[:, ::SHORT_RUN]).reshape(-1)
+    places = (plane[:, None] * rows * row + along[:, ::SHORT_RUN]).reshape(-1)
     starts = index * ratio.numerator // ratio.denominator - resampling.left
     period = math.lcm(
         ratio.denominator // math.gcd(TABLE_FINE, ratio.denominator), step // math.gcd(TABLE_FINE // run, step)
@@ -156,7 +175,7 @@ def whole_filters(resampling: Resampling, step: int, width: int, row: int, used:
     largest = float(np.abs(resampling.coefficients).max())
     headroom = max(math.floor(math.log2(resampling.bound)), math.ceil(math.log2(2 * largest) - 1e-4))
     whole = np.clip(np.round(resampling.coefficients * 2.0 ** (16 - headroom)), -32767, 32767).astype(np.int16)
-    own = whole[index[: tables * TABLE_FINE] % ratio.denominator].reshape(tables, TABLE_FINE, ROWS, -1)
+    own = whole[index[: tables * TABLE_FINE] % ratio.denominator].reshape(tables, TABLE_FINE, rows, -1)
     pairs = np.ascontiguousarray(own).view(np.int32)
     last = max(used, int(starts.max())) + WORDS_BEFORE + WORDS_BEHIND
     return WholeFilters(

@@ -33,8 +33,8 @@ HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_SLOWEST, HEAD_FA
     7,
     8,
 )
-# Numbers of an element in eight points of a block, where it is taken in such pieces.
-PIECE_INTS = 9
+# Numbers of an element in four points of a block, where it is taken in such pieces.
+PIECE_INTS = 7
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from sonod.client.wire.errors import WireError
 from sonod.client.wire.fields import Fields
 from sonod.daemon.errors import EndpointError
 from sonod.daemon.keyring import Gate
-from sonod.daemon.sockets import Listener
+from sonod.daemon.sockets import LINGER_MS, Listener
 from sonod.daemon.subscriber_guard import SubscriberGuard
 from sonod.daemon.subscriptions import PRODUCTS
 
@@ -65,7 +65,7 @@ class LatestServer:
         self.socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MESSAGES)
         self.socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MESSAGES)
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.LINGER, LINGER_MS)
         self.guard = SubscriberGuard(self.socket, "latest", limit, stalled_ns)
         self._listener = Listener(self.socket, "latest", self.guard.connections, gate, keys_everywhere, sharing)
         try:

@@ -16,7 +16,9 @@ from sonod.daemon.keyring import Gate
 from sonod.daemon.penalties import Penalties
 from sonod.daemon.zap import DOMAIN, IPC_DOMAIN, ZapHandler
 
-# Long enough for the last messages on this machine, short enough for a stop within two seconds.
+# Long enough for the last messages on this machine, short enough for a stop within two seconds. Never 0 where messages
+# have parts: libzmq 4.3.5 ends the process when a connection breaks in the middle of one while its socket is closed so
+# (decision 0079).
 LINGER_MS = 200
 # A peer that does not say who it is for so long is cut.
 HANDSHAKE_TIMEOUT_MS = 5000

@@ -19,6 +19,7 @@ from sonod.client.wire.header import FrameHeader, Losses, NeedleTruth, Truth, en
 from sonod.client.wire.notices import Notice, SettingsNotice, StateNotice, encode_notice, product_of
 from sonod.client.wire.times import Times, UtcMapping
 from sonod.client.wire.topic import Topic
+from sonod.daemon.sockets import LINGER_MS
 
 Product = tuple[str, NDArray[Any], Geometry]
 Scene = Callable[[int, Mapping[str, Any]], list[Product]]
@@ -116,7 +117,7 @@ class FakeDaemon:
         self._leaving.set()
         self._thread.join()
         for socket in (self._publisher, self._router):
-            socket.close(linger=0)
+            socket.close(linger=LINGER_MS)
         self._context.term()
 
     @property

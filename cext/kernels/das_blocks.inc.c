@@ -49,7 +49,7 @@ INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t
                         out->channels + k);
 }
 
-INLINE void add_run_of(size_t many, int alike, const run *restrict own) {
+INLINE void add_run_of(size_t many, int alike, size_t rows, const run *restrict own) {
     const block_view *view = own->views;
     const size_t row = view->row, left = view->left, right = view->right, begin = own->begin, end = own->end;
     const int32_t *list = view->entries + begin, *windows = view->entries + 5 * row;
@@ -57,24 +57,26 @@ INLINE void add_run_of(size_t many, int alike, const run *restrict own) {
     adding blocks[MOST_SHARING];
     for (size_t k = 0; k < many; k++)
         blocks[k] = (adding){view[k].planes, own->channels + k, own->totals + k};
-    add_party(many, alike, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
+    add_party(many, alike, rows, blocks, view->plan->row, within(left, begin, end), within(right, begin, end), end - begin, of,
               windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + (begin > right ? begin - right : 0)));
 }
 
 /* A function for each kind of run, so that the sums are in registers. */
 #define ADD_RUN(name, many, alike)                                                                                     \
-    static __attribute__((noinline)) void name(const run *restrict own) { add_run_of(many, alike, own); }
+    static __attribute__((noinline)) void name(const run *restrict own) { add_run_of(many, alike, LEAST_ROWS, own); }  \
+    static __attribute__((noinline)) void name##_third(const run *restrict own) { add_run_of(many, alike, MOST_ROWS, own); }
 ADD_RUN(add_single, 1, 0)
 ADD_RUN(add_both, 2, 0)
 ADD_RUN(add_both_alike, 2, 1)
 
 INLINE void add_run(const run *own) {
+    const int third = own->views->plan->rows > LEAST_ROWS;
     if (own->many == 1)
-        add_single(own);
+        (third ? add_single_third : add_single)(own);
     else if (own->alike)
-        add_both_alike(own);
+        (third ? add_both_alike_third : add_both_alike)(own);
     else
-        add_both(own);
+        (third ? add_both_third : add_both)(own);
 }
 
 /* Asks for the samples of the next block, which are too far apart for the processor to see them coming. */
@@ -85,7 +87,7 @@ INLINE void fetch_samples(const block_view *view, size_t begin, size_t end) {
         const int32_t fine = (view->entries[i] + view->way) >> DELAY_SHIFT;
         const int32_t index = plan->step_magic ? (fine * plan->step_magic) >> plan->step_shift : fine >> plan->step_shift;
         const int32_t *at = view->planes + traces[i] + index + PLANE_MARGIN + FETCH_AHEAD;
-        for (size_t row = 0; row < plan->step * PLANE_ROWS; row++)
+        for (size_t row = 0; row < plan->step * plan->rows; row++)
             for (size_t line = 0; line < BLOCK; line += 16)
                 __builtin_prefetch(at + row * plan->row + line);
     }
@@ -233,7 +235,7 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
         return;
     const float rise = plan->quadratic[3 * own + 1], drift = (rise + common_pace - (float)plan->step) * PACE_UNIT;
     view->plan = plan;
-    view->planes = plan->planes + t * plan->channels * plan->step * PLANE_ROWS * plan->row;
+    view->planes = plan->planes + t * plan->channels * plan->step * plan->rows * plan->row;
     view->class = (size_t)plan->class_of[line];
     view->block = block;
     view->own = own;
@@ -256,6 +258,28 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->middle = plan->quadratic[3 * own];
     view->rise = rise;
     view->curve = plan->quadratic[3 * own + 2];
+}
+
+/* Asks for what is known of a wave in a block of some lines: of every eighth and its neighbour, for what is known of lines
+   lies together, and mirrored ones take turns. */
+INLINE void fetch_wave(const sonod_das_blocks *plan, size_t transmit, size_t block, const sonod_das_part *part) {
+    const size_t all = (transmit * plan->receive_table.blocks + block) * plan->lines;
+    for (size_t place = part->begin; place < part->end; place += place % 8 ? 7 : 1) {
+        const size_t own = all + (size_t)plan->order[place];
+        __builtin_prefetch(plan->time_kind + own);
+        __builtin_prefetch(plan->weight_kind + own);
+        __builtin_prefetch(plan->ways + own);
+        __builtin_prefetch(plan->phases + own);
+        __builtin_prefetch(plan->quadratic + 3 * own);
+        __builtin_prefetch(plan->quadratic + 3 * own + 12);
+    }
+}
+
+/* The same of the heads of a block, where there is a table; mirrored lines share them. */
+INLINE void fetch_heads(const sonod_das_blocks *plan, size_t block, const sonod_das_part *part) {
+    const sonod_das_receive *receive = &plan->receive_table;
+    for (size_t place = part->begin; receive->table && place < part->end; place += 2)
+        __builtin_prefetch(receive->heads + HEAD_SIZE * (block * receive->lines + (size_t)plan->class_of[plan->order[place]]));
 }
 
 /* Adds a group of transmissions to some blocks of some lines. All these lines take one block before any takes the next, so
@@ -282,7 +306,12 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
         for (size_t i = 0; passing && i < lines; i++)
             receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
                           own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
-        for (size_t t = 0; t < transmits; t++)
+        for (size_t t = 0; t < transmits; t++) {
+            const int last = t + 1 == transmits;
+            if (!last || block + 1 < receive->blocks)
+                fetch_wave(plan, first_transmit + (last ? 0 : t + 1), block + (size_t)last, part);
+            if (last && block + 1 < receive->blocks)
+                fetch_heads(plan, block + 1, part);
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
                 block_view views[TILE_LINES];
@@ -307,5 +336,6 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
                         write_block(plan, (size_t)plan->order[begin + tile + i], block, total, plan->adding);
                 }
             }
+        }
     }
 }

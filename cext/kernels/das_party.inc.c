@@ -31,7 +31,7 @@ typedef struct {
             index = counted >> plan->step_shift;                                                                       \
             plane = counted & splat(step - 1);                                                                         \
         }                                                                                                              \
-        return plane * splat((int32_t)(PLANE_ROWS * plan->row)) + index;                                               \
+        return plane * splat((int32_t)(plan->rows * plan->row)) + index;                                               \
     }
 LOCATE(locate8, v8i, splat8i, bounded8i)
 LOCATE(locate, wide32, wide_splat32, wide_bounded)
@@ -40,9 +40,18 @@ INLINE int32_t splat_one(int32_t x) { return x; }
 INLINE int32_t bounded_one(int32_t x, int32_t most) { return x < 0 ? 0 : x < most ? x : most; }
 LOCATE(locate_one, int32_t, splat_one, bounded_one)
 
-/* The polynomial of a fine sample: signal + share (slope + share curvature). */
-INLINE v16s between(v16s signal, v16s slope, v16s curvature, v16s share) {
-    return signal + scaled16(slope + scaled16(curvature, share), share);
+/* The polynomial of a fine sample at `share` of one, from what its plane has in each row. */
+INLINE v16s between(const v8i *part, size_t rows, v16s share) {
+    v16s bent = (v16s)part[rows - 1];
+    for (size_t row = rows - 1; row-- > 0;)
+        bent = (v16s)part[row] + scaled16(bent, share);
+    return bent;
+}
+INLINE wide16 wide_between(const wide16 *part, size_t rows, wide16 share) {
+    wide16 bent = part[rows - 1];
+    for (size_t row = rows - 1; row-- > 0;)
+        bent = part[row] + wide_scaled(bent, share);
+    return bent;
 }
 
 /* Places of up to sixteen channels: `delay` and `numbers` as in the receive table, `trace` where their planes begin. All
@@ -91,9 +100,9 @@ INLINE wide16 phases_of(phases of, size_t i, size_t part, wide16 ramp, wide16 sq
 }
 
 /* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order, and with `alike` their
-   shares and drifts; windows with a number for each point and channel, or NULL. */
-INLINE void add_channels(size_t many, int alike, const adding *restrict blocks, size_t row, size_t begin, size_t end, phases of,
-                         const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
+   shares and drifts, from planes of so many rows; windows with a number for each point and channel, or NULL. */
+INLINE void add_channels(size_t many, int alike, size_t rows, const adding *restrict blocks, size_t row, size_t begin, size_t end,
+                         phases of, const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
                          whole_sum *restrict sums) {
     for (size_t i = begin; i < end; i++) {
         const int32_t *restrict window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
@@ -103,10 +112,12 @@ INLINE void add_channels(size_t many, int alike, const adding *restrict blocks, 
             for (size_t k = 0; k < many; k++) {
                 const party *restrict channels = blocks[k].channels;
                 const int32_t *restrict own = blocks[k].planes + channels->offset[i] + WIDE * part;
+                wide16 samples[MOST_ROWS];
                 if (!k || !alike)
                     at = wide_splat(channels->share[i]) + wide_scaled(ramps[part], wide_splat(channels->drift[i]));
-                const wide16 bent = wide_load(own + row) + wide_scaled(wide_load(own + 2 * row), at);
-                const wide16 value = wide_load(own) + wide_scaled(bent, at);
+                for (size_t j = 0; j < rows; j++)
+                    samples[j] = wide_load(own + j * row);
+                const wide16 value = wide_between(samples, rows, at);
                 sums[k].re[part] = wide_add_paired(sums[k].re[part], value, phase);
                 sums[k].im[part] = wide_add_paired(sums[k].im[part], value, turned);
             }
@@ -116,8 +127,8 @@ INLINE void add_channels(size_t many, int alike, const adding *restrict blocks, 
 
 /* Adds a party of `count` channels to `many` blocks that share its phases, and with `alike` shares and drifts. The first `left`
    and those from `right` on have windows. */
-INLINE void add_party(size_t many, int alike, const adding *restrict blocks, size_t row, size_t left, size_t right, size_t count,
-                      phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows) {
+INLINE void add_party(size_t many, int alike, size_t rows, const adding *restrict blocks, size_t row, size_t left, size_t right,
+                      size_t count, phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows) {
     wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
     whole_sum sums[MOST_SHARING];
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
@@ -129,13 +140,22 @@ INLINE void add_party(size_t many, int alike, const adding *restrict blocks, siz
             sums[k].re[part] = sums[k].im[part] = (wide32)wide_splat(0);
     }
     if (left)
-        add_channels(many, alike, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
-    add_channels(many, alike, blocks, row, left, right, of, NULL, ramps, squares, sums);
+        add_channels(many, alike, rows, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
+    add_channels(many, alike, rows, blocks, row, left, right, of, NULL, ramps, squares, sums);
     if (right < count)
-        add_channels(many, alike, blocks, row, right, count, of, right_windows, ramps, squares, sums);
+        add_channels(many, alike, rows, blocks, row, right, count, of, right_windows, ramps, squares, sums);
     for (size_t k = 0; k < many; k++)
         for (size_t part = 0; part < BLOCK / WIDE; part++) {
             *((widef_loose *)blocks[k].total->re + part) += __builtin_convertvector(sums[k].re[part], widef);
             *((widef_loose *)blocks[k].total->im + part) += __builtin_convertvector(sums[k].im[part], widef);
         }
+}
+
+/* Adds a party of `count` channels to one block; the first `left` have windows. */
+static __attribute__((noinline)) void add_alone(const sonod_das_blocks *plan, const adding *block, size_t left, size_t count,
+                                                phases of, const int32_t *restrict windows) {
+    if (plan->rows == LEAST_ROWS)
+        add_party(1, 0, LEAST_ROWS, block, plan->row, left, count, count, of, windows, NULL);
+    else
+        add_party(1, 0, MOST_ROWS, block, plan->row, left, count, count, of, windows, NULL);
 }

@@ -57,8 +57,6 @@ INLINE widef wide_root(widef x) { return (widef)_mm512_sqrt_ps((__m512)x); }
 /* Lanes where `a` is at most `b`. */
 INLINE unsigned wide_at_most(widef a, float b) { return _mm512_cmp_ps_mask((__m512)a, _mm512_set1_ps(b), _CMP_LE_OQ); }
 INLINE int wide_any(wide32 x) { return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0; }
-INLINE widef wide_least(widef a, float b) { return (widef)_mm512_min_ps((__m512)a, _mm512_set1_ps(b)); }
-INLINE widef wide_most(widef a, float b) { return (widef)_mm512_max_ps((__m512)a, _mm512_set1_ps(b)); }
 
 #else
 
@@ -96,8 +94,6 @@ INLINE wide16 wide_scaled_second(wide16 a, wide16 b) {
 INLINE widef wide_root(widef x) { return sqrt8(x); }
 INLINE unsigned wide_at_most(widef a, float b) { return (unsigned)any8(a <= splat8(b)); }
 INLINE int wide_any(wide32 x) { return any8(x != splat8i(0)) != 0; }
-INLINE widef wide_least(widef a, float b) { return min8(a, splat8(b)); }
-INLINE widef wide_most(widef a, float b) { return max8(a, splat8(b)); }
 
 #endif
 

@@ -19,12 +19,12 @@
    after the other; the least and the largest pace. */
 enum { HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_FIRST, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
-/* Pieces of eight points, in which elements are heard that turn or bend too much for the whole block: for each piece the
-   five numbers of an element, in a unit of four points, and its windows; or, where it is too much even for that, NO_PIECE. */
-#define PIECES (BLOCK / 8)
-#define PIECE_INTS 9
-#define PIECE_LAST 3.5f
-#define PIECE_UNIT 4
+/* Pieces of four points, in which elements are heard that turn or bend too much for the whole block: for each piece the
+   five numbers of an element, in a unit of two points, and its windows; or, where it is too much even for that, NO_PIECE. */
+#define PIECES (BLOCK / 4)
+#define PIECE_INTS 7
+#define PIECE_LAST 1.5f
+#define PIECE_UNIT 2
 /* Of what a channel may turn in half a block it may so much in half a piece: where many are in pieces, they are near it. */
 #define PIECE_SHARE 0.7f
 #define NO_PIECE INT32_MIN
@@ -218,13 +218,15 @@ INLINE void five_numbers(v8f delay, v8f own_pace, size_t i, const turned *phase,
     values[4] = pairs16(phase->c2 * unit2, -(phase->s2 * unit2));
 }
 
-/* The pieces of those of eight elements that have a bit, one element after the other. */
+/* The pieces of those of eight elements that have a bit, from number `at` of `count` on: the five numbers of all pieces, each
+   of one element after the other, then the windows. */
 static __attribute__((noinline)) void write_pieces(const sonod_das_receive *plan, const block_place *place, size_t i, unsigned bits,
-                                                   const float *restrict lateral, float common, int32_t *restrict out) {
+                                                   const float *restrict lateral, float common, size_t at, size_t count,
+                                                   int32_t *restrict out) {
     const float shorter = PIECE_LAST / LAST_POINT;
     const v8f one = splat8(1.0f);
     for (size_t piece = 0; piece < PIECES; piece++) {
-        const float from_middle = (float)(8 * piece) + PIECE_LAST - LAST_POINT, along = from_middle * plan->spacing_float;
+        const float from_middle = (float)(4 * piece) + PIECE_LAST - LAST_POINT, along = from_middle * plan->spacing_float;
         const v8f dx = splat8(place->x + along * place->dx) - load8(plan->x + i);
         const v8f dy = splat8(place->y + along * place->dy) - load8(plan->y + i);
         const v8f dz = splat8(place->z + along * place->dz) - load8(plan->z + i);
@@ -240,18 +242,17 @@ static __attribute__((noinline)) void write_pieces(const sonod_das_receive *plan
         v8i values[5];
         five_numbers(delay, own, i, &phase, PIECE_UNIT, values);
         values[0] = (much & splat8i(NO_PIECE)) | (~much & values[0]);
-        int32_t lanes[5][8];
+        /* The number of the element is known. */
+        values[1] = (values[1] << 16) >> 16;
+        int32_t lanes[5][8], *to = out + PIECES * at + piece;
         memcpy(lanes, values, sizeof lanes);
-        int32_t *to = out + PIECE_INTS * piece;
-        for (unsigned rest = bits; rest; rest &= rest - 1, to += PIECES * PIECE_INTS) {
-            const size_t lane = (size_t)__builtin_ctz(rest);
+        for (unsigned rest = bits; rest; rest &= rest - 1, to += PIECES)
             for (size_t k = 0; k < 5; k++)
-                to[k] = lanes[k][lane];
-            const v8f w = window8(plan->window, splat8(lateral[i + lane]) * load8(place->per_half + 8 * piece));
-            *(v8s_loose *)(to + 5) = (v8s_loose)__builtin_convertvector(
-                __builtin_convertvector(round8(w * splat8(32767.0f)), v8i), v8s);
-        }
+                to[k * PIECES * count] = lanes[k][__builtin_ctz(rest)];
     }
+    int32_t *windows = out + 5 * PIECES * count + BLOCK / 2 * at;
+    for (unsigned rest = bits; rest; rest &= rest - 1, windows += BLOCK / 2)
+        write_window(plan, place->per_half, lateral[i + (size_t)__builtin_ctz(rest)], 0, windows);
 }
 
 /* The elements of one block of a line: fills `head` (but for its start), the common pace of their delays in fine samples
@@ -346,15 +347,15 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
         return;
     int32_t *restrict windows = out + 5 * count, *restrict steep = windows + BLOCK / 2 * (left + right);
     int32_t *restrict pieces = steep + steep_count;
-    size_t at = 0;
+    size_t at = 0, in_pieces = 0;
     for (size_t i = begin; i < end; i += 8) {
         const v8i kept = load8i(part + i);
         const unsigned steep_bits = (unsigned)any8(kept == 4);
         for (unsigned rest = steep_bits; rest; rest &= rest - 1)
             *steep++ = (int32_t)i + __builtin_ctz(rest);
         if (steep_bits)
-            write_pieces(plan, &place, i, steep_bits, lateral, common, pieces);
-        pieces += __builtin_popcount(steep_bits) * PIECES * PIECE_INTS;
+            write_pieces(plan, &place, i, steep_bits, lateral, common, in_pieces, steep_count, pieces);
+        in_pieces += (size_t)__builtin_popcount(steep_bits);
         const unsigned bits = (unsigned)any8((kept == 1) | (kept == 2));
         if (!bits)
             continue;

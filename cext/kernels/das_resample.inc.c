@@ -1,5 +1,5 @@
-/* From traces to planes of 16-bit fine samples: for each fine sample the signal there, its slope and its curvature, each
-   by a filter of its own, so that any delay between fine samples is a polynomial (C. W. Farrow, IEEE ISCAS 1988).
+/* From traces to planes of 16-bit fine samples: for each fine sample the signal there, its slope and its curvature, and in
+   some planes the third order, each by a filter of its own, so that any delay between fine samples is a polynomial (C. W. Farrow, IEEE ISCAS 1988).
 
    Samples are rounded to 16 bits, real and imaginary parts apart. A pair of them and a pair of coefficients is one product
    of the integer units; fine samples that follow one another are taken together, and begin at different samples. */
@@ -154,14 +154,14 @@ INLINE void pairs_from(const int16_t *restrict words, const int32_t *restrict st
 /* Reads coefficients again instead of keeping them: there are more of them than registers. */
 #define ANEW(pointer) __asm__ volatile("" : "+r"(pointer))
 
-/* Adds so many pairs of taps, at most four. */
+/* Adds so many pairs of taps, at most four, for `rows` of a plane. */
 INLINE void add_taps(const int16_t *restrict words, const int32_t *restrict starts, const int32_t *restrict h, size_t pairs,
-                     wide32 sum[PLANE_ROWS]) {
+                     size_t rows, wide32 sum[MOST_ROWS]) {
     wide16 x[4];
     pairs_from(words, starts, x);
     for (size_t i = 0; i < pairs; i++)
-        for (size_t k = 0; k < PLANE_ROWS; k++) {
-            wide32 next = wide_add_paired(sum[k], x[i], wide_load(h + (i * PLANE_ROWS + k) * TABLE_FINE));
+        for (size_t k = 0; k < rows; k++) {
+            wide32 next = wide_add_paired(sum[k], x[i], wide_load(h + (i * rows + k) * TABLE_FINE));
             WIDE_KEEP(next);
             sum[k] = next;
         }
@@ -192,8 +192,8 @@ INLINE void store_runs(int32_t *restrict plane, const int32_t *restrict places, 
 }
 
 /* A range of fine samples of TRACES traces; `row` from one row of a plane to the next. */
-INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int picking, size_t run, const resampled *traces,
-                            const sonod_fine_range *range, size_t row) {
+INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int picking, size_t rows, size_t run,
+                            const resampled *traces, const sonod_fine_range *range, size_t row) {
 #if WIDE == 16
     const sonod_resampling *own = filters;
 #else
@@ -214,23 +214,23 @@ INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int pi
     for (size_t j = range->begin; j < end; j += WIDE) {
         const size_t table = (size_t)own->table_of[j / TABLE_FINE];
         const int32_t *restrict starts = own->starts + j;
-        const int32_t *restrict h = own->coefficients + table * taps / 2 * PLANE_ROWS * TABLE_FINE + j % TABLE_FINE;
-        wide32 sum[2 * TRACES][PLANE_ROWS];
+        const int32_t *restrict h = own->coefficients + table * taps / 2 * rows * TABLE_FINE + j % TABLE_FINE;
+        wide32 sum[2 * TRACES][MOST_ROWS];
         for (int part = 0; part < 2 * TRACES; part++)
-            for (size_t k = 0; k < PLANE_ROWS; k++)
+            for (size_t k = 0; k < rows; k++)
                 sum[part][k] = half[part / 2];
 #if WIDE == 16
         if (picking) {
             const wide32 pick = wide_load32(own->picks + table * TABLE_FINE);
             for (size_t i = 0; i < taps / 2; i++) {
-                wide16 own_h[PLANE_ROWS];
-                for (size_t k = 0; k < PLANE_ROWS; k++) {
-                    own_h[k] = wide_load(h + (i * PLANE_ROWS + k) * TABLE_FINE);
+                wide16 own_h[MOST_ROWS];
+                for (size_t k = 0; k < rows; k++) {
+                    own_h[k] = wide_load(h + (i * rows + k) * TABLE_FINE);
                     WIDE_KEEP(own_h[k]);
                 }
                 for (int part = 0; part < 2 * TRACES; part++) {
                     const wide16 x = picked(words[part] + starts[0] + 2 * i, pick);
-                    for (size_t k = 0; k < PLANE_ROWS; k++)
+                    for (size_t k = 0; k < rows; k++)
                         sum[part][k] = wide_add_paired(sum[part][k], x, own_h[k]);
                 }
             }
@@ -239,28 +239,33 @@ INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int pi
             for (int part = 0; part < 2 * TRACES; part++) {
                 const int32_t *restrict own_h = h;
                 ANEW(own_h);
-                add_taps(words[part], starts, own_h, 4, sum[part]);
+                add_taps(words[part], starts, own_h, 4, rows, sum[part]);
                 if (taps > 8)
-                    add_taps(words[part] + 8, starts, own_h + 4 * PLANE_ROWS * TABLE_FINE, taps / 2 - 4, sum[part]);
+                    add_taps(words[part] + 8, starts, own_h + 4 * rows * TABLE_FINE, taps / 2 - 4, rows, sum[part]);
             }
         for (int trace = 0; trace < TRACES; trace++)
-            for (size_t k = 0; k < PLANE_ROWS; k++)
+            for (size_t k = 0; k < rows; k++)
                 store_runs(planes[trace] + k * row + (run == 16 ? j : 0), own->places + j / 4, run,
                            wide_joined(wide_shifted(sum[2 * trace][k], shift[trace]),
                                        wide_shifted(sum[2 * trace + 1][k], shift[trace])));
     }
 }
 
+/* In runs of 8 and 4 there are several planes, and several planes have no third order: that is there to do with one. */
 #define RESAMPLE(taps, picking)                                                                                        \
     static __attribute__((noinline)) void resample_##taps##_##picking(const sonod_resampling *own,                     \
                                                                       const resampled *traces,                         \
                                                                       const sonod_fine_range *range, size_t row) {     \
         if (own->run == 16)                                                                                            \
-            resample_traces(own, taps, picking, 16, traces, range, row);                                               \
+            resample_traces(own, taps, picking, LEAST_ROWS, 16, traces, range, row);                                   \
         else if (own->run == 8)                                                                                        \
-            resample_traces(own, taps, picking, 8, traces, range, row);                                                \
+            resample_traces(own, taps, picking, LEAST_ROWS, 8, traces, range, row);                                    \
         else                                                                                                           \
-            resample_traces(own, taps, picking, 4, traces, range, row);                                                \
+            resample_traces(own, taps, picking, LEAST_ROWS, 4, traces, range, row);                                    \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void resample_##taps##_##picking##_third(                                         \
+        const sonod_resampling *own, const resampled *traces, const sonod_fine_range *range, size_t row) {             \
+        resample_traces(own, taps, picking, MOST_ROWS, 16, traces, range, row);                                        \
     }
 RESAMPLE(8, 0)
 RESAMPLE(12, 0)
@@ -270,13 +275,24 @@ RESAMPLE(12, 1)
 #else
 #define resample_8_1 resample_8_0
 #define resample_12_1 resample_12_0
+#define resample_8_1_third resample_8_0_third
+#define resample_12_1_third resample_12_0_third
 #endif
 
-static void resample_all(const sonod_resampling *own, const resampled *traces, const sonod_fine_range *range, size_t row) {
-    if (own->taps == 8)
-        (own->picks ? resample_8_1 : resample_8_0)(own, traces, range, row);
-    else
-        (own->picks ? resample_12_1 : resample_12_0)(own, traces, range, row);
+static void resample_all(const sonod_das_blocks *plan, const resampled *traces, const sonod_fine_range *range) {
+    const sonod_resampling *own = &plan->resampling;
+    const size_t row = plan->row;
+    if (plan->rows == LEAST_ROWS) {
+        if (own->taps == 8)
+            (own->picks ? resample_8_1 : resample_8_0)(own, traces, range, row);
+        else
+            (own->picks ? resample_12_1 : resample_12_0)(own, traces, range, row);
+    } else {
+        if (own->taps == 8)
+            (own->picks ? resample_8_1_third : resample_8_0_third)(own, traces, range, row);
+        else
+            (own->picks ? resample_12_1_third : resample_12_0_third)(own, traces, range, row);
+    }
 }
 
 /* Resamples a range of a party of channels of a transmission, whose planes are number `place` of those that are held. What is
@@ -300,13 +316,13 @@ static void das_resample(const sonod_das_blocks *plan, size_t transmit, size_t p
             traces.words[2 * slot] = rounded + WORDS_BEFORE;
             traces.words[2 * slot + 1] = rounded + words + WORDS_BEFORE;
             traces.shift[slot] = shift;
-            traces.planes[slot] = plan->planes + (place * channels + channel) * plan->step * PLANE_ROWS * plan->row + PLANE_MARGIN;
+            traces.planes[slot] = plan->planes + (place * channels + channel) * plan->step * plan->rows * plan->row + PLANE_MARGIN;
         }
         if (++taken < TRACES && k + 1 < SONOD_RESAMPLED)
             continue;
-        resample_all(&plan->resampling, &traces, range, plan->row);
+        resample_all(plan, &traces, range);
         taken = 0;
     }
     if (taken)
-        resample_all(&plan->resampling, &traces, range, plan->row);
+        resample_all(plan, &traces, range);
 }

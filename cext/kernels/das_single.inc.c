@@ -1,5 +1,5 @@
-/* Channels of das_blocks.inc.c that cannot be taken as blocks side by side: gathered one by one, those that drift, turn or
-   bend too much in pieces of eight points, or sample by sample and point by point. */
+/* Channels of das_blocks.inc.c that cannot be taken as blocks side by side: those that drift, turn or bend too much in
+   pieces of four points, or sample by sample and point by point. */
 
 /* Delays that drift: from twice the place in the block times paces, and the bend that 32 bits still hold. */
 #if BLOCK == 16
@@ -35,9 +35,9 @@ typedef struct {
     float middle, rise, curve;
 } block_view;
 
-/* Adds one channel point by point, every delay computed, in one piece of the block. */
-static __attribute__((noinline)) void add_points(const block_view *view, const block_place *restrict place, int32_t element,
-                                                 int32_t trace, size_t eight, block_sum *restrict total) {
+/* Adds one channel point by point, every delay computed, in eight points of the block. */
+static __attribute__((noinline)) void add_eight(const block_view *view, const block_place *restrict place, int32_t element,
+                                                int32_t trace, size_t eight, block_sum *restrict total) {
     const sonod_das_blocks *plan = view->plan;
     const sonod_das_receive *receive = &plan->receive_table;
     const int32_t *restrict data = view->planes + trace;
@@ -56,10 +56,10 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
     const v8f fine = min8(max8(back + there, splat8(-1e6f)), splat8(1e6f)), nearest = floor8(fine + splat8(0.5f));
     const v8i share = __builtin_convertvector(round8((fine - nearest) * splat8(32767.0f)), v8i);
     const v8i offset = locate8(plan, __builtin_convertvector(nearest, v8i));
-    v8i part[PLANE_ROWS];
-    for (size_t row = 0; row < PLANE_ROWS; row++)
+    v8i part[MOST_ROWS];
+    for (size_t row = 0; row < plan->rows; row++)
         part[row] = gather8i(data + row * plan->row, offset);
-    const v16s value = between((v16s)part[0], (v16s)part[1], (v16s)part[2], (v16s)twice16(share));
+    const v16s value = between(part, plan->rows, (v16s)twice16(share));
     v8f cycles = fma8(back, splat8(receive->turns_per_fine), -(ramp * splat8(view->common_pace * receive->turns_per_fine)));
     cycles = cycles - round8(cycles);
     v8f s, c;
@@ -70,25 +70,31 @@ static __attribute__((noinline)) void add_points(const block_view *view, const b
     total->im[eight] += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
 }
 
-/* How the delays of channels bend, in units of their drift: the wave, and the way back from its length and its slope. */
-INLINE v8i bends_of(const block_view *view, v8i delay, v8i pace) {
-    const v8f one_way = splat8(view->plan->receive_table.fine_per_point);
-    const v8f length = max8(__builtin_convertvector(delay, v8f) * splat8(1.0f / 32768.0f), splat8(1.0f));
-    const v8f slope = __builtin_convertvector(pace, v8f) * splat8(1.0f / PACE_UNIT) + splat8(view->common_pace);
-    const v8f bend = splat8(view->curve) + splat8(0.5f) * (one_way * one_way - slope * slope) / length;
-    return __builtin_convertvector(min8(max8(bend, splat8(-MOST_BEND)), splat8(MOST_BEND)) * splat8(BLOCK * 8192.0f), v8i);
+INLINE void add_points(const block_view *view, const block_place *restrict place, int32_t element, int32_t trace,
+                       block_sum *restrict total) {
+    for (size_t eight = 0; eight < BLOCK / 8; eight++)
+        add_eight(view, place, element, trace, eight, total);
 }
 
-/* Adds one channel that drifts out of its plane within the block: every sample is looked up. `delay`, `numbers` and the
-   phase as in the receive table; `window` with a number for each point, or NULL. */
-static __attribute__((noinline)) void add_drifting(const block_view *view, int32_t delay, int32_t numbers, int32_t trace,
-                                                   int32_t level, int32_t rise, int32_t curve, const int32_t *restrict window,
-                                                   block_sum *restrict total) {
+/* How the delays of channels bend, in units of their drift: the wave, and the way back from its length and its slope. */
+INLINE wide32 bends_of(const block_view *view, wide32 delay, wide32 pace) {
+    const widef one_way = wide_float(view->plan->receive_table.fine_per_point);
+    const widef length = wide_most(__builtin_convertvector(delay, widef) * wide_float(1.0f / 32768.0f), 1.0f);
+    const widef slope = __builtin_convertvector(pace, widef) * wide_float(1.0f / PACE_UNIT) + wide_float(view->common_pace);
+    const widef bend = wide_float(view->curve) + wide_float(0.5f) * (one_way * one_way - slope * slope) / length;
+    return __builtin_convertvector(wide_least(wide_most(bend, -MOST_BEND), MOST_BEND) * wide_float(BLOCK * 8192.0f), wide32);
+}
+
+/* Adds one channel that drifts out of its plane within the block: every sample is looked up. `entry`: its first number in
+   the receive table; `windows` with a number for each point. */
+static __attribute__((noinline)) void add_drifting(const block_view *view, const int32_t *restrict entry, int32_t trace,
+                                                   const int32_t *restrict windows, block_sum *restrict total) {
     const sonod_das_blocks *plan = view->plan;
     const int32_t *restrict data = view->planes + trace;
-    const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, pace = (int16_t)numbers + view->pace;
-    const int32_t bend = bends_of(view, splat8i(delay), splat8i((int16_t)numbers))[0];
-    const phases of = {&level, &rise, &curve};
+    const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, own_pace = (int16_t)entry[view->row];
+    const int32_t delay = entry[0], pace = own_pace + view->pace;
+    const int32_t bend = bends_of(view, wide_splat32(delay), wide_splat32(own_pace))[0];
+    const phases of = {entry + 2 * view->row, entry + 3 * view->row, entry + 4 * view->row};
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
         const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
@@ -96,12 +102,12 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
         const wide32 offset = locate(plan, at >> DELAY_SHIFT);
         const wide16 share = (wide16)wide_twice((at & wide_splat32(0x7fff)) - wide_splat32(0x4000));
         const int near = wide_is_near(offset);
-        wide16 rows[PLANE_ROWS];
-        for (size_t k = 0; k < PLANE_ROWS; k++)
+        wide16 rows[MOST_ROWS];
+        for (size_t k = 0; k < plan->rows; k++)
             rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
-        const wide16 value = rows[0] + wide_scaled(rows[1] + wide_scaled(rows[2], share), share);
+        const wide16 value = wide_between(rows, plan->rows, share);
         const wide16 phase = phases_of(of, 0, part, wide_load((const int32_t *)RAMP16 + WIDE * part),
-                                       wide_load((const int32_t *)SQUARES16 + WIDE * part), window);
+                                       wide_load((const int32_t *)SQUARES16 + WIDE * part), windows);
         const wide32 nothing = wide_splat32(0);
         *((widef_loose *)total->re + part) += __builtin_convertvector(wide_add_paired(nothing, value, phase), widef);
         *((widef_loose *)total->im + part) +=
@@ -111,154 +117,176 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, int32
 
 /* Points of a piece from its middle over PIECE_UNIT and their squares, in 2^15, as pairs. */
 #define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
-static const int32_t PIECE_POINT[2][8] = {
-    {PAIR_OF(-7 * 4096), PAIR_OF(-5 * 4096), PAIR_OF(-3 * 4096), PAIR_OF(-4096), PAIR_OF(4096), PAIR_OF(3 * 4096), PAIR_OF(5 * 4096),
-     PAIR_OF(7 * 4096)},
-    {PAIR_OF(49 * 512), PAIR_OF(25 * 512), PAIR_OF(9 * 512), PAIR_OF(512), PAIR_OF(512), PAIR_OF(9 * 512), PAIR_OF(25 * 512),
-     PAIR_OF(49 * 512)}};
+static const int32_t PIECE_POINT[2][4] = {{PAIR_OF(-3 * 8192), PAIR_OF(-8192), PAIR_OF(8192), PAIR_OF(3 * 8192)},
+                                          {PAIR_OF(9 * 2048), PAIR_OF(2048), PAIR_OF(2048), PAIR_OF(9 * 2048)}};
+#define UNITY_OF(k) 32767
+static const int16_t UNITY16[BLOCK] = ALL_POINTS(UNITY_OF);
+#define UNITY ((const int32_t *)UNITY16)
+static const int32_t EVERY_PIECE[4] = {0, 0, 0, 0};
 
-/* Places of a party whose channels drift too far for the block but not for its pieces. */
+/* Places of up to sixteen channels in the pieces of a block. */
 typedef struct {
-    party pieces[PIECES];
-} pieced_party;
+    int32_t offset[PARTY * PIECES] __attribute__((aligned(64))), share[PARTY * PIECES], drift[PARTY * PIECES];
+} pieces;
 
-/* `delay` and `numbers` as in the receive table, `trace` where the planes begin. All sixteen are read. */
-INLINE void place_pieces(const block_view *view, const int32_t *restrict delay, const int32_t *restrict numbers,
-                         const int32_t *restrict trace, pieced_party *restrict out) {
+/* Channels of an integer sum: number among those that have places, where their planes begin, and windows, a number for each
+   point. */
+typedef struct {
+    size_t count;
+    int32_t of[PARTY], trace[PARTY];
+    const int32_t *windows[PARTY];
+} listing;
+
+/* A number of each of some channels, for all its pieces. */
+INLINE wide32 of_each_piece(const int32_t *from) {
+#if PIECES == 4
+    return wide_fourfold(from);
+#else
+    v8i eights[WIDE / 8];
+    for (size_t i = 0; i < WIDE / 8; i++)
+        eights[i] = splat8i(from[i]);
+    return wide_of_eights(eights);
+#endif
+}
+
+/* Channels are looked at so many at a time, for all their pieces. */
+#define AT_ONCE (WIDE / PIECES)
+
+/* Places of `count` channels that drift too far for a block but not for its pieces. */
+INLINE void place_pieces(const block_view *view, const int32_t *restrict delay, const int32_t *restrict pace,
+                         const int32_t *restrict bend, size_t count, pieces *restrict out) {
     const int32_t stride = (int32_t)view->plan->step << DELAY_SHIFT;
-    for (size_t i = 0; i < PARTY; i += 8) {
-        const v8i own = (load8i(numbers + i) << 16) >> 16, pace = own + splat8i(view->pace);
-        const v8i bend = bends_of(view, load8i(delay + i), own);
-        for (int32_t piece = 0; piece < PIECES; piece++) {
-            const v8i middle = splat8i(16 * piece + 8 - BLOCK), drift = (middle * (pace + middle * bend)) >> DRIFT_SHIFT;
-            const v8i first = load8i(delay + i) + splat8i(view->way + 8 * piece * stride) + drift;
-            party *to = out->pieces + piece;
-            store8i(to->offset + i, load8i(trace + i) + locate8(view->plan, first >> DELAY_SHIFT));
-            store8i(to->share + i, twice16((first & splat8i(0x7fff)) - splat8i(0x4000)));
-            store8i(to->drift + i, twice16((splat8i(2 * PIECE_UNIT) * (pace + splat8i(2) * middle * bend)) >> DRIFT_SHIFT));
-        }
+    const wide32 piece = wide_load32(POINT) & wide_splat32(PIECES - 1);
+    const wide32 middle = wide_splat32(8) * piece + wide_splat32(4 - BLOCK);
+    const wide32 begin = wide_splat32(view->way) + piece * wide_splat32(4 * stride);
+    for (size_t i = 0; i < count; i += AT_ONCE) {
+        const wide32 own = of_each_piece(pace + i), bent = middle * of_each_piece(bend + i);
+        const wide32 first = of_each_piece(delay + i) + begin + ((middle * (own + bent)) >> DRIFT_SHIFT);
+        const size_t at = PIECES * i;
+        wide_store32(out->offset + at, locate(view->plan, first >> DELAY_SHIFT));
+        wide_store32(out->share + at, wide_twice((first & wide_splat32(0x7fff)) - wide_splat32(0x4000)));
+        wide_store32(out->drift + at, wide_twice((wide_splat32(2 * PIECE_UNIT) * (own + bent + bent)) >> DRIFT_SHIFT));
     }
 }
 
-/* Adds a party of `count` channels in pieces; `windows` with a number for each point and channel, or NULL. */
-static __attribute__((noinline)) void add_pieces(const block_view *view, const pieced_party *restrict places, size_t count,
-                                                 phases of, const int32_t *restrict windows, block_sum *restrict total) {
-    const size_t row = view->plan->row;
-    const v8i points[2] = {load8i(PIECE_POINT[0]), load8i(PIECE_POINT[0])};
-    const wide16 along = (wide16)wide_of_eights(points);
+/* Samples of channel `i` of a listing in one part of a block. */
+INLINE wide16 value_in_pieces(const block_view *view, const pieces *restrict places, const listing *restrict listed, size_t i,
+                              size_t part, wide16 along) {
+    const size_t row = view->plan->row, at = PIECES * (size_t)listed->of[i] + WIDE / 4 * part;
+    const int32_t *restrict from = view->planes + listed->trace[i], *restrict offset = places->offset + at;
+    const wide16 share = (wide16)wide_fourfold(places->share + at);
+    const wide16 to = share + wide_scaled(along, (wide16)wide_fourfold(places->drift + at));
+    wide16 bent = wide_fours(from + 2 * row, offset);
+    if (view->plan->rows == MOST_ROWS)
+        bent += wide_scaled(wide_fours(from + 3 * row, offset), to);
+    bent = wide_fours(from + row, offset) + wide_scaled(bent, to);
+    return wide_fours(from, offset) + wide_scaled(bent, to);
+}
+
+/* Adds the channels of a listing in pieces. */
+static __attribute__((noinline)) void add_pieces(const block_view *view, const pieces *restrict places, listing *restrict listed,
+                                                 phases of, block_sum *restrict total) {
+    const wide16 along = wide_fours(PIECE_POINT[0], EVERY_PIECE);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide16 ramp = wide_load((const int32_t *)RAMP16 + WIDE * part);
         const wide16 square = wide_load((const int32_t *)SQUARES16 + WIDE * part);
         wide32 re = wide_splat32(0), im = wide_splat32(0);
-        for (size_t i = 0; i < count; i++) {
-            v8i shares[2], drifts[2], samples[PLANE_ROWS][2];
-            for (size_t eight = 0; eight < WIDE / 8; eight++) {
-                const party *own = places->pieces + WIDE / 8 * part + eight;
-                const int32_t *restrict from = view->planes + own->offset[i];
-                shares[eight] = splat8i(own->share[i]);
-                drifts[eight] = splat8i(own->drift[i]);
-                for (size_t k = 0; k < PLANE_ROWS; k++)
-                    samples[k][eight] = load8i(from + k * row);
-            }
-            const wide16 at = (wide16)wide_of_eights(shares) + wide_scaled(along, (wide16)wide_of_eights(drifts));
-            const wide16 bent = (wide16)wide_of_eights(samples[1]) + wide_scaled((wide16)wide_of_eights(samples[2]), at);
-            const wide16 value = (wide16)wide_of_eights(samples[0]) + wide_scaled(bent, at);
-            const wide16 phase = phases_of(of, i, part, ramp, square, windows ? windows + BLOCK / 2 * i : NULL);
+        for (size_t i = 0; i < listed->count; i++) {
+            const size_t own = (size_t)listed->of[i];
+            const wide16 value = value_in_pieces(view, places, listed, i, part, along);
+            const wide16 phase = phases_of(of, own, part, ramp, square, listed->windows[i]);
             re = wide_add_paired(re, value, phase);
             im = wide_add_paired(im, value, wide_turned(phase));
         }
         *((widef_loose *)total->re + part) += __builtin_convertvector(re, widef);
         *((widef_loose *)total->im + part) += __builtin_convertvector(im, widef);
     }
+    listed->count = 0;
 }
 
-/* Channels gathered one by one for an integer sum. */
+INLINE wide32 wide_size(wide32 x) { return (x ^ (x >> 31)) - (x >> 31); }
+
+/* Pace and bend of up to sixteen channels, and whether they drift or bend too much for pieces. */
 typedef struct {
-    int32_t delay[PARTY], numbers[PARTY], trace[PARTY], level[PARTY], rise[PARTY], curve[PARTY];
-    int32_t windows[BLOCK / 2 * PARTY];
-    size_t count;
-} gathering;
+    int32_t pace[PARTY], bend[PARTY], much[PARTY];
+} drifts;
 
-INLINE void add_gathering(const block_view *view, gathering *own, int pieced, int windowed, block_sum *restrict total) {
-    if (!own->count)
-        return;
-    for (size_t i = own->count; i % PARTY; i++)
-        own->delay[i] = own->numbers[i] = own->trace[i] = 0;
-    const phases of = {own->level, own->rise, own->curve};
-    if (pieced) {
-        pieced_party pieces;
-        place_pieces(view, own->delay, own->numbers, own->trace, &pieces);
-        add_pieces(view, &pieces, own->count, of, windowed ? own->windows : NULL, total);
-        own->count = 0;
-        return;
+INLINE void find_drifts(const block_view *view, const int32_t *restrict delay, const int32_t *restrict numbers, size_t count,
+                        drifts *restrict out) {
+    /* The same share of a sample at the end of a piece as at the end of a block. */
+    const wide32 largest = wide_splat32(view->plan->largest_drift * (2 * BLOCK - 2) / 6);
+    const wide32 most_bend = wide_splat32((int32_t)(MOST_PIECE_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f)));
+    for (size_t i = 0; i < count; i += WIDE) {
+        const wide32 own = (wide_load32(numbers + i) << 16) >> 16, pace = own + wide_splat32(view->pace);
+        const wide32 bend = bends_of(view, wide_load32(delay + i), own), bent = wide_size(bend);
+        wide_store32(out->pace + i, pace);
+        wide_store32(out->bend + i, bend);
+        wide_store32(out->much + i, (bent > most_bend) | (wide_size(pace) + wide_splat32(2 * (BLOCK - 4)) * bent > largest));
     }
-    party channels;
-    place_party(view->plan, own->delay, own->numbers, own->trace, view->way, view->pace, &channels);
-    const adding block = {view->planes, &channels, total};
-    add_party(1, 0, &block, view->plan->row, windowed ? own->count : 0, own->count, own->count, of, own->windows, NULL);
-    own->count = 0;
 }
 
-/* Adds the channels of entries `begin` to `end` one by one; `windows` of the first of them and the others, or NULL. */
-static __attribute__((noinline)) void add_one_by_one(const block_view *view, const int32_t *restrict windows, size_t begin,
-                                                     size_t end, block_sum *restrict total) {
-    const int32_t *restrict list = view->entries;
-    const int32_t largest = view->plan->largest_drift, largest_pieced = largest * (2 * BLOCK - 2) / 14;
-    const int32_t most_bend = (int32_t)(MOST_PIECE_BOW / (PIECE_LAST * PIECE_LAST) * (BLOCK * 8192.0f));
-    const size_t row = (size_t)view->head[HEAD_COUNT];
+/* Windows of an entry: those of the table at the edges of the aperture, else unity. */
+INLINE const int32_t *windows_of(const block_view *view, size_t entry) {
+    const int32_t *windows = view->entries + 5 * view->row;
+    if (entry >= view->left && entry < view->right)
+        return UNITY;
+    return windows + BLOCK / 2 * (entry < view->left ? entry : entry - view->right + view->left);
+}
+
+/* Adds the channels of entries `begin` to `end`, each in pieces or, where it drifts or bends too much, sample by sample. */
+static __attribute__((noinline)) void add_unsteady(const block_view *view, size_t begin, size_t end, block_sum *restrict total) {
+    const size_t row = view->row;
+    for (; begin < end; begin += PARTY) {
+        const int32_t *restrict list = view->entries + begin;
+        const size_t count = end - begin < PARTY ? end - begin : PARTY;
+        const phases of = {list + 2 * row, list + 3 * row, list + 4 * row};
+        drifts own;
+        pieces places;
+        listing listed;
+        listed.count = 0;
+        find_drifts(view, list, list + row, count, &own);
+        place_pieces(view, list, own.pace, own.bend, count, &places);
+        for (size_t i = 0; i < count; i++) {
+            const int32_t element = (list[row + i] >> 16) + view->shift;
+            if (element < 0 || element >= (int32_t)view->plan->elements)
+                continue;
+            const int32_t *windows = windows_of(view, begin + i);
+            for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
+                if (own.much[i]) {
+                    add_drifting(view, list + i, view->map_traces[at], windows, total);
+                    continue;
+                }
+                listed.of[listed.count] = (int32_t)i;
+                listed.windows[listed.count] = windows;
+                listed.trace[listed.count++] = view->map_traces[at];
+                if (listed.count == PARTY)
+                    add_pieces(view, &places, &listed, of, total);
+            }
+        }
+        add_pieces(view, &places, &listed, of, total);
+    }
+}
+
+/* Adds the channels of all entries point by point. */
+static void add_entries_by_points(const block_view *view, block_sum *restrict total) {
     const block_place place = place_block(&view->plan->receive_table, view->class, view->block);
-    gathering gathered[2];
-    gathered[0].count = gathered[1].count = 0;
-    for (size_t i = begin; i < end; i++) {
-        const int32_t numbers = list[row + i], element = (numbers >> 16) + view->shift;
+    for (size_t i = 0; i < view->row; i++) {
+        const int32_t own = view->entries[view->row + i] >> 16, element = own + view->shift;
         if (element < 0 || element >= (int32_t)view->plan->elements)
             continue;
-        const int32_t pace = (int16_t)numbers + view->pace;
-        for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
-            const int32_t trace = view->map_traces[at];
-            if (view->points) {
-                for (size_t piece = 0; piece < PIECES; piece++)
-                    add_points(view, &place, numbers >> 16, trace, piece, total);
-                continue;
-            }
-            const int32_t *window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
-            const int pieced = view->bowed || abs(pace) > largest;
-            const int32_t bend = pieced ? abs(bends_of(view, splat8i(list[i]), splat8i((int16_t)numbers))[0]) : 0;
-            if (pieced && (bend > most_bend || abs(pace) + 2 * (BLOCK - 8) * bend > largest_pieced)) {
-                add_drifting(view, list[i], numbers, trace, list[2 * row + i], list[3 * row + i], list[4 * row + i], window, total);
-                continue;
-            }
-            gathering *own = gathered + pieced;
-            const size_t to = own->count++;
-            own->delay[to] = list[i];
-            own->numbers[to] = numbers;
-            own->trace[to] = trace;
-            own->level[to] = list[2 * row + i];
-            own->rise[to] = list[3 * row + i];
-            own->curve[to] = list[4 * row + i];
-            if (window)
-                memcpy(own->windows + BLOCK / 2 * to, window, BLOCK / 2 * sizeof(int32_t));
-            if (own->count == PARTY)
-                add_gathering(view, own, pieced, windows != NULL, total);
-        }
+        for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++)
+            add_points(view, &place, own, view->map_traces[at], total);
     }
-    for (int pieced = 0; pieced < 2; pieced++)
-        add_gathering(view, gathered + pieced, pieced, windows != NULL, total);
 }
 
-/* Adds all channels of a block that are not to be taken point by point, but for those from entry `from` to `to`, one by
-   one. */
+/* Adds all channels of a block that have entries, but for those from entry `from` to `to`, in pieces or otherwise. */
 static void add_scattered(const block_view *view, size_t from, size_t to, block_sum *restrict total) {
-    const size_t count = (size_t)view->head[HEAD_COUNT], left = (size_t)view->head[HEAD_LEFT];
-    const size_t right = count - (size_t)view->head[HEAD_RIGHT], bounds[] = {0, left, right, count};
-    const int32_t *windows = view->entries + 5 * count;
-    for (size_t part = 0; part < 3; part++) {
-        const size_t begin = bounds[part], end = bounds[part + 1];
-        const size_t until = from < begin ? begin : from < end ? from : end, after = to < begin ? begin : to < end ? to : end;
-        const int32_t *own = part == 1 ? NULL : windows + (part ? BLOCK / 2 * left : 0);
-        add_one_by_one(view, own, begin, until, total);
-        add_one_by_one(view, own ? own + BLOCK / 2 * (after - begin) : NULL, after, end, total);
+    if (view->points) {
+        add_entries_by_points(view, total);
+        return;
     }
+    add_unsteady(view, 0, from, total);
+    add_unsteady(view, to, view->row, total);
 }
 
 /* The entries between `begin` and `end` that follow each other without one that drifts too far. */
@@ -293,65 +321,111 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
         const adding block = {view->planes, &channels, total};
-        add_party(1, 0, &block, view->plan->row, count, count, count, of, windows + BLOCK / 2 * begin, NULL);
+        add_alone(view->plan, &block, count, count, of, windows + BLOCK / 2 * begin);
     }
 }
 
-/* A wave in one piece of a block: delay of its first point and pace, as the pieces' numbers. */
+/* A wave in the pieces of a block, again and again: delays of their first points and paces, as the table's numbers of pieces. */
 typedef struct {
-    int32_t way, pace;
-} piece_wave;
+    int32_t way[WIDE], pace[WIDE];
+} piece_waves;
 
-/* Adds one channel in one piece of a block. */
-INLINE void add_piece(const block_view *view, const int32_t *restrict numbers, piece_wave wave, int32_t trace, v8f *restrict re,
-                      v8f *restrict im) {
-    const sonod_das_blocks *plan = view->plan;
-    const int32_t sum = numbers[0] + wave.way;
-    const int32_t *own = view->planes + trace + locate_one(plan, sum >> DELAY_SHIFT);
-    const v16s ramp = load16(PIECE_POINT[0]), square = load16(PIECE_POINT[1]);
-    const v16s share = (v16s)splat8i(PAIR_OF((sum & 0x7fff) - 0x4000));
-    const v16s at = share + scaled16(ramp, (v16s)splat8i(PAIR_OF((int16_t)numbers[1] + wave.pace)));
-    const v16s value = between(load16(own), load16(own + plan->row), load16(own + 2 * plan->row), at);
-    const v16s turning = scaled16(ramp, (v16s)splat8i(numbers[3])) + scaled16(square, (v16s)splat8i(numbers[4]));
-    const v16s window = (v16s)twice16(__builtin_convertvector(*(const v8s_loose *)(numbers + 5), v8i));
-    const v16s phase = scaled16((v16s)splat8i(numbers[2]) + turning, window);
-    *re += __builtin_convertvector(paired16(value, phase), v8f);
-    *im += __builtin_convertvector(paired16(value, turned16(phase)), v8f);
+INLINE void find_piece_waves(const block_view *view, piece_waves *restrict out) {
+    const float step = (float)view->plan->step;
+    for (size_t i = 0; i < WIDE; i++) {
+        const float from_middle = (float)(4 * (i % PIECES)) + PIECE_LAST - LAST_POINT;
+        const double delay = (double)view->middle + (double)from_middle * ((double)view->rise + (double)view->curve * (double)from_middle);
+        const double way = (delay - (double)PIECE_LAST * (double)step) * 32768.0 + 16384.0;
+        const float pace = (view->rise + 2.0f * view->curve * from_middle + view->common_pace - step) * (PIECE_UNIT * 32768.0f);
+        out->way[i] = (int32_t)(way > 1e9 ? 1e9 : way < -1e9 ? -1e9 : way);
+        out->pace[i] = (int32_t)(pace > 1e6f ? 1e6f : pace < -1e6f ? -1e6f : pace);
+    }
 }
 
-/* Adds the channels that are taken in pieces; those that drift or turn too much even there point by point. */
+/* What the table says of the elements of a block that are taken in pieces, from some element on. */
+typedef struct {
+    const int32_t *delay, *pace, *level, *rise, *curve, *windows;
+} steep_table;
+
+/* Places of up to sixteen elements in their pieces; `much`: those that drift or turn too much even there. */
+INLINE void place_steep(const block_view *view, steep_table table, size_t count, const piece_waves *restrict waves,
+                        pieces *restrict out, int32_t *restrict much) {
+    const sonod_das_blocks *plan = view->plan;
+    const wide32 largest = wide_splat32(
+        (int32_t)((float)plan->largest_drift * (LAST_POINT / (float)POINT_UNIT) * ((float)PIECE_UNIT / PIECE_LAST)));
+    for (size_t i = 0; i < PIECES * count; i += WIDE) {
+        const wide32 delay = wide_load32(table.delay + i), sum = delay + wide_load32(waves->way);
+        const wide32 pace = wide_load32(table.pace + i) + wide_load32(waves->pace);
+        wide_store32(out->offset + i, locate(plan, sum >> DELAY_SHIFT));
+        wide_store32(out->share + i, wide_twice((sum & wide_splat32(0x7fff)) - wide_splat32(0x4000)));
+        wide_store32(out->drift + i, wide_twice(pace));
+        wide_store32(much + i, (delay == wide_splat32(NO_PIECE)) | (pace > largest) | (-pace > largest));
+    }
+}
+
+/* Adds the elements of a listing in pieces that have phases of their own. */
+static __attribute__((noinline)) void add_steep_pieces(const block_view *view, const pieces *restrict places,
+                                                       listing *restrict listed, steep_table table, block_sum *restrict total) {
+    const wide16 ramp = wide_fours(PIECE_POINT[0], EVERY_PIECE), square = wide_fours(PIECE_POINT[1], EVERY_PIECE);
+    for (size_t part = 0; part < BLOCK / WIDE; part++) {
+        wide32 re = wide_splat32(0), im = wide_splat32(0);
+        for (size_t i = 0; i < listed->count; i++) {
+            const size_t own = (size_t)listed->of[i], at = PIECES * own + WIDE / 4 * part;
+            const wide16 value = value_in_pieces(view, places, listed, i, part, ramp);
+            const wide16 turning = wide_scaled(ramp, (wide16)wide_fourfold(table.rise + at)) +
+                                   wide_scaled(square, (wide16)wide_fourfold(table.curve + at));
+            const wide16 phase = wide_scaled((wide16)wide_fourfold(table.level + at) + turning,
+                                             wide_doubled(table.windows + BLOCK / 2 * own + WIDE / 2 * part));
+            re = wide_add_paired(re, value, phase);
+            im = wide_add_paired(im, value, wide_turned(phase));
+        }
+        *((widef_loose *)total->re + part) += __builtin_convertvector(re, widef);
+        *((widef_loose *)total->im + part) += __builtin_convertvector(im, widef);
+    }
+    listed->count = 0;
+}
+
+INLINE int is_much(const int32_t *much) {
+    int32_t any = 0;
+    for (size_t piece = 0; piece < PIECES; piece++)
+        any |= much[piece];
+    return any != 0;
+}
+
+/* Adds the elements that are taken in pieces; those that drift or turn too much even there point by point. */
 static void add_steep(const block_view *view, block_sum *restrict total) {
-    const int32_t *steep = view->entries + 5 * view->head[HEAD_COUNT] +
-                           BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
-    const int32_t *pieces = steep + view->head[HEAD_STEEP];
     const sonod_das_blocks *plan = view->plan;
     const block_place place = place_block(&plan->receive_table, view->class, view->block);
-    /* The same share of a sample at the end of a piece as at the end of a block. */
-    const int32_t largest =
-        (int32_t)((float)plan->largest_drift * (LAST_POINT / (float)POINT_UNIT) * ((float)PIECE_UNIT / PIECE_LAST));
-    piece_wave waves[PIECES];
-    for (size_t piece = 0; piece < PIECES; piece++) {
-        const float from_middle = (float)(8 * piece) + PIECE_LAST - LAST_POINT, step = (float)plan->step;
-        const double delay = (double)view->middle + (double)from_middle * ((double)view->rise + (double)view->curve * (double)from_middle);
-        const double way = (delay - (double)PIECE_LAST * (double)plan->step) * 32768.0 + 16384.0;
-        const float pace = (view->rise + 2.0f * view->curve * from_middle + view->common_pace - step) * (PIECE_UNIT * 32768.0f);
-        waves[piece].way = (int32_t)(way > 1e9 ? 1e9 : way < -1e9 ? -1e9 : way);
-        waves[piece].pace = (int32_t)(pace > 1e6f ? 1e6f : pace < -1e6f ? -1e6f : pace);
-    }
-    for (int32_t i = 0; i < view->head[HEAD_STEEP]; i++) {
-        const int32_t element = steep[i] + view->shift;
-        if (element < 0 || element >= (int32_t)plan->elements)
-            continue;
-        for (size_t piece = 0; piece < PIECES; piece++) {
-            const int32_t *numbers = pieces + PIECE_INTS * (PIECES * (size_t)i + piece);
-            const int32_t pace = (int16_t)numbers[1] + waves[piece].pace;
-            const int whole = numbers[0] != NO_PIECE && !view->points && pace <= largest && pace >= -largest;
+    const size_t count = (size_t)view->head[HEAD_STEEP], field = PIECES * count;
+    const int32_t *steep = view->entries + 5 * view->row + BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
+    piece_waves waves;
+    find_piece_waves(view, &waves);
+    for (size_t begin = 0; begin < count; begin += PARTY) {
+        const int32_t *own = steep + count + PIECES * begin;
+        const steep_table table = {own, own + field, own + 2 * field, own + 3 * field, own + 4 * field,
+                                   steep + count + 5 * field + BLOCK / 2 * begin};
+        const size_t end = count - begin < PARTY ? count : begin + PARTY;
+        int32_t much[PARTY * PIECES];
+        pieces places;
+        listing listed;
+        listed.count = 0;
+        place_steep(view, table, end - begin, &waves, &places, much);
+        for (size_t i = begin; i < end; i++) {
+            const int32_t element = steep[i] + view->shift;
+            if (element < 0 || element >= (int32_t)plan->elements)
+                continue;
+            const int by_points = view->points || is_much(much + PIECES * (i - begin));
             for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
-                if (whole)
-                    add_piece(view, numbers, waves[piece], view->map_traces[at], total->re + piece, total->im + piece);
-                else
-                    add_points(view, &place, steep[i], view->map_traces[at], piece, total);
+                if (by_points) {
+                    add_points(view, &place, steep[i], view->map_traces[at], total);
+                    continue;
+                }
+                listed.of[listed.count] = (int32_t)(i - begin);
+                listed.trace[listed.count++] = view->map_traces[at];
+                if (listed.count == PARTY)
+                    add_steep_pieces(view, &places, &listed, table, total);
             }
         }
+        add_steep_pieces(view, &places, &listed, table, total);
     }
 }

@@ -119,7 +119,7 @@ typedef struct {
     size_t gain_stride;        /* 0 or samples */
     int remove_offset;
     const float *coefficients; /* (phases, 2, taps) */
-    const float *turns;        /* (2, outputs + 8) real, imaginary, phase after phase, NULL: no turning */
+    const float *turns;        /* (2, outputs + 16) real, imaginary, phase after phase, NULL: no turning */
     size_t turns_stride;
     const float *transmit_turns; /* (transmits, 2) */
     const float *output_gain;  /* (outputs) on the magnitude, NULL: complex output */
@@ -201,7 +201,7 @@ typedef struct {
     size_t fine;  /* fine samples of all planes, a multiple of 16 */
     size_t run;
     size_t words; /* of a component of a trace with zeros before and behind, a multiple of 32 */
-    const int32_t *coefficients; /* (tables, taps / 2, 3, 16) pairs, in 2^-(16 - headroom) */
+    const int32_t *coefficients; /* (tables, taps / 2, rows, 16) pairs, in 2^-(16 - headroom) */
     const int32_t *starts;       /* (fine) first sample read, counted from the first one used */
     const int32_t *table_of;     /* (fine / 16) */
     const int32_t *places;       /* (fine / 4) where four of them go, counted from the first one of the first plane */
@@ -234,6 +234,7 @@ typedef struct {
     size_t step;  /* fine samples from one point to the next */
     size_t width; /* fine samples of a plane, a multiple of 16; of single points of 8 */
     size_t row;   /* pairs from one row of a plane to the next */
+    size_t rows;  /* of a plane, 3 or 4 */
     int32_t step_magic, step_shift;  /* n / step = n step_magic >> step_shift, or n >> step_shift with 0 */
     int32_t largest_drift; /* of a channel taken as a block, in 2^-15 fine samples per half a block */
     sonod_resampling resampling; /* of lines */
@@ -253,7 +254,7 @@ typedef struct {
     const float *phases;                    /* (transmits, blocks, lines) in turns, of the middle */
     const float *time_points, *weight_points; /* (..., block_points) */
     size_t group;    /* transmissions whose planes are held at once */
-    int32_t *planes; /* (group, channels, step, 3, row) */
+    int32_t *planes; /* (group, channels, step, rows, row) */
     float factor;
     const float *data; /* (transmits, channels, samples, 2) */
     float *out;        /* (lines, count, 2), `out_row` points from one line to the next */

@@ -7,7 +7,8 @@
 
 /* Zeros before and behind every row of a plane: a block may begin this much outside. */
 #define PLANE_MARGIN 40
-/* Signal, slope, curvature. */
-#define PLANE_ROWS 3
+/* Signal, slope and curvature; in some planes also the third order. */
+#define LEAST_ROWS 3
+#define MOST_ROWS 4
 
 #endif

@@ -62,7 +62,7 @@ static void convert(int type, const void *raw, size_t offset, const float *gain,
 
 /* Vectors of outputs that share every coefficient read. */
 #define FILTER_VECTORS 4
-#define FILTER_GROUP (8 * FILTER_VECTORS)
+#define FILTER_GROUP (WIDE * FILTER_VECTORS)
 /* Longest filter; filters.py makes none that is longer. */
 #define MOST_TAPS 512
 
@@ -97,22 +97,22 @@ static void split_line(const float *restrict line, size_t step, size_t row, floa
 
 /* A group of outputs of one phase: tap k of output i reads at[k][i]. */
 INLINE void filter_group(const float *const *restrict at, const float *restrict coefficients, size_t taps, size_t first,
-                         int imaginary, v8f *restrict re, v8f *restrict im) {
-    v8f a[FILTER_VECTORS], b[FILTER_VECTORS];
+                         int imaginary, widef *restrict re, widef *restrict im) {
+    widef a[FILTER_VECTORS], b[FILTER_VECTORS];
     for (int i = 0; i < FILTER_VECTORS; i++)
-        a[i] = b[i] = splat8(0);
+        a[i] = b[i] = wide_float(0);
     for (size_t k = 0; k < taps; k++) {
         const float *restrict x = at[k] + first;
-        v8f own[FILTER_VECTORS];
+        widef own[FILTER_VECTORS];
         for (int i = 0; i < FILTER_VECTORS; i++) {
-            own[i] = load8(x + 8 * i);
-            KEEP8(own[i]);
+            own[i] = wide_load_floats(x + WIDE * i);
+            WIDE_KEEP(own[i]);
         }
-        const v8f real = splat8(coefficients[k]), imag = splat8(coefficients[taps + k]);
+        const widef real = wide_float(coefficients[k]), imag = wide_float(coefficients[taps + k]);
         for (int i = 0; i < FILTER_VECTORS; i++) {
-            a[i] = fma8(own[i], real, a[i]);
+            a[i] = wide_fma(own[i], real, a[i]);
             if (imaginary)
-                b[i] = fma8(own[i], imag, b[i]);
+                b[i] = wide_fma(own[i], imag, b[i]);
         }
     }
     for (int i = 0; i < FILTER_VECTORS; i++) {
@@ -142,8 +142,8 @@ static void filter(const sonod_filter *plan, size_t trace) {
     }
     const int complex_out = !plan->output_gain && !plan->real_part;
     float *restrict out = plan->out + trace * plan->outputs * (complex_out ? 2 : 1);
-    const v8f turn_re = splat8(plan->transmit_turns[2 * transmit]);
-    const v8f turn_im = splat8(plan->transmit_turns[2 * transmit + 1]);
+    const widef turn_re = wide_float(plan->transmit_turns[2 * transmit]);
+    const widef turn_im = wide_float(plan->transmit_turns[2 * transmit + 1]);
     const float *at[MOST_TAPS];
     const float *turns = plan->turns;
     for (size_t phase = 0; phase < plan->phases && phase < plan->outputs; phase++) {
@@ -157,35 +157,31 @@ static void filter(const sonod_filter *plan, size_t trace) {
             place += of == 0;
         }
         for (size_t first = 0; first < outputs; first += FILTER_GROUP) {
-            v8f re[FILTER_VECTORS], im[FILTER_VECTORS];
+            widef re[FILTER_VECTORS], im[FILTER_VECTORS];
             if (plan->real_part)
                 filter_group(at, coefficients, taps, first, 0, re, im);
             else
                 filter_group(at, coefficients, taps, first, 1, re, im);
-            for (size_t i = 0; i < FILTER_VECTORS && first + 8 * i < outputs; i++) {
-                const size_t j = first + 8 * i, count = outputs - j < 8 ? outputs - j : 8;
+            for (size_t i = 0; i < FILTER_VECTORS && first + WIDE * i < outputs; i++) {
+                const size_t j = first + WIDE * i, count = outputs - j < WIDE ? outputs - j : WIDE;
                 if (turns) {
-                    const v8f a = load8(turns + j), b = load8(turns + plan->turns_stride + j), old = re[i];
-                    const v8f c = a * turn_re - b * turn_im, s = a * turn_im + b * turn_re;
+                    const widef a = wide_load_floats(turns + j), b = wide_load_floats(turns + plan->turns_stride + j), old = re[i];
+                    const widef c = a * turn_re - b * turn_im, s = a * turn_im + b * turn_re;
                     re[i] = old * c - im[i] * s;
                     im[i] = old * s + im[i] * c;
                 }
                 if (complex_out) {
-                    const v8f low = __builtin_shuffle(re[i], im[i], (v8i){0, 8, 1, 9, 2, 10, 3, 11});
-                    const v8f high = __builtin_shuffle(re[i], im[i], (v8i){4, 12, 5, 13, 6, 14, 7, 15});
-                    if (plan->phases == 1 && count == 8) {
-                        store8(out + 2 * j, low);
-                        store8(out + 2 * j + 8, high);
+                    float both[2 * WIDE];
+                    if (plan->phases == 1 && count == WIDE) {
+                        wide_store_paired(out + 2 * j, re[i], im[i]);
                         continue;
                     }
-                    float both[16];
-                    store8(both, low);
-                    store8(both + 8, high);
+                    wide_store_paired(both, re[i], im[i]);
                     for (size_t n = 0; n < count; n++)
                         memcpy(out + 2 * ((j + n) * plan->phases + phase), both + 2 * n, 2 * sizeof(float));
                 } else {
-                    float one[8];
-                    store8(one, plan->real_part ? re[i] : sqrt8(re[i] * re[i] + im[i] * im[i]));
+                    float one[WIDE];
+                    wide_store_floats(one, plan->real_part ? re[i] : wide_sqrt(re[i] * re[i] + im[i] * im[i]));
                     for (size_t n = 0; n < count; n++) {
                         const size_t m = (j + n) * plan->phases + phase;
                         out[m] = plan->output_gain ? one[n] * plan->output_gain[m] : one[n];

@@ -145,6 +145,8 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)_mm512_or_si512(_mm512_and_si512(number, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(number, 16));
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)_mm512_i32gather_epi32((__m512i)index, from, 4); }
+INLINE widef wide_least(widef a, float b) { return (widef)_mm512_min_ps((__m512)a, _mm512_set1_ps(b)); }
+INLINE widef wide_most(widef a, float b) { return (widef)_mm512_max_ps((__m512)a, _mm512_set1_ps(b)); }
 /* Whether places are within 32 from the first one on: such are loaded whole and permuted. */
 INLINE int wide_is_near(wide32 index) {
     const __m512i first = _mm512_broadcastd_epi32(_mm512_castsi512_si128((__m512i)index));
@@ -160,6 +162,14 @@ INLINE wide32 wide_bounded(wide32 x, int32_t most) {
 }
 INLINE widef wide_fma(widef a, widef b, widef c) { return (widef)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE widef wide_float(float x) { return (widef)_mm512_set1_ps(x); }
+INLINE widef wide_sqrt(widef x) { return (widef)_mm512_sqrt_ps((__m512)x); }
+/* Stores numbers of both by turns. */
+INLINE void wide_store_paired(float *to, widef first, widef second) {
+    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    *(widef_loose *)to = (widef)_mm512_permutex2var_ps((__m512)first, low, (__m512)second);
+    *(widef_loose *)(to + 16) = (widef)_mm512_permutex2var_ps((__m512)first, high, (__m512)second);
+}
 /* The low 16 bits of every number twice, as pairs. */
 INLINE wide32 wide_twice(wide32 x) {
     const __m512i twice = _mm512_set4_epi32(0x0d0c0d0c, 0x09080908, 0x05040504, 0x01000100);
@@ -168,6 +178,17 @@ INLINE wide32 wide_twice(wide32 x) {
 /* Two times eight numbers side by side. */
 INLINE wide32 wide_of_eights(const v8i *eights) {
     return (wide32)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)eights[0]), (__m256i)eights[1], 1);
+}
+/* A fourth as many numbers, each four times; four pairs from each of as many places. */
+INLINE wide32 wide_fourfold(const int32_t *from) {
+    const __m512i numbers = _mm512_castsi128_si512(*(const __m128i_u *)from);
+    return (wide32)_mm512_permutexvar_epi32(_mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0), numbers);
+}
+INLINE wide16 wide_fours(const int32_t *from, const int32_t *places) {
+    __m512i out = _mm512_castsi128_si512(*(const __m128i_u *)(from + places[0]));
+    out = _mm512_inserti32x4(out, *(const __m128i_u *)(from + places[1]), 1);
+    out = _mm512_inserti32x4(out, *(const __m128i_u *)(from + places[2]), 2);
+    return (wide16)_mm512_inserti32x4(out, *(const __m128i_u *)(from + places[3]), 3);
 }
 #define WIDE_KEEP(value) __asm__("" : "+v"(value))
 /* Shifted right by so many bits, in all the same; nearest whole numbers, halves to even, for |x| < 2^31; pairs of them to 16-bit numbers, firsts and seconds; eight words
@@ -215,6 +236,8 @@ INLINE wide16 wide_doubled(const int32_t *from) {
     return (wide16)twice16(__builtin_convertvector(*(const v8s_loose *)from, v8i));
 }
 INLINE wide16 wide_gather(const int32_t *from, wide32 index) { return (wide16)gather8i(from, index); }
+INLINE widef wide_least(widef a, float b) { return min8(a, splat8(b)); }
+INLINE widef wide_most(widef a, float b) { return max8(a, splat8(b)); }
 /* Whether places are within 16 from the first one on: such are loaded whole and permuted, where there is an instruction. */
 INLINE int wide_is_near(wide32 index) {
 #if defined(__AVX2__)
@@ -237,8 +260,27 @@ INLINE wide16 wide_near(const int32_t *from, wide32 index) {
 INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); }
 INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
 INLINE widef wide_float(float x) { return splat8(x); }
+INLINE widef wide_sqrt(widef x) { return sqrt8(x); }
+INLINE void wide_store_paired(float *to, widef first, widef second) {
+    *(widef_loose *)to = __builtin_shuffle(first, second, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
+    *(widef_loose *)(to + 8) = __builtin_shuffle(first, second, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
+}
 INLINE wide32 wide_twice(wide32 x) { return twice16(x); }
 INLINE wide32 wide_of_eights(const v8i *eights) { return eights[0]; }
+INLINE wide32 wide_fourfold(const int32_t *from) {
+    return (wide32){from[0], from[0], from[0], from[0], from[1], from[1], from[1], from[1]};
+}
+INLINE wide16 wide_fours(const int32_t *from, const int32_t *places) {
+#if defined(__AVX2__)
+    const __m256i low = _mm256_castsi128_si256(*(const __m128i_u *)(from + places[0]));
+    return (wide16)_mm256_inserti128_si256(low, *(const __m128i_u *)(from + places[1]), 1);
+#else
+    wide16 out;
+    memcpy(&out, from + places[0], 16);
+    memcpy((char *)&out + 16, from + places[1], 16);
+    return out;
+#endif
+}
 #define WIDE_KEEP(value) KEEP8(value)
 INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
 #if defined(__AVX2__)
@@ -302,6 +344,7 @@ INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = valu
 INLINE wide32 wide_joined(wide32 a, wide32 b) { return (a & (wide32)wide_splat(0xffff)) | (b << 16); }
 INLINE wide32 wide_splat32(int32_t x) { return (wide32)wide_splat(x); }
 INLINE widef wide_load_floats(const float *from) { return *(const widef_loose *)from; }
+INLINE void wide_store_floats(float *to, widef value) { *(widef_loose *)to = value; }
 /* Nearest whole number for |x| < 2^22. */
 INLINE widef wide_whole(widef x) {
     const widef magic = wide_float(12582912.0f);

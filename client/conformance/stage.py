@@ -16,6 +16,8 @@ from sonod.client.wire.control import Problem, Reply, Request, decode_request, e
 from sonod.client.wire.errors import WireError
 
 TICK_S = 0.01
+# Not 0: a connection may break in the middle of a message while its socket is closed (decision 0079).
+LINGER_MS = 200
 SESSION = "c0ffee00c0ffee00c0ffee00c0ffee01"
 # What a set is answered with.
 REVISION, FIRST_FRAME = 2, 1049
@@ -35,7 +37,7 @@ class Stage:
         self._publisher.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._router = self._context.socket(zmq.ROUTER)
         for socket in (self._publisher, self._router):
-            socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.LINGER, LINGER_MS)
             socket.bind("tcp://127.0.0.1:*")
         self.frames = self._publisher.getsockopt_string(zmq.LAST_ENDPOINT)
         self.control = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -49,7 +51,7 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._context.destroy(linger=0)
+        self._context.destroy(linger=LINGER_MS)
 
     def subscribed(self, topic: bytes) -> bool:
         """Whether the client has asked for this topic."""

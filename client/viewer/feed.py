@@ -53,8 +53,6 @@ class Feed:
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_LIMIT_MESSAGES)
         self._socket.setsockopt(zmq.MAXMSGSIZE, PART_LIMIT_BYTES)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, LARGEST_RECONNECT_MS)
-        # A daemon whose machine vanished does not close its connection.
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
         if keys is not None:
             keys.apply(self._socket)
         for notice in NOTICES:

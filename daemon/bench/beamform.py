@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonod.cext.das import DelayAndSum
-from sonod.cext.prepare import Demodulator
+from sonod.cext.prepare import Demodulator, baseband_rate_hz, half_bandwidth_hz
 from sonod.cext.threads import set_thread_count
 from sonod.daemon.bench.peers import PEERS, PeerUnfit, Run, installed, transmits_held
 from sonod.daemon.bench.work import SOUND_SPEED_M_S, Work
@@ -23,9 +23,6 @@ LEAST_ROUNDS, WARM_S, RUNS_IN_TURN = 5, 0.06, 5
 PACED_HZ, PACED_ROUNDS = 20.0, 20
 # Envelopes that correlate less do not show the same picture.
 LEAST_LIKENESS = 0.9
-# Baseband that RF is brought to before it is beamformed: half the band as a share of the centre frequency, and samples
-# per second over that half.
-HALF_BAND, BASEBAND_RATE = 0.6, 2.8
 
 
 class PicturesDiffer(ValueError):
@@ -184,14 +181,14 @@ def _sonod(work: Work, quality: str) -> tuple[Run, int]:
     prepare: Demodulator | None = None
     sampling_hz, samples = work.sampling_hz, work.samples
     if work.is_rf:
-        half = min(HALF_BAND * work.center_hz, 0.45 * (work.sampling_hz - 2 * work.center_hz))
+        half = half_bandwidth_hz(work.center_hz, work.sampling_hz)
         prepare = Demodulator(
             work.data.shape,
             np.float32,
             sampling_hz=work.sampling_hz,
             demodulation_hz=work.center_hz,
             half_bandwidth_hz=half,
-            output_hz=work.sampling_hz / max(1, int(work.sampling_hz / (BASEBAND_RATE * half))),
+            output_hz=baseband_rate_hz(work.sampling_hz, half),
             t0_s=np.zeros(work.transmits),
         )
         sampling_hz, samples = prepare.output_hz, prepare.output_shape[2]

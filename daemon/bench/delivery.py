@@ -23,6 +23,7 @@ from sonod.daemon.log import configure_logging
 from sonod.daemon.publisher import Limits, Publisher
 from sonod.daemon.runner import Outgoing
 from sonod.daemon.session import Session
+from sonod.daemon.sockets import LINGER_MS
 
 ROWS, COLUMNS = 1024, 1024
 RATE_HZ = 60.0
@@ -164,7 +165,7 @@ def _publish(
         else:
             time.sleep(0.001)
     publisher.leave(2.0)
-    context.destroy(linger=0)
+    context.destroy(linger=LINGER_MS)
 
 
 def _nothing() -> Sequence[Notice]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sonod.cext.adaptive import AdaptiveBeamformer
 from sonod.cext.das import DelayAndSum
-from sonod.cext.prepare import Demodulator, IqPreparer
+from sonod.cext.prepare import Demodulator, IqPreparer, baseband_rate_hz, half_bandwidth_hz
 from sonod.cext.threads import Series
 from sonod.client.wire.geometry import LinesGeometry
 from sonod.daemon.pipeline import converters
@@ -39,18 +39,6 @@ from sonod.drivers.settings import Settings
 
 # The beamformer that is not an adaptive one.
 PLAIN = "delay-and-sum"
-# Half the pass band as a share of the centre frequency: wider than any medical pulse, narrow enough to shut out noise.
-HALF_BAND = 0.6
-# Baseband samples per second over half the pass band, at least: the beamformer resamples them, and each one costs.
-BASEBAND_RATE = 2.8
-# Share of the way to the mirror band of an under-sampled record that the pass band may take.
-MIRROR_SHARE = 0.45
-
-
-def half_bandwidth_hz(center_hz: float, sampling_hz: float) -> float:
-    """Half the pass band around the centre frequency, clear of the mirror image that sampling folds back."""
-    mirror = abs((-2 * center_hz + sampling_hz / 2) % sampling_hz - sampling_hz / 2)
-    return min(HALF_BAND * center_hz, MIRROR_SHARE * mirror)
 
 
 class ChannelPlan(Plan):
@@ -207,7 +195,7 @@ def _preparer(
         sampling_hz=acquisition.sampling_hz,
         demodulation_hz=center_hz,
         half_bandwidth_hz=half,
-        output_hz=acquisition.sampling_hz / max(1, int(acquisition.sampling_hz / (BASEBAND_RATE * half))),
+        output_hz=baseband_rate_hz(acquisition.sampling_hz, half),
         t0_s=t0_s,
         sample_scale=acquisition.sample_scale,
         time_gain=gain,

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from sonod.cext.compress import Compressor, grey_table
 from sonod.cext.detect import Envelope, HilbertEnvelope
+from sonod.cext.prepare import half_bandwidth_hz
 from sonod.client.wire.geometry import LinesGeometry, MotionGeometry
 from sonod.daemon.pipeline.base import Plan
-from sonod.daemon.pipeline.channel import half_bandwidth_hz
 from sonod.daemon.pipeline.geometry import channel_geometry, image_geometry
 from sonod.daemon.pipeline.level import Level
 from sonod.daemon.pipeline.options import ImageOptions

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cext_support import scenes
+from cext_support.arrays_and_echoes import F0, FS, SAMPLES, arguments, wire_echoes
 from cext_support.bits import assert_same_bits
 from cext_support.scenes import SCENES, SPEED, Scene, error_db, joined, pairs
 from numpy.typing import NDArray
@@ -14,40 +15,12 @@ from numpy.typing import NDArray
 from sonod.cext import reference
 from sonod.cext.das import DelayAndSum, preferred_input_hz
 
-FS, F0 = 20e6, 5e6
-SAMPLES = 560
 APERTURES = [("rectangular", 1.5), ("hann", 1.5), ("hamming", 2.0), ("tukey", 1.0), ("tukey", 0.0)]
-
-
-def arguments(scene: Scene, waves: Any, **changes: Any) -> dict[str, Any]:
-    """What reference and operator have in common."""
-    transmits, elements = len(waves), len(scene.elements)
-    return {
-        **scene.array(),
-        "receive_elements": np.tile(np.arange(elements, dtype=np.int32), (transmits, 1)),
-        "transmit_time_s": waves,
-        "sampling_hz": FS,
-        "t0_s": np.linspace(0, -1e-6, transmits),
-        "demodulation_hz": F0,
-        "sound_speed_m_s": SPEED,
-        "f_number": 1.5,
-        "apodization": "rectangular",
-    } | changes
 
 
 def noise(scene: Scene, transmits: int, samples: int = SAMPLES, seed: int = 1) -> NDArray[np.float32]:
     shape = (transmits, len(scene.elements), samples, 2)
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def wire_echoes(scene: Scene, common: dict[str, Any], waves_of: Any) -> NDArray[np.float32]:
-    """Baseband of a dozen point targets on the lines."""
-    places = scene.points[:, ::30].reshape(-1, 3)
-    targets = places[np.random.default_rng(0).permutation(len(places))[:12]]
-    rf = scenes.echoes(
-        scene, targets, waves_of(targets), sampling_hz=FS, samples=SAMPLES, t0_s=common["t0_s"], center_hz=F0
-    )
-    return scenes.to_baseband(rf, FS, F0, common["t0_s"])
 
 
 def run(scene: Scene, data: NDArray[np.float32], quality: str, common: dict[str, Any]) -> NDArray[Any]:

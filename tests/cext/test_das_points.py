@@ -7,40 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from cext_support import scenes
+from cext_support.arrays_and_echoes import FS, SAMPLES, arguments, wire_echoes
 from cext_support.bits import assert_same_bits
-from cext_support.scenes import SCENES, SPEED, Scene, error_db, joined, pairs
+from cext_support.scenes import SCENES, SPEED, error_db, joined, pairs
 from numpy.typing import NDArray
 
 from sonod.cext.das import DelayAndSum
 from sonod.cext.points import PointPlan
 
-FS, F0 = 20e6, 5e6
-SAMPLES = 560
 FINER = 8
-
-
-def arguments(scene: Scene, waves: Any, **changes: Any) -> dict[str, Any]:
-    transmits, elements = len(waves), len(scene.elements)
-    return {
-        **scene.array(),
-        "receive_elements": np.tile(np.arange(elements, dtype=np.int32), (transmits, 1)),
-        "transmit_time_s": waves,
-        "sampling_hz": FS,
-        "t0_s": np.linspace(0, -1e-6, transmits),
-        "demodulation_hz": F0,
-        "sound_speed_m_s": SPEED,
-        "f_number": 1.5,
-        "apodization": "rectangular",
-    } | changes
-
-
-def wire_echoes(scene: Scene, common: dict[str, Any]) -> NDArray[np.float32]:
-    """Baseband of a dozen point targets."""
-    places = scene.points[:, ::30].reshape(-1, 3)
-    targets = places[np.random.default_rng(0).permutation(len(places))[:12]]
-    waves = scenes.plane_times(targets, [0.0, 0.2])
-    rf = scenes.echoes(scene, targets, waves, sampling_hz=FS, samples=SAMPLES, t0_s=common["t0_s"], center_hz=F0)
-    return scenes.to_baseband(rf, FS, F0, common["t0_s"])
 
 
 def ideal(data: NDArray[np.float32], common: dict[str, Any], **grid: Any) -> NDArray[Any]:

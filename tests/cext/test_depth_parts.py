@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sonod.cext import blocks, reference
 from sonod.cext.blocks import BlockPlan
 from sonod.cext.das import DelayAndSum
 from sonod.cext.depth_parts import LONG_BLOCK, SHORT_BLOCK, DepthPart, polynomial_error_db
+from sonod.cext.resampling import farrow_filters
 
 FS, F0, SAMPLES = 20e6, 5e6, 640
 SEAM = 2 * LONG_BLOCK
@@ -232,3 +234,32 @@ def test_the_estimate_of_errors_grows_with_coarser_samples_drift_and_lower_echoe
     assert polynomial_error_db(2.8, 0.5, 0.0) > usual + 4
     assert polynomial_error_db(3.3, 0.6, 0.0) > usual + 3
     assert polynomial_error_db(3.3, 0.5, 1.5) > usual + 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("block_points", [SHORT_BLOCK, LONG_BLOCK])
+def test_with_the_third_order_one_fine_sample_a_point_is_enough(
+    kind: str, block_points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points so far apart that polynomials of second order need two; channels drift, turn and bend in all ways."""
+    scene = replace(scenes.linear(spacing=116e-6, count=96), first=2e-3)
+    common = arguments(scene, kind, f_number=1.5, apodization="tukey")
+    plan = DelayAndSum(**scene.lines(), samples=SAMPLES, **common)._plan
+    assert isinstance(plan, BlockPlan)
+    (part, *_) = (own.part for own in plan.parts)
+    assert (part.step, part.rows) == (1, 4)
+    monkeypatch.setattr(blocks, "choose_parts", lambda *_: [replace(part, count=96, block_points=block_points)])
+    data = echoes_at(scene, kind, [12, 40, 70, 90])
+    operator = DelayAndSum(**scene.lines(), samples=SAMPLES, **common)
+    got = joined(assert_same_bits(lambda: operator.run(data)))
+    assert error_db(got, ideal(scene, data, common)) < -40
+
+
+def test_numbers_of_the_third_order_hold_the_largest_samples() -> None:
+    filters = farrow_filters(Fraction(2), 0.24, rows=4, farthest=0.9)
+    x = np.linspace(-0.9, 0.9, 301)[:, None]
+    signal, slope, curvature, third = filters.coefficients[0]
+    for number in (third, curvature + x * third, slope + x * (curvature + x * third)):
+        assert np.abs(number).sum(axis=-1).max() <= filters.bound * 1.001
+    values = signal + x * (slope + x * (curvature + x * third))
+    assert np.abs(values).sum(axis=-1).max() <= filters.bound * 1.001

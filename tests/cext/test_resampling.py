@@ -21,8 +21,9 @@ RATIOS = (Fraction(21, 11), Fraction(29, 18), Fraction(1), Fraction(1, 32), Frac
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("half", [0.12, 0.3])
-def test_whole_filters_are_the_filters(ratio: Fraction, half: float, step: int) -> None:
-    filters, width, row = farrow_filters(ratio, half), 96, 176
+@pytest.mark.parametrize("rows", [3, 4])
+def test_whole_filters_are_the_filters(ratio: Fraction, half: float, step: int, rows: int) -> None:
+    filters, width, row = farrow_filters(ratio, half, rows=rows), 96, 176
     whole = whole_filters(filters, step, width, row, 300)
     taps = filters.coefficients.shape[2]
     assert whole.bound >= filters.bound
@@ -30,11 +31,11 @@ def test_whole_filters_are_the_filters(ratio: Fraction, half: float, step: int) 
     seen = []
     for number in range(step * width):
         table, lane = whole.table_of[number // 16], number % 16
-        rows, place = divmod(whole.places[number // 4] + number % 4, row)
-        fine = place * step + rows // 3
+        before, place = divmod(whole.places[number // 4] + number % 4, row)
+        fine = place * step + before // rows
         seen.append(fine)
         numbers = np.ascontiguousarray(whole.coefficients[table, :, :, lane].T).view(np.int16)
-        assert numbers.shape == (3, taps)
+        assert numbers.shape == (rows, taps)
         wanted = filters.coefficients[fine % ratio.denominator] * 2.0 ** (16 - whole.headroom)
         assert np.abs(numbers - wanted).max() <= 1
         assert whole.starts[number] == int(fine * ratio) - filters.left

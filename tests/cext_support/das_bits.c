@@ -117,14 +117,15 @@ static uint64_t points_checksum(uint64_t sum) {
     return checksum(planes, sizeof planes, sum);
 }
 
-/* In blocks of so many points. */
-static uint64_t sum_of(int points, uint64_t sum) {
+/* In blocks of so many points, from planes of three rows, STEP for each point, or of four, one for each. */
+static uint64_t sum_of(int points, int rows, uint64_t sum) {
+    const int step = rows == 3 ? STEP : 1;
     const sonod_block_kernels *kernels = points == 32 ? sonod_kernels_here.blocks_32 : &sonod_kernels_here.blocks_16;
     const int blocks = (COUNT + points - 1) / points;
     const float last = 0.5f * (float)(points - 1);
     static double origins[3 * LINES], directions[3 * LINES], feet[LINES], elements[3 * ELEMENTS], normals[3 * ELEMENTS];
     static float x[3][PADDED], per_half[POINTS], paces[LINES * BLOCKS], phases[TRANSMITS * LINES * BLOCKS];
-    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (34 * ELEMENTS + 160)];
+    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (57 * ELEMENTS + 160)];
     static int32_t class_of[LINES], shift[LINES], receive[TRANSMITS * ELEMENTS], map_of[TRANSMITS];
     static int32_t map_first[2 * (ELEMENTS + 1)], map_traces[2 * (ELEMENTS + 16)], kind[TRANSMITS * LINES * BLOCKS];
     static int32_t ways[TRANSMITS * LINES * BLOCKS], weight_kind[TRANSMITS * LINES * BLOCKS];
@@ -136,13 +137,13 @@ static uint64_t sum_of(int points, uint64_t sum) {
     static int32_t fine_at[BLOCKS + 1], pieces[2 * (BLOCKS + 1)];
     static float efforts[BLOCKS];
     static int32_t planes[TRANSMITS * ELEMENTS * STEP * 3 * ROW];
-    const double speed = 1540, pitch = 0.3e-3, spacing = 70e-6, fine = STEP / (2 * spacing * 0.98 / speed), carrier = 5e6;
+    const double speed = 1540, pitch = 0.3e-3, spacing = 70e-6, fine = step / (2 * spacing * 0.98 / speed), carrier = 5e6;
     for (int i = 0; i < ELEMENTS; i++) {
         elements[3 * i] = (i - 19.5) * pitch;
         normals[3 * i + 2] = 1;
         x[0][i] = (float)elements[3 * i];
         for (int m = 0; m < 2; m++)
-            map_first[m * (ELEMENTS + 1) + i] = i, map_traces[m * (ELEMENTS + 16) + i] = (m ? ELEMENTS - 1 - i : i) * STEP * 3 * ROW;
+            map_first[m * (ELEMENTS + 1) + i] = i, map_traces[m * (ELEMENTS + 16) + i] = (m ? ELEMENTS - 1 - i : i) * step * rows * ROW;
     }
     map_first[ELEMENTS] = map_first[2 * ELEMENTS + 1] = ELEMENTS;
     map_whole[0] = map_whole[1] = 1;
@@ -166,9 +167,9 @@ static uint64_t sum_of(int points, uint64_t sum) {
         data[i] = (float)made_up();
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         pairs[i] = ((int32_t)(made_up() * 8192) & 0xffff) | (int32_t)(made_up() * 8192) * 65536;
-    for (int i = 0; i < STEP * WIDTH; i++) {
+    for (int i = 0; i < step * WIDTH; i++) {
         starts[i] = i / 16 * 12 + i % 16 * 3 / 4 - 3;
-        places[i / 4] = i / 4 % STEP * 3 * ROW + i / 4 / STEP * 4;
+        places[i / 4] = i / 4 % step * 3 * ROW + i / 4 / step * 4;
     }
     for (int i = 0; i < 16; i++)
         picks[i] = (starts[i] + 3) | (starts[i] + 4) << 16;
@@ -176,7 +177,7 @@ static uint64_t sum_of(int points, uint64_t sum) {
         weight_kind[i] = -1;
     for (int b = 0; b < blocks; b++) {
         efforts[b] = 1.0f / (float)blocks;
-        fine_at[b + 1] = STEP * WIDTH * (b + 1) / blocks;
+        fine_at[b + 1] = step * WIDTH * (b + 1) / blocks;
     }
     const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
     for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++) {
@@ -193,12 +194,12 @@ static uint64_t sum_of(int points, uint64_t sum) {
         for (int32_t i = 0, at = 0; i < LINES * blocks; i++) {
             int32_t *head = heads + HEADS * i;
             head[0] = at;
-            at += 5 * head[1] + points / 2 * (head[2] + head[3]) + head[4] * (1 + points / 8 * 9);
+            at += 5 * head[1] + points / 2 * (head[2] + head[3]) + head[4] * (1 + points / 4 * 7);
         }
         hear.table = table;
         for (size_t i = 0; i < LINES; i++)
             kernels->das_receive(&hear, i);
-        sonod_das_times waves = {.transmits = TRANSMITS, .lines = LINES, .block_points = (size_t)points, .count = COUNT, .row = COUNT, .step = STEP, .time = time,
+        sonod_das_times waves = {.transmits = TRANSMITS, .lines = LINES, .block_points = (size_t)points, .count = COUNT, .row = COUNT, .step = (size_t)step, .time = time,
                                  .time_is_double = 1, .t0 = t0, .fine_rate = fine, .demodulation = carrier, .tolerance = 0.1,
                                  .quadratic = quadratic, .ways = ways, .kind = kind, .phases = phases, .whole = whole};
         for (size_t i = 0; i < TRANSMITS * LINES; i++)
@@ -209,10 +210,10 @@ static uint64_t sum_of(int points, uint64_t sum) {
                 .receive_table = hear, .lines = LINES, .transmits = TRANSMITS, .channels = ELEMENTS, .samples = SAMPLES,
                 .elements = ELEMENTS, .order = order, .class_of = class_of, .shift = shift, .mirrored = mirrored, .receive = receive,
                 .map_row = ELEMENTS + 16, .map_of = map_of, .map_first = map_first, .map_traces = map_traces,
-                .map_whole = map_whole, .step = STEP, .width = WIDTH, .row = ROW, 
-                .step_magic = MAGIC, .step_shift = SHIFT, .largest_drift = (int32_t)(0.4f / last * (float)points * 16384.0f),
-                .resampling = {.taps = (size_t)taps, .fine = STEP * WIDTH, .words = WORDS, .coefficients = pairs, .starts = starts,
-                               .table_of = table_of, .run = 4, .places = places, .picks = passing ? NULL : picks, .headroom = 3},
+                .map_whole = map_whole, .step = (size_t)step, .width = WIDTH, .row = ROW, .rows = (size_t)rows,
+                .step_magic = step == 1 ? 0 : MAGIC, .step_shift = step == 1 ? 0 : SHIFT, .largest_drift = (int32_t)(0.4f / last * (float)points * 16384.0f),
+                .resampling = {.taps = (size_t)taps, .fine = (size_t)(step * WIDTH), .words = WORDS, .coefficients = pairs, .starts = starts,
+                               .table_of = table_of, .run = rows == 3 ? 4 : 16, .places = places, .picks = passing ? NULL : picks, .headroom = 3},
                 .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
                 .inverse_scales = scales + TRANSMITS, .wave_turns = turns, .time_kind = kind, .weight_kind = weight_kind,
                 .quadratic = quadratic, .ways = ways, .phases = phases, .time_points = none, .weight_points = none,
@@ -234,6 +235,9 @@ static uint64_t sum_of(int points, uint64_t sum) {
 }
 
 int main(void) {
-    printf("%016llx\n", (unsigned long long)points_checksum(sum_of(32, sum_of(16, UINT64_C(14695981039346656037)))));
+    uint64_t sum = UINT64_C(14695981039346656037);
+    for (int rows = 3; rows <= 4; rows++)
+        sum = sum_of(32, rows, sum_of(16, rows, sum));
+    printf("%016llx\n", (unsigned long long)points_checksum(sum));
     return 0;
 }

@@ -23,6 +23,7 @@ from sonod.client.losses import MissedFrames
 from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import Losses, encode_header
 from sonod.client.wire.topic import Topic
+from sonod.daemon.sockets import LINGER_MS
 
 PATIENCE_S = 10.0
 TOPIC = Topic("bmode", "linear-128").encode()
@@ -49,14 +50,14 @@ class Publisher:
 def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     yield made
-    made.destroy(linger=0)
+    made.destroy(linger=LINGER_MS)
 
 
 @pytest.fixture
 def publisher(context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Publisher]:
     made = Publisher(context)
     yield made
-    made.socket.close(linger=0)
+    made.socket.close(linger=LINGER_MS)
 
 
 def publish_when_subscribed(publisher: Publisher, *frames: int) -> threading.Thread:
@@ -185,7 +186,7 @@ def router(context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[zmq.Socket[bytes
     made = context.socket(zmq.ROUTER)
     made.bind("tcp://127.0.0.1:*")
     yield made
-    made.close(linger=0)
+    made.close(linger=LINGER_MS)
 
 
 def answer(router: zmq.Socket[bytes], *replies: dict[str, object]) -> threading.Thread:

@@ -26,6 +26,7 @@ from sonod.client.wire.errors import WireError
 from sonod.client.wire.header import FrameHeader, encode_header
 from sonod.client.wire.notices import EventNotice, encode_notice
 from sonod.client.wire.times import Times, UtcMapping
+from sonod.daemon.sockets import LINGER_MS
 
 TIMEOUT_S = 20
 NO_BROWSER = "chromium is not installed (apt-get install chromium)"
@@ -89,7 +90,7 @@ def test_refused_subscription_is_an_event_for_those_who_look() -> None:
         finally:
             if feed is not None:
                 feed.close()
-            context.destroy(linger=0)
+            context.destroy(linger=LINGER_MS)
 
     heard = asyncio.run(scenario())
     assert (heard["kind"], heard["notice"]["event"]) == ("notice", "subscription_refused")
