@@ -5,24 +5,23 @@
 
 /* Base-2 logarithm of positive, finite, normal floats; error below 1e-5. The mantissa is taken round 1 and the series
    log((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + ...) cut after s^7. */
-INLINE v8f log2_approximate(v8f x) {
-    const v8i bits = (v8i)x, exponent = (bits - 0x3f3504f3) >> 23;
-    const v8f mantissa = (v8f)(bits - (exponent << 23)), one = splat8(1.0f);
-    const v8f s = (mantissa - one) / (mantissa + one), y = s * s;
-    v8f series = splat8(5.77078016e-1f) + y * splat8(4.12198583e-1f);
-    series = splat8(9.61796694e-1f) + y * series;
-    series = splat8(2.88539008f) + y * series;
-    return __builtin_convertvector(exponent, v8f) + s * series;
+INLINE widef log2_approximate(widef x) {
+    const wide32 bits = (wide32)x, exponent = (bits - wide_splat32(0x3f3504f3)) >> 23;
+    const widef mantissa = (widef)(bits - (exponent << 23)), one = wide_float(1.0f);
+    const widef s = (mantissa - one) / (mantissa + one), y = s * s;
+    widef series = wide_float(5.77078016e-1f) + y * wide_float(4.12198583e-1f);
+    series = wide_float(9.61796694e-1f) + y * series;
+    series = wide_float(2.88539008f) + y * series;
+    return __builtin_convertvector(exponent, widef) + s * series;
 }
 
 /* Levels 0..255. NaN and everything below the smallest normal number are dark, infinity is white. */
-INLINE v8f levels(v8f x, v8f slope, v8f offset) {
-    const v8f least = splat8(1.2e-38f), most = splat8(3e38f);
-    const v8i lit = x >= least, beyond = x > most;
-    const v8f bounded = min8(select8(lit, x, least), most);
-    const v8f value = slope * log2_approximate(bounded) + offset;
-    const v8f clipped = min8(max8(value, splat8(0)), splat8(255.0f));
-    return select8(beyond, splat8(255.0f), select8(lit, clipped, splat8(0)));
+INLINE widef levels(widef x, widef slope, widef offset) {
+    const widef least = wide_float(1.2e-38f), most = wide_float(3e38f), dark = wide_float(0), white = wide_float(255.0f);
+    const widef bounded = wide_lesser(wide_greater(x, least), most);
+    const widef value = slope * log2_approximate(bounded) + offset;
+    const widef lit = wide_where_not_less(x, least, wide_lesser(wide_greater(value, dark), white), dark);
+    return wide_where_not_less(most, x, lit, wide_where_not_less(x, most, white, lit));
 }
 
 /* Persistence and grey map of `count` levels of one row from column `begin` on. */
@@ -43,7 +42,7 @@ INLINE void greys_of_levels(const sonod_compress *plan, size_t row, size_t begin
 
 /* One row of an envelope, or of a scan conversion. */
 static void compress_row(const sonod_compress *plan, size_t row) {
-    const v8f slope = splat8(plan->slope), offset = splat8(plan->row_offset[row]);
+    const widef slope = wide_float(plan->slope), offset = wide_float(plan->row_offset[row]);
     float level[COMPRESS_COLUMNS], value[COMPRESS_COLUMNS];
     for (size_t begin = 0; begin < plan->columns; begin += COMPRESS_COLUMNS) {
         const size_t left = plan->columns - begin, count = left < COMPRESS_COLUMNS ? left : COMPRESS_COLUMNS;
@@ -63,58 +62,64 @@ static void compress_row(const sonod_compress *plan, size_t row) {
         memset(level, 0, first * sizeof *level);
         memset(level + last, 0, (count - last) * sizeof *level);
         size_t i = first;
-        for (; i + 8 <= last; i += 8)
-            store8(level + i, levels(load8(from + i), slope, offset));
+        for (; i + WIDE <= last; i += WIDE)
+            wide_store_floats(level + i, levels(wide_load_floats(from + i), slope, offset));
         if (i < last) {
-            float rest[8] = {0};
+            float rest[WIDE] = {0};
             memcpy(rest, from + i, (last - i) * sizeof *rest);
-            store8(rest, levels(load8(rest), slope, offset));
+            wide_store_floats(rest, levels(wide_load_floats(rest), slope, offset));
             memcpy(level + i, rest, (last - i) * sizeof *rest);
         }
         greys_of_levels(plan, row, begin, count, level);
     }
 }
 
-/* Where the samples of a line end up that are read as eight pairs and told apart without leaving their half. */
-static const uint8_t PAIR_ORDER[8] = {0, 1, 4, 5, 2, 3, 6, 7};
-
-/* Eight samples of a line from `row` on, in the order of PAIR_ORDER for baseband; zeros beyond the last. */
-INLINE v8f line_samples(const sonod_compress *plan, size_t line, size_t row) {
+/* Samples of a line from `row` on, in the order of PARTED for baseband; zeros beyond the last. */
+INLINE widef line_samples(const sonod_compress *plan, size_t line, size_t row) {
     const size_t components = plan->baseband ? 2 : 1, left = plan->rows - row;
     const float *from = plan->lines + (line * plan->rows + row) * components;
-    float part[16] = {0};
-    if (left < 8) {
+    float part[2 * WIDE] = {0};
+    if (left < WIDE) {
         memcpy(part, from, left * components * sizeof *part);
         from = part;
     }
-    const v8f first = load8(from);
     if (!plan->baseband)
-        return first;
-    const v8f second = load8(from + 8);
-    const v8f re = __builtin_shuffle(first, second, (v8i){0, 2, 8, 10, 4, 6, 12, 14});
-    const v8f im = __builtin_shuffle(first, second, (v8i){1, 3, 9, 11, 5, 7, 13, 15});
-    return sqrt8(re * re + im * im);
+        return wide_load_floats(from);
+    widef re, im;
+    wide_part(from, &re, &im);
+    return wide_sqrt(re * re + im * im);
+}
+
+/* Rows of eight lines to columns, from one row of `to` to the next COMPRESS_COLUMNS + 8. */
+INLINE void store_columns(const widef lines[8], int baseband, float (*restrict to)[COMPRESS_COLUMNS + 8], size_t column) {
+    for (size_t eight = 0; eight < WIDE / 8; eight++) {
+        v8f v[8];
+        for (size_t i = 0; i < 8; i++)
+            memcpy(v + i, (const char *)(lines + i) + eight * sizeof *v, sizeof *v);
+        transpose8(v);
+        for (size_t i = 0; i < 8; i++)
+            store8(&to[baseband ? PARTED[8 * eight + i] : 8 * eight + i][column], v[i]);
+    }
 }
 
 /* A band of rows of which the lines are the columns. */
 static void compress_lines(const sonod_compress *plan, size_t top, size_t rows) {
-    const v8f slope = splat8(plan->slope);
+    const widef slope = wide_float(plan->slope);
     float level[SONOD_COMPRESS_ROWS][COMPRESS_COLUMNS + 8];
     for (size_t begin = 0; begin < plan->columns; begin += COMPRESS_COLUMNS) {
         const size_t left = plan->columns - begin, count = left < COMPRESS_COLUMNS ? left : COMPRESS_COLUMNS;
-        for (size_t half = 0; half < rows; half += 8) {
-            v8f offset = load8(plan->row_offset + top + half);
-            if (plan->baseband)
-                offset = __builtin_shuffle(offset, (v8i){0, 1, 4, 5, 2, 3, 6, 7});
+        for (size_t part = 0; part < rows; part += WIDE) {
+            float offsets[WIDE];
+            for (size_t i = 0; i < WIDE; i++)
+                offsets[i] = plan->row_offset[top + part + (plan->baseband ? PARTED[i] : i)];
+            const widef offset = wide_load_floats(offsets);
             for (size_t c = 0; c < count; c += 8) {
-                v8f v[8];
+                widef lines[8];
                 for (size_t i = 0; i < 8; i++) {
                     const size_t line = begin + (c + i < count ? c + i : count - 1);
-                    v[i] = levels(line_samples(plan, line, top + half), slope, offset);
+                    lines[i] = levels(line_samples(plan, line, top + part), slope, offset);
                 }
-                transpose8(v);
-                for (size_t i = 0; i < 8; i++)
-                    store8(&level[half + (plan->baseband ? PAIR_ORDER[i] : i)][c], v[i]);
+                store_columns(lines, plan->baseband, level + part, c);
             }
         }
         for (size_t row = 0; row < rows; row++)

@@ -163,6 +163,20 @@ INLINE wide32 wide_bounded(wide32 x, int32_t most) {
 INLINE widef wide_fma(widef a, widef b, widef c) { return (widef)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE widef wide_float(float x) { return (widef)_mm512_set1_ps(x); }
 INLINE widef wide_sqrt(widef x) { return (widef)_mm512_sqrt_ps((__m512)x); }
+/* Of numbers that cannot be compared the second. */
+INLINE widef wide_lesser(widef a, widef b) { return (widef)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE widef wide_greater(widef a, widef b) { return (widef)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE widef wide_where_not_less(widef x, widef limit, widef yes, widef no) {
+    return (widef)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)x, (__m512)limit, _CMP_GE_OQ), (__m512)no, (__m512)yes);
+}
+/* Firsts and seconds of pairs, in the order of PARTED. */
+static const uint8_t PARTED[WIDE] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+INLINE void wide_part(const float *from, widef *first, widef *second) {
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512 a = *(const __m512_u *)from, b = *(const __m512_u *)(from + 16);
+    *first = (widef)_mm512_permutex2var_ps(a, even, b);
+    *second = (widef)_mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+}
 /* Stores numbers of both by turns. */
 INLINE void wide_store_paired(float *to, widef first, widef second) {
     const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -262,6 +276,16 @@ INLINE wide32 wide_bounded(wide32 x, int32_t most) { return bounded8i(x, most); 
 INLINE widef wide_fma(widef a, widef b, widef c) { return fma8(a, b, c); }
 INLINE widef wide_float(float x) { return splat8(x); }
 INLINE widef wide_sqrt(widef x) { return sqrt8(x); }
+INLINE widef wide_lesser(widef a, widef b) { return min8(a, b); }
+INLINE widef wide_greater(widef a, widef b) { return max8(a, b); }
+INLINE widef wide_where_not_less(widef x, widef limit, widef yes, widef no) { return select8(x >= limit, yes, no); }
+/* So that nothing leaves its half. */
+static const uint8_t PARTED[WIDE] = {0, 1, 4, 5, 2, 3, 6, 7};
+INLINE void wide_part(const float *from, widef *first, widef *second) {
+    const widef a = *(const widef_loose *)from, b = *(const widef_loose *)(from + 8);
+    *first = __builtin_shuffle(a, b, (v8i){0, 2, 8, 10, 4, 6, 12, 14});
+    *second = __builtin_shuffle(a, b, (v8i){1, 3, 9, 11, 5, 7, 13, 15});
+}
 INLINE void wide_store_paired(float *to, widef first, widef second) {
     *(widef_loose *)to = __builtin_shuffle(first, second, (v8i){0, 8, 1, 9, 2, 10, 3, 11});
     *(widef_loose *)(to + 8) = __builtin_shuffle(first, second, (v8i){4, 12, 5, 13, 6, 14, 7, 15});
