@@ -114,13 +114,18 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
     int32_t from[TILE_LINES], to[TILE_LINES], most = 0;
     uint8_t many[TILE_LINES];
     size_t groups[TILE_LINES], group_count = 0, last = count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0, added = 0; i < count; i++) {
         const block_view *view = views + i;
         from[i] = to[i] = 0;
         if (!view->plan)
             continue;
+        /* The second of twins is added with the first. */
+        const size_t twins = view->steady ? 1 : count_twins(view, count - i);
         if (!view->whole || view->points || view->bowed || (!view->steady && view->head[HEAD_FIRST] < 0)) {
-            add_scattered(view, 0, 0, sums + i);
+            if (added <= i) {
+                add_scattered(view, twins, 0, 0, sums + i);
+                added = i + twins;
+            }
             continue;
         }
         if (view->head[HEAD_FIRST] < 0) {
@@ -132,7 +137,10 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
         to[i] = view->head[HEAD_COUNT] < left ? view->head[HEAD_COUNT] : left;
         if (!view->steady) {
             find_steady(view, from + i, to + i);
-            add_scattered(view, (size_t)from[i], (size_t)to[i], sums + i);
+            if (added <= i) {
+                add_scattered(view, twins, (size_t)from[i], (size_t)to[i], sums + i);
+                added = i + twins;
+            }
         }
         if (to[i] <= from[i])
             continue;
@@ -166,9 +174,13 @@ static void add_tile(const block_view *restrict views, size_t count, block_sum *
         }
     if (placed)
         add_run(runs + (placed - 1) % 2);
-    for (size_t i = 0; i < count; i++)
-        if (views[i].plan && views[i].head[HEAD_STEEP])
-            add_steep(views + i, sums + i);
+    for (size_t i = 0, twins = 1; i < count; i += twins) {
+        twins = 1;
+        if (!views[i].plan || !views[i].head[HEAD_STEEP])
+            continue;
+        twins = count_twins(views + i, count - i);
+        add_steep(views + i, twins, sums + i);
+    }
 }
 
 /* Written as wide as it is read: a narrower store would be waited for. */

@@ -129,11 +129,11 @@ typedef struct {
     int32_t offset[PARTY * PIECES] __attribute__((aligned(64))), share[PARTY * PIECES], drift[PARTY * PIECES];
 } pieces;
 
-/* Channels of an integer sum: number among those that have places, where their planes begin, and windows, a number for each
-   point. */
+/* Channels of an integer sum: number among those that have places, where their planes begin for each line, and windows, a number
+   for each point. */
 typedef struct {
     size_t count;
-    int32_t of[PARTY], trace[PARTY];
+    int32_t of[PARTY], trace[MOST_SHARING][PARTY];
     const int32_t *windows[PARTY];
 } listing;
 
@@ -169,39 +169,81 @@ INLINE void place_pieces(const block_view *view, const int32_t *restrict delay, 
     }
 }
 
-/* Samples of channel `i` of a listing in one part of a block. */
-INLINE wide16 value_in_pieces(const block_view *view, const pieces *restrict places, const listing *restrict listed, size_t i,
-                              size_t part, wide16 along) {
+/* Sums of one part of a block. */
+typedef struct {
+    wide32 re, im;
+} part_sum;
+
+/* Adds channel `i` of a listing to the sums of one part of the block of `many` lines that meet the same wave. */
+INLINE void add_in_pieces(const block_view *view, size_t many, const pieces *restrict places, const listing *restrict listed,
+                          size_t i, size_t part, wide16 along, wide16 phase, part_sum *restrict sums) {
     const size_t row = view->plan->row, at = PIECES * (size_t)listed->of[i] + WIDE / 4 * part;
-    const int32_t *restrict from = view->planes + listed->trace[i], *restrict offset = places->offset + at;
+    const int32_t *restrict offset = places->offset + at;
+    const wide16 turned = wide_turned(phase);
     const wide16 share = (wide16)wide_fourfold(places->share + at);
     const wide16 to = share + wide_scaled(along, (wide16)wide_fourfold(places->drift + at));
-    wide16 bent = wide_fours(from + 2 * row, offset);
-    if (view->plan->rows == MOST_ROWS)
-        bent += wide_scaled(wide_fours(from + 3 * row, offset), to);
-    bent = wide_fours(from + row, offset) + wide_scaled(bent, to);
-    return wide_fours(from, offset) + wide_scaled(bent, to);
+    for (size_t k = 0; k < many; k++) {
+        const int32_t *restrict from = view->planes + listed->trace[k][i];
+        wide16 bent = wide_fours(from + 2 * row, offset);
+        if (view->plan->rows == MOST_ROWS)
+            bent += wide_scaled(wide_fours(from + 3 * row, offset), to);
+        bent = wide_fours(from + row, offset) + wide_scaled(bent, to);
+        const wide16 value = wide_fours(from, offset) + wide_scaled(bent, to);
+        sums[k].re = wide_add_paired(sums[k].re, value, phase);
+        sums[k].im = wide_add_paired(sums[k].im, value, turned);
+    }
 }
 
-/* Adds the channels of a listing in pieces. */
-static __attribute__((noinline)) void add_pieces(const block_view *view, const pieces *restrict places, listing *restrict listed,
-                                                 phases of, block_sum *restrict total) {
+INLINE void add_parts(size_t many, size_t part, const part_sum *restrict sums, block_sum *restrict totals) {
+    for (size_t k = 0; k < many; k++) {
+        *((widef_loose *)totals[k].re + part) += __builtin_convertvector(sums[k].re, widef);
+        *((widef_loose *)totals[k].im + part) += __builtin_convertvector(sums[k].im, widef);
+    }
+}
+
+INLINE void add_pieces_of(const block_view *view, size_t many, const pieces *restrict places, const listing *restrict listed,
+                          phases of, block_sum *restrict totals) {
     const wide16 along = wide_fours(PIECE_POINT[0], EVERY_PIECE);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide16 ramp = wide_load((const int32_t *)RAMP16 + WIDE * part);
         const wide16 square = wide_load((const int32_t *)SQUARES16 + WIDE * part);
-        wide32 re = wide_splat32(0), im = wide_splat32(0);
+        part_sum sums[MOST_SHARING] = {{{0}, {0}}, {{0}, {0}}};
         for (size_t i = 0; i < listed->count; i++) {
-            const size_t own = (size_t)listed->of[i];
-            const wide16 value = value_in_pieces(view, places, listed, i, part, along);
-            const wide16 phase = phases_of(of, own, part, ramp, square, listed->windows[i]);
-            re = wide_add_paired(re, value, phase);
-            im = wide_add_paired(im, value, wide_turned(phase));
+            const wide16 phase = phases_of(of, (size_t)listed->of[i], part, ramp, square, listed->windows[i]);
+            add_in_pieces(view, many, places, listed, i, part, along, phase, sums);
         }
-        *((widef_loose *)total->re + part) += __builtin_convertvector(re, widef);
-        *((widef_loose *)total->im + part) += __builtin_convertvector(im, widef);
+        add_parts(many, part, sums, totals);
     }
+}
+
+/* Adds the channels of a listing in pieces to `many` lines, and empties it. */
+static __attribute__((noinline)) void add_pieces(const block_view *view, size_t many, const pieces *restrict places,
+                                                 listing *restrict listed, phases of, block_sum *restrict totals) {
+    if (many == 1)
+        add_pieces_of(view, 1, places, listed, of, totals);
+    else
+        add_pieces_of(view, 2, places, listed, of, totals);
     listed->count = 0;
+}
+
+/* How many lines from this one on, of `count`, have one table and meet one wave, so that places and phases are the same. */
+INLINE size_t count_twins(const block_view *views, size_t count) {
+    const block_view *a = views, *b = views + 1;
+    if (count < 2 || !b->plan || a->way != b->way || a->pace != b->pace || a->entries != b->entries || a->shift != b->shift)
+        return 1;
+    const int same = !memcmp(&a->middle, &b->middle, sizeof(float)) && !memcmp(&a->rise, &b->rise, sizeof(float)) &&
+                     !memcmp(&a->curve, &b->curve, sizeof(float));
+    return same && a->whole && b->whole && !a->points && !b->points ? 2 : 1;
+}
+
+/* Lists the channel at `at` of the channels by element for `many` lines; whether the listing is full. */
+INLINE int list_channel(const block_view *views, size_t many, int32_t at, size_t of, const int32_t *windows,
+                        listing *restrict out) {
+    out->of[out->count] = (int32_t)of;
+    out->windows[out->count] = windows;
+    for (size_t k = 0; k < many; k++)
+        out->trace[k][out->count] = views[k].map_traces[at];
+    return ++out->count == PARTY;
 }
 
 INLINE wide32 wide_size(wide32 x) { return (x ^ (x >> 31)) - (x >> 31); }
@@ -233,8 +275,9 @@ INLINE const int32_t *windows_of(const block_view *view, size_t entry) {
     return windows + BLOCK / 2 * (entry < view->left ? entry : entry - view->right + view->left);
 }
 
-/* Adds the channels of entries `begin` to `end`, each in pieces or, where it drifts or bends too much, sample by sample. */
-static __attribute__((noinline)) void add_unsteady(const block_view *view, size_t begin, size_t end, block_sum *restrict total) {
+/* Adds the channels of entries `begin` to `end` to `many` lines, each in pieces or, where it drifts or bends too much, sample
+   by sample. */
+INLINE void add_unsteady_of(const block_view *view, size_t many, size_t begin, size_t end, block_sum *restrict totals) {
     const size_t row = view->row;
     for (; begin < end; begin += PARTY) {
         const int32_t *restrict list = view->entries + begin;
@@ -252,19 +295,23 @@ static __attribute__((noinline)) void add_unsteady(const block_view *view, size_
                 continue;
             const int32_t *windows = windows_of(view, begin + i);
             for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
-                if (own.much[i]) {
-                    add_drifting(view, list + i, view->map_traces[at], windows, total);
-                    continue;
-                }
-                listed.of[listed.count] = (int32_t)i;
-                listed.windows[listed.count] = windows;
-                listed.trace[listed.count++] = view->map_traces[at];
-                if (listed.count == PARTY)
-                    add_pieces(view, &places, &listed, of, total);
+                if (own.much[i])
+                    for (size_t k = 0; k < many; k++)
+                        add_drifting(view + k, list + i, view[k].map_traces[at], windows, totals + k);
+                else if (list_channel(view, many, at, i, windows, &listed))
+                    add_pieces(view, many, &places, &listed, of, totals);
             }
         }
-        add_pieces(view, &places, &listed, of, total);
+        add_pieces(view, many, &places, &listed, of, totals);
     }
+}
+
+static __attribute__((noinline)) void add_unsteady(const block_view *view, size_t many, size_t begin, size_t end,
+                                                   block_sum *restrict totals) {
+    if (many == 1)
+        add_unsteady_of(view, 1, begin, end, totals);
+    else
+        add_unsteady_of(view, 2, begin, end, totals);
 }
 
 /* Adds the channels of all entries point by point. */
@@ -279,14 +326,17 @@ static void add_entries_by_points(const block_view *view, block_sum *restrict to
     }
 }
 
-/* Adds all channels of a block that have entries, but for those from entry `from` to `to`, in pieces or otherwise. */
-static void add_scattered(const block_view *view, size_t from, size_t to, block_sum *restrict total) {
+/* Adds all channels of the blocks of `many` lines that have entries, but for those from entry `from` to `to`, in pieces or
+   otherwise. */
+static void add_scattered(const block_view *view, size_t many, size_t from, size_t to, block_sum *restrict totals) {
     if (view->points) {
-        add_entries_by_points(view, total);
+        add_entries_by_points(view, totals);
         return;
     }
-    add_unsteady(view, 0, from, total);
-    add_unsteady(view, to, view->row, total);
+    if (from)
+        add_unsteady(view, many, 0, from, totals);
+    if (to < view->row)
+        add_unsteady(view, many, to, view->row, totals);
 }
 
 /* The entries between `begin` and `end` that follow each other without one that drifts too far. */
@@ -363,25 +413,30 @@ INLINE void place_steep(const block_view *view, steep_table table, size_t count,
     }
 }
 
-/* Adds the elements of a listing in pieces that have phases of their own. */
-static __attribute__((noinline)) void add_steep_pieces(const block_view *view, const pieces *restrict places,
-                                                       listing *restrict listed, steep_table table, block_sum *restrict total) {
+INLINE void add_steep_pieces_of(const block_view *view, size_t many, const pieces *restrict places, const listing *restrict listed,
+                                steep_table table, block_sum *restrict totals) {
     const wide16 ramp = wide_fours(PIECE_POINT[0], EVERY_PIECE), square = wide_fours(PIECE_POINT[1], EVERY_PIECE);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
-        wide32 re = wide_splat32(0), im = wide_splat32(0);
+        part_sum sums[MOST_SHARING] = {{{0}, {0}}, {{0}, {0}}};
         for (size_t i = 0; i < listed->count; i++) {
-            const size_t own = (size_t)listed->of[i], at = PIECES * own + WIDE / 4 * part;
-            const wide16 value = value_in_pieces(view, places, listed, i, part, ramp);
+            const size_t at = PIECES * (size_t)listed->of[i] + WIDE / 4 * part;
             const wide16 turning = wide_scaled(ramp, (wide16)wide_fourfold(table.rise + at)) +
                                    wide_scaled(square, (wide16)wide_fourfold(table.curve + at));
             const wide16 phase = wide_scaled((wide16)wide_fourfold(table.level + at) + turning,
-                                             wide_doubled(table.windows + BLOCK / 2 * own + WIDE / 2 * part));
-            re = wide_add_paired(re, value, phase);
-            im = wide_add_paired(im, value, wide_turned(phase));
+                                             wide_doubled(listed->windows[i] + WIDE / 2 * part));
+            add_in_pieces(view, many, places, listed, i, part, ramp, phase, sums);
         }
-        *((widef_loose *)total->re + part) += __builtin_convertvector(re, widef);
-        *((widef_loose *)total->im + part) += __builtin_convertvector(im, widef);
+        add_parts(many, part, sums, totals);
     }
+}
+
+/* Adds the elements of a listing in pieces that have phases of their own to `many` lines, and empties it. */
+static __attribute__((noinline)) void add_steep_pieces(const block_view *view, size_t many, const pieces *restrict places,
+                                                       listing *restrict listed, steep_table table, block_sum *restrict totals) {
+    if (many == 1)
+        add_steep_pieces_of(view, 1, places, listed, table, totals);
+    else
+        add_steep_pieces_of(view, 2, places, listed, table, totals);
     listed->count = 0;
 }
 
@@ -392,8 +447,8 @@ INLINE int is_much(const int32_t *much) {
     return any != 0;
 }
 
-/* Adds the elements that are taken in pieces; those that drift or turn too much even there point by point. */
-static void add_steep(const block_view *view, block_sum *restrict total) {
+/* Adds the elements that are taken in pieces to `many` lines; those that drift or turn too much even there point by point. */
+static void add_steep(const block_view *view, size_t many, block_sum *restrict totals) {
     const sonod_das_blocks *plan = view->plan;
     const block_place place = place_block(&plan->receive_table, view->class, view->block);
     const size_t count = (size_t)view->head[HEAD_STEEP], field = PIECES * count;
@@ -416,16 +471,13 @@ static void add_steep(const block_view *view, block_sum *restrict total) {
                 continue;
             const int by_points = view->points || is_much(much + PIECES * (i - begin));
             for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
-                if (by_points) {
-                    add_points(view, &place, steep[i], view->map_traces[at], total);
-                    continue;
-                }
-                listed.of[listed.count] = (int32_t)(i - begin);
-                listed.trace[listed.count++] = view->map_traces[at];
-                if (listed.count == PARTY)
-                    add_steep_pieces(view, &places, &listed, table, total);
+                if (by_points)
+                    for (size_t k = 0; k < many; k++)
+                        add_points(view + k, &place, steep[i], view[k].map_traces[at], totals + k);
+                else if (list_channel(view, many, at, i - begin, table.windows + BLOCK / 2 * (i - begin), &listed))
+                    add_steep_pieces(view, many, &places, &listed, table, totals);
             }
         }
-        add_steep_pieces(view, &places, &listed, table, total);
+        add_steep_pieces(view, many, &places, &listed, table, totals);
     }
 }

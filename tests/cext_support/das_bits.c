@@ -1,5 +1,6 @@
 /* Prints a checksum of what the delay-and-sum kernels of one instruction set make of made-up data, so that sets that
-   this machine does not run by itself can be compared under an emulator; see tests/cext_support/cross.sh. */
+   this machine does not run by itself can be compared under an emulator; see tests/cext_support/cross.sh. Fails when two
+   threads make something else than one. */
 #define SONOD_ISA here
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static uint64_t points_checksum(uint64_t sum) {
     static int32_t map_traces[2][ELEMENTS + 16], starts[FINE], filters[FINE], planes[TRANSMITS * ELEMENTS * 3 * POINT_ROW];
     static uint8_t map_whole[2] = {1, 0};
     const float rate = 9740;
+    memset(planes, 0, sizeof planes);
     for (int i = 0; i < ELEMENTS; i++) {
         x[0][i] = ((float)i - 19.5f) * 0.3e-3f;
         map_first[0][i] = map_first[1][i] = i;
@@ -179,6 +181,7 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
         efforts[b] = 1.0f / (float)blocks;
         fine_at[b + 1] = step * WIDTH * (b + 1) / blocks;
     }
+    memset(planes, 0, sizeof planes);
     const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
     for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++) {
         sonod_das_receive hear = {
@@ -234,10 +237,19 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
     return sum;
 }
 
-int main(void) {
+/* Of all kernels, on so many threads. */
+static uint64_t sum_on(int threads) {
     uint64_t sum = UINT64_C(14695981039346656037);
+    state = 1;
+    if (sonod_threads_set(threads))
+        exit(1);
     for (int rows = 3; rows <= 4; rows++)
         sum = sum_of(32, rows, sum_of(16, rows, sum));
-    printf("%016llx\n", (unsigned long long)points_checksum(sum));
-    return 0;
+    return points_checksum(sum);
+}
+
+int main(void) {
+    const uint64_t sum = sum_on(1);
+    printf("%016llx\n", (unsigned long long)sum);
+    return sum_on(2) != sum;
 }
