@@ -177,11 +177,11 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
         picks[i] = (starts[i] + 3) | (starts[i] + 4) << 16;
     for (int i = 0; i < TRANSMITS * LINES * BLOCKS; i++)
         weight_kind[i] = -1;
+    memset(planes, 0, sizeof planes);
     for (int b = 0; b < blocks; b++) {
         efforts[b] = 1.0f / (float)blocks;
         fine_at[b + 1] = step * WIDTH * (b + 1) / blocks;
     }
-    memset(planes, 0, sizeof planes);
     const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
     for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++) {
         sonod_das_receive hear = {
