@@ -70,10 +70,9 @@ static void choose_scales(const sonod_das_blocks *plan, size_t first, size_t cou
 /* Lines that are one piece of work: fewer where these take more than a part of a share, and towards its end, so that all
    threads end at once. */
 #define MOST_LINES ((size_t)128)
-#define LEAST_LINES ((size_t)16)
-#define LAST_LINES ((size_t)32)
-#define MUCH_EFFORT 0.08f
-#define LAST_EFFORT 0.06f
+#define LEAST_LINES ((size_t)32)
+#define MUCH_EFFORT 0.16f
+#define LAST_EFFORT 0.1f
 /* Blocks that are one piece where the way back is computed in passing: that begins anew with each. */
 #define PASSING_BLOCKS ((size_t)8)
 #define MOST_SHARES ((size_t)256)
@@ -140,7 +139,7 @@ static void find_pieces(const group_work *own) {
     plan->first_piece[0] = 0;
     for (size_t run = 0; run < own->runs; run++) {
         const float effort = effort_of(own, run) * (float)own->shares, end = done + effort;
-        size_t lines = own->shares > 1 && floorf(done) < floorf(end + LAST_EFFORT) ? LAST_LINES : MOST_LINES;
+        size_t lines = own->shares > 1 && floorf(done) < floorf(end + LAST_EFFORT) ? LEAST_LINES : MOST_LINES;
         while (own->shares > 1 && lines > LEAST_LINES && effort * (float)lines > MUCH_EFFORT * (float)plan->lines)
             lines /= 2;
         done = end;

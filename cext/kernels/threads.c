@@ -28,9 +28,9 @@ static atomic_int in_series;
 
 static pthread_t workers[MOST_WORKERS];
 static unsigned births[MOST_WORKERS];
-static int worker_count;
+static atomic_int worker_count;
 /* There is a processor for every thread: who looks keeps nobody from working. */
-static int may_look;
+static atomic_int may_look;
 
 /* Those who sleep do so under this lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

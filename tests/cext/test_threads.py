@@ -85,7 +85,7 @@ def test_a_way_back_that_is_computed_in_passing_has_the_same_bits_for_every_numb
         assert np.array_equal(out, expected), count
 
 
-def test_kernels_of_a_series_and_of_other_threads_give_their_results() -> None:
+def test_kernels_of_series_of_several_threads_give_their_results_while_the_pool_changes() -> None:
     set_thread_count(min(3, os.cpu_count() or 1))
     failures = []
 
@@ -101,6 +101,11 @@ def test_kernels_of_a_series_and_of_other_threads_give_their_results() -> None:
     callers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for caller in callers:
         caller.start()
+    changes = 0
+    while any(caller.is_alive() for caller in callers):
+        # Between their series.
+        set_thread_count(1 + changes % 4)
+        changes += 1
     for caller in callers:
         caller.join()
     assert not failures
