@@ -13,6 +13,8 @@ def filter_traces(
     gain: NDArray[np.float32],
     remove_offset: bool,
     coefficients: NDArray[np.float32],
+    whole: NDArray[np.int32] | None,
+    whole_unit: float,
     step: int,
     outputs: int,
     left: int,

@@ -67,6 +67,8 @@ cdef extern from "kernels.h":
         size_t gain_stride
         int remove_offset
         const float *coefficients
+        const int32_t *whole
+        float whole_unit
         const float *turns
         size_t turns_stride
         const float *transmit_turns
@@ -91,7 +93,7 @@ cdef size_t _bytes_of(int sample_type):
 
 def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssize_t channels,
                   const float[:, ::1] gain not None, bint remove_offset, const float[:, :, ::1] coefficients not None,
-                  Py_ssize_t step, Py_ssize_t outputs, Py_ssize_t left, const float[:, ::1] turns,
+                  const int32_t[:, :, ::1] whole, float whole_unit, Py_ssize_t step, Py_ssize_t outputs, Py_ssize_t left, const float[:, ::1] turns,
                   const float[:, ::1] transmit_turns not None, const float[::1] output_gain, bint real_part,
                   float[::1] out not None):
     """Filter every trace of `raw` bytes (transmits, channels, samples) into `out`; see sonod.cext.prepare."""
@@ -105,6 +107,8 @@ def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssi
     _require(gain.shape[0] == 1 or gain.shape[0] == transmits, "gain must be (1 or transmits, samples)")
     _require(coefficients.shape[1] == 2 and 0 < coefficients.shape[2] <= 512 and phases > 0,
              "coefficients must be (phases, 2, 1..512)")
+    _require(whole is None or (whole.shape[0] == phases and whole.shape[1] == 2
+             and 2 * whole.shape[2] == coefficients.shape[2]), "whole must be (phases, 2, taps / 2)")
     _require(step > 0 and outputs > 0 and (outputs - 1) * step // phases < samples, "step or outputs: too large")
     _require(turns is None or (turns.shape[0] == 2 and turns.shape[1] == outputs + 16), "turns must be (2, outputs + 16)")
     _require(transmit_turns.shape[1] == 2, "transmit_turns must be (transmits, 2)")
@@ -125,6 +129,8 @@ def filter_traces(int sample_type, const unsigned char[::1] raw not None, Py_ssi
     plan.gain_stride = samples if gain.shape[0] > 1 else 0
     plan.remove_offset = remove_offset
     plan.coefficients = &coefficients[0, 0, 0]
+    plan.whole = &whole[0, 0, 0] if whole is not None else NULL
+    plan.whole_unit = whole_unit
     plan.turns = &turns[0, 0] if turns is not None else NULL
     plan.turns_stride = outputs + 16
     plan.transmit_turns = &transmit_turns[0, 0]

@@ -101,6 +101,8 @@ class HilbertEnvelope:
             self._gain,
             self._remove_offset,
             self._filter.coefficients,
+            None,
+            0.0,
             self._filter.step.numerator,
             self._filter.outputs,
             self._filter.left,

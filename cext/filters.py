@@ -17,6 +17,8 @@ STOP_BAND_DB = 60.0
 LONGEST_FILTER = 512
 # The ratio of two rates is approximated with at most this many phases.
 MOST_PHASES = 64
+# Whole coefficients have 16 bits, and sums of their magnitudes 17, less what rounding may add.
+MOST_WHOLE, MOST_WHOLE_SUM = 32767, 1.25e5
 # Kernels read coefficients in groups of eight.
 GROUP = 8
 
@@ -75,6 +77,15 @@ def polyphase(
     turned = weights * np.exp(-2j * np.pi * center * x)
     coefficients = np.stack([turned.real, turned.imag], axis=1).astype(np.float32)
     return Polyphase(step, np.ascontiguousarray(coefficients), count, left)
+
+
+def whole_numbers(filters: Polyphase) -> tuple[NDArray[np.int32], float]:
+    """The coefficients as pairs of 16-bit whole numbers (phases, 2, taps / 2), and their unit; sums of products with
+    samples of 15 bits stay within 32."""
+    sizes = np.abs(filters.coefficients)
+    exponent = math.floor(math.log2(min(MOST_WHOLE / sizes.max(), MOST_WHOLE_SUM / sizes.sum(axis=2).max())))
+    whole = np.round(filters.coefficients * 2.0**exponent).astype(np.int16)
+    return np.ascontiguousarray(whole).view(np.int32), 2.0**-exponent
 
 
 def mirror_distance_hz(center_hz: float, sampling_hz: float) -> float:

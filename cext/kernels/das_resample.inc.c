@@ -93,6 +93,9 @@ static void das_round(const sonod_das_blocks *plan, size_t first_transmit, size_
     int all_finite;
     plan->peaks[trace] = largest_magnitude(raw, 2 * used, &all_finite);
     int16_t *restrict re = plan->resampling.rounded + 2 * own * plan->resampling.words + WORDS_BEFORE;
+    /* The next one, while this one is rounded. */
+    for (size_t i = 0; own + 1 < plan->channels && i < 2 * used; i += 16)
+        __builtin_prefetch(raw + 2 * plan->samples + i);
     const float scale = ldexpf(1.0f, own_exponent(plan, plan->peaks[trace]) + plan->resampling.headroom);
     if (all_finite)
         round_pairs(raw, used, scale, 1, re, re + plan->resampling.words);

@@ -119,6 +119,8 @@ typedef struct {
     size_t gain_stride;        /* 0 or samples */
     int remove_offset;
     const float *coefficients; /* (phases, 2, taps) */
+    const int32_t *whole;      /* (phases, 2, taps / 2) pairs of the same in whole numbers, for samples of 16 bits, or NULL */
+    float whole_unit;          /* of these */
     const float *turns;        /* (2, outputs + 16) real, imaginary, phase after phase, NULL: no turning */
     size_t turns_stride;
     const float *transmit_turns; /* (transmits, 2) */

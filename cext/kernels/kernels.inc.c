@@ -15,10 +15,10 @@
 #include "compress.inc.c"
 #include "das_exact.inc.c"
 #include "detect.inc.c"
-#include "prepare.inc.c"
 
 #include "das_receive.inc.c"
 #include "das_resample.inc.c"
+#include "prepare.inc.c"
 #include "das_blocks.inc.c"
 #include "das_points.inc.c"
 #include "das_adaptive.inc.c"

@@ -121,76 +121,186 @@ INLINE void filter_group(const float *const *restrict at, const float *restrict 
     }
 }
 
+/* The same of pairs of 16-bit samples and coefficients: pair k of output i is at[k][i]; `unit`: of the sums. */
+INLINE void whole_group(const int16_t *const *restrict at, const int32_t *restrict coefficients, size_t pairs, size_t first,
+                        float unit, widef *restrict re, widef *restrict im) {
+    wide32 a[FILTER_VECTORS], b[FILTER_VECTORS];
+    for (int i = 0; i < FILTER_VECTORS; i++)
+        a[i] = b[i] = wide_splat32(0);
+    for (size_t k = 0; k < pairs; k++) {
+        const int16_t *restrict x = at[k] + 2 * first;
+        const wide16 real = wide_splat(coefficients[k]), imag = wide_splat(coefficients[pairs + k]);
+        for (int i = 0; i < FILTER_VECTORS; i++) {
+            const wide16 own = wide_words(x + 2 * WIDE * i);
+            a[i] = wide_add_paired(a[i], own, real);
+            b[i] = wide_add_paired(b[i], own, imag);
+        }
+    }
+    for (int i = 0; i < FILTER_VECTORS; i++) {
+        re[i] = __builtin_convertvector(a[i], widef) * wide_float(unit);
+        im[i] = __builtin_convertvector(b[i], widef) * wide_float(unit);
+    }
+}
+
+/* Where the outputs of one phase of one trace go. */
+typedef struct {
+    const sonod_filter *plan;
+    size_t phase, outputs;
+    const float *turns; /* of this phase, or NULL */
+    widef turn_re, turn_im;
+    float *out; /* of the trace */
+} filtered;
+
+INLINE void turn_outputs(const filtered *own, size_t j, widef *restrict re, widef *restrict im) {
+    const widef a = wide_load_floats(own->turns + j), b = wide_load_floats(own->turns + own->plan->turns_stride + j), old = *re;
+    const widef c = a * own->turn_re - b * own->turn_im, s = a * own->turn_im + b * own->turn_re;
+    *re = old * c - *im * s;
+    *im = old * s + *im * c;
+}
+
+/* Turns and stores a vector of outputs, of which so many count. */
+INLINE void write_outputs(const filtered *own, size_t j, size_t count, widef re, widef im) {
+    const sonod_filter *plan = own->plan;
+    if (own->turns)
+        turn_outputs(own, j, &re, &im);
+    if (!plan->output_gain && !plan->real_part) {
+        float both[2 * WIDE];
+        wide_store_paired(both, re, im);
+        for (size_t n = 0; n < count; n++)
+            memcpy(own->out + 2 * ((j + n) * plan->phases + own->phase), both + 2 * n, 2 * sizeof(float));
+        return;
+    }
+    float one[WIDE];
+    wide_store_floats(one, plan->real_part ? re : wide_sqrt(re * re + im * im));
+    for (size_t n = 0; n < count; n++) {
+        const size_t m = (j + n) * plan->phases + own->phase;
+        own->out[m] = plan->output_gain ? one[n] * plan->output_gain[m] : one[n];
+    }
+}
+
+/* The same for a group from output `first` on. */
+INLINE void write_group(const filtered *own, size_t first, widef *restrict re, widef *restrict im) {
+    const sonod_filter *plan = own->plan;
+    const int plain = own->turns && plan->phases == 1 && !plan->output_gain && !plan->real_part;
+    if (plain && first + FILTER_GROUP <= own->outputs) {
+        for (size_t i = 0; i < FILTER_VECTORS; i++) {
+            turn_outputs(own, first + WIDE * i, re + i, im + i);
+            wide_store_paired(own->out + 2 * (first + WIDE * i), re[i], im[i]);
+        }
+        return;
+    }
+    for (size_t i = 0; i < FILTER_VECTORS && first + WIDE * i < own->outputs; i++) {
+        const size_t j = first + WIDE * i, left = own->outputs - j;
+        write_outputs(own, j, left < WIDE ? left : WIDE, re[i], im[i]);
+    }
+}
+
+/* Filters rows of floats. */
+static void filter_rows(const filtered *own, const float *restrict rows, size_t row) {
+    const sonod_filter *plan = own->plan;
+    const size_t step = plan->step, taps = plan->taps, start = own->phase * step / plan->phases;
+    const float *restrict coefficients = plan->coefficients + 2 * taps * own->phase;
+    const float *at[MOST_TAPS];
+    size_t of = start % step, place = start / step;
+    for (size_t k = 0; k < taps; k++) {
+        at[k] = rows + of * row + place;
+        of = of + 1 < step ? of + 1 : 0;
+        place += of == 0;
+    }
+    for (size_t first = 0; first < own->outputs; first += FILTER_GROUP) {
+        widef re[FILTER_VECTORS], im[FILTER_VECTORS];
+        if (plan->real_part)
+            filter_group(at, coefficients, taps, first, 0, re, im);
+        else
+            filter_group(at, coefficients, taps, first, 1, re, im);
+        write_group(own, first, re, im);
+    }
+}
+
+/* Filters words: pairs of which lie `step` apart in the record itself where that is two, else in rows of their own. */
+static void filter_words(const filtered *own, const int16_t *restrict words, const int16_t *restrict rows, size_t row, float unit) {
+    const sonod_filter *plan = own->plan;
+    const size_t step = plan->step, pairs = plan->taps / 2, start = own->phase * step / plan->phases;
+    const int32_t *restrict coefficients = plan->whole + 2 * pairs * own->phase;
+    const int16_t *at[MOST_TAPS / 2];
+    for (size_t k = 0; k < pairs; k++) {
+        const size_t from = start + 2 * k;
+        at[k] = step == 2 ? words + from : rows + 2 * (from % step * row + from / step);
+    }
+    for (size_t first = 0; first < own->outputs; first += FILTER_GROUP) {
+        widef re[FILTER_VECTORS], im[FILTER_VECTORS];
+        whole_group(at, coefficients, pairs, first, unit, re, im);
+        write_group(own, first, re, im);
+    }
+}
+
+/* A line of samples rounded to 16 bits, and one more beyond; returns what one of these is. */
+static float round_line(const float *restrict line, size_t padded, int16_t *restrict words) {
+    int finite, exponent = 0;
+    const float peak = largest_magnitude(line, padded, &finite);
+    if (peak > 0)
+        frexpf(peak < 1e34f ? peak : 1e34f, &exponent);
+    exponent = exponent < -100 ? -100 : exponent;
+    /* Within 15 bits, for which the sums of whole coefficients are made. */
+    const float scale = ldexpf(1.0f, 14 - exponent);
+    for (size_t i = 0; i < padded; i += WIDE)
+        wide_store_words(words + i, wide_nearest(wide_load_floats(line + i) * wide_float(scale)));
+    memset(words + padded, 0, 2 * sizeof *words);
+    return 1.0f / scale;
+}
+
+/* Every word and the next one as a pair. */
+static void pair_words(const int16_t *restrict words, size_t count, float *restrict pairs) {
+    for (size_t i = 0; i < count; i++)
+        memcpy(pairs + i, (uint32_t[]){(uint32_t)(uint16_t)words[i] | (uint32_t)words[i + 1] << 16}, sizeof *pairs);
+}
+
+/* Asks for the next trace while this one is filtered: raw samples are in no cache. */
+INLINE void fetch_next(const sonod_filter *plan, size_t trace) {
+    const size_t size = plan->type == SONOD_UINT8 ? 1 : plan->type == SONOD_INT16 || plan->type == SONOD_UINT16 ? 2 : 4;
+    const char *next = (const char *)plan->raw + (trace + 1) * plan->samples * size;
+    for (size_t i = 0; trace + 1 < plan->transmits * plan->channels && i < plan->samples * size; i += 64)
+        __builtin_prefetch(next + i);
+}
+
 /* Filters one trace; `trace` counts over transmits and channels. Outputs of the same phase read samples that lie `step`
    apart, so the trace is first split into `step` rows: then neighbouring outputs read neighbouring places of one row. */
 static void filter(const sonod_filter *plan, size_t trace) {
     const size_t transmit = trace / plan->channels, samples = plan->samples, step = plan->step, taps = plan->taps;
-    /* Rows hold all that the last group reads, beyond the last output too. */
+    /* Rows hold all that the last group reads, beyond the last output too; in whole vectors. */
     const size_t used = plan->left + samples + taps;
-    const size_t row = (used + step - 1) / step + FILTER_GROUP + 8, padded = row * step;
-    float *line = sonod_scratch((step > 1 ? 2 : 1) * padded * sizeof(float));
+    const size_t row = ((used + step - 1) / step + FILTER_GROUP + 8 + 15) / 16 * 16, padded = row * step;
+    float *line = sonod_scratch(3 * padded * sizeof(float) + 64);
     if (!line || taps > MOST_TAPS)
         return;
     memset(line, 0, plan->left * sizeof(float));
     memset(line + plan->left + samples, 0, (padded - plan->left - samples) * sizeof(float));
     convert(plan->type, plan->raw, trace * samples, plan->gain + transmit * plan->gain_stride, samples,
             plan->remove_offset, line + plan->left);
-    const float *rows = line;
-    if (step > 1) {
-        split_line(line, step, row, line + padded);
-        rows = line + padded;
-    }
+    fetch_next(plan, trace);
     const int complex_out = !plan->output_gain && !plan->real_part;
-    float *restrict out = plan->out + trace * plan->outputs * (complex_out ? 2 : 1);
-    const widef turn_re = wide_float(plan->transmit_turns[2 * transmit]);
-    const widef turn_im = wide_float(plan->transmit_turns[2 * transmit + 1]);
-    const float *at[MOST_TAPS];
-    const float *turns = plan->turns;
-    for (size_t phase = 0; phase < plan->phases && phase < plan->outputs; phase++) {
-        const size_t outputs = (plan->outputs - phase + plan->phases - 1) / plan->phases;
-        const float *restrict coefficients = plan->coefficients + 2 * taps * phase;
-        const size_t start = phase * step / plan->phases;
-        size_t of = start % step, place = start / step;
-        for (size_t k = 0; k < taps; k++) {
-            at[k] = rows + of * row + place;
-            of = of + 1 < step ? of + 1 : 0;
-            place += of == 0;
-        }
-        for (size_t first = 0; first < outputs; first += FILTER_GROUP) {
-            widef re[FILTER_VECTORS], im[FILTER_VECTORS];
-            if (plan->real_part)
-                filter_group(at, coefficients, taps, first, 0, re, im);
-            else
-                filter_group(at, coefficients, taps, first, 1, re, im);
-            for (size_t i = 0; i < FILTER_VECTORS && first + WIDE * i < outputs; i++) {
-                const size_t j = first + WIDE * i, count = outputs - j < WIDE ? outputs - j : WIDE;
-                if (turns) {
-                    const widef a = wide_load_floats(turns + j), b = wide_load_floats(turns + plan->turns_stride + j), old = re[i];
-                    const widef c = a * turn_re - b * turn_im, s = a * turn_im + b * turn_re;
-                    re[i] = old * c - im[i] * s;
-                    im[i] = old * s + im[i] * c;
-                }
-                if (complex_out) {
-                    float both[2 * WIDE];
-                    if (plan->phases == 1 && count == WIDE) {
-                        wide_store_paired(out + 2 * j, re[i], im[i]);
-                        continue;
-                    }
-                    wide_store_paired(both, re[i], im[i]);
-                    for (size_t n = 0; n < count; n++)
-                        memcpy(out + 2 * ((j + n) * plan->phases + phase), both + 2 * n, 2 * sizeof(float));
-                } else {
-                    float one[WIDE];
-                    wide_store_floats(one, plan->real_part ? re[i] : wide_sqrt(re[i] * re[i] + im[i] * im[i]));
-                    for (size_t n = 0; n < count; n++) {
-                        const size_t m = (j + n) * plan->phases + phase;
-                        out[m] = plan->output_gain ? one[n] * plan->output_gain[m] : one[n];
-                    }
-                }
-            }
-        }
-        if (turns)
-            turns += outputs;
+    filtered own = {.plan = plan, .turns = plan->turns, .turn_re = wide_float(plan->transmit_turns[2 * transmit]),
+                    .turn_im = wide_float(plan->transmit_turns[2 * transmit + 1]),
+                    .out = plan->out + trace * plan->outputs * (complex_out ? 2 : 1)};
+    float *rows = line, unit = 0;
+    int16_t *words = (int16_t *)(line + 2 * padded);
+    if (plan->whole) {
+        unit = plan->whole_unit * round_line(line, padded, words);
+        if (step != 2)
+            pair_words(words, padded, line);
+    }
+    if (step > 1 && !(plan->whole && step == 2)) {
+        rows = line + padded;
+        split_line(line, step, row, rows);
+    }
+    for (; own.phase < plan->phases && own.phase < plan->outputs; own.phase++) {
+        own.outputs = (plan->outputs - own.phase + plan->phases - 1) / plan->phases;
+        if (plan->whole)
+            filter_words(&own, words, (const int16_t *)rows, row, unit);
+        else
+            filter_rows(&own, rows, row);
+        if (own.turns)
+            own.turns += own.outputs;
     }
 }
 

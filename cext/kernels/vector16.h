@@ -204,6 +204,7 @@ INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
 INLINE wide32 wide_shifted(wide32 x, wide32 by) { return (wide32)_mm512_srav_epi32((__m512i)x, (__m512i)by); }
 INLINE wide32 wide_larger(wide32 a, wide32 b) { return (wide32)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 INLINE wide32 wide_nearest(widef x) { return (wide32)_mm512_cvtps_epi32((__m512)x); }
+INLINE void wide_store_words(int16_t *to, wide32 x) { *(__m256i_u *)to = _mm512_cvtepi32_epi16((__m512i)x); }
 INLINE void wide_split(wide32 a, wide32 b, int16_t *restrict first, int16_t *restrict second) {
     /* Words number 0, 4, 8 .. of both, then 2, 6, 10 .. */
     const __m512i words = _mm512_set_epi64(0x003e003a00360032, 0x002e002a00260022, 0x001e001a00160012, 0x000e000a00060002,
@@ -282,6 +283,10 @@ INLINE wide16 wide_fours(const int32_t *from, const int32_t *places) {
 #endif
 }
 #define WIDE_KEEP(value) KEEP8(value)
+INLINE void wide_store_words(int16_t *to, wide32 x) {
+    const v8s words = __builtin_convertvector(x, v8s);
+    memcpy(to, &words, sizeof words);
+}
 INLINE wide32 wide_rows(const int16_t *words, const int32_t *starts) {
 #if defined(__AVX2__)
     const __m256i low = _mm256_castsi128_si256(*(const __m128i_u *)(words + starts[0]));
@@ -338,6 +343,12 @@ INLINE wide32 wide_high_quads(wide32 a, wide32 b) { return __builtin_shuffle(a, 
 #endif
 
 INLINE wide16 wide_load(const int32_t *pairs) { return *(const wide16_loose *)pairs; }
+/* Pairs of words from any of them on. */
+INLINE wide16 wide_words(const int16_t *from) {
+    wide16 out;
+    memcpy(&out, from, sizeof out);
+    return out;
+}
 INLINE wide32 wide_load32(const int32_t *from) { return *(const wide32_loose *)from; }
 INLINE void wide_store32(int32_t *to, wide32 value) { *(wide32_loose *)to = value; }
 /* Low 16 bits of both as pairs. */

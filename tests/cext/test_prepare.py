@@ -188,3 +188,23 @@ def test_wrong_input_is_refused() -> None:
         operator.run(np.zeros((1, 2, 100), np.float32))
     with pytest.raises(ValueError, match="out"):
         operator.run(np.zeros((1, 2, 100), np.int16), np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize("output_hz", [20e6, 10e6, 20e6 / 3, 8e6])
+def test_whole_numbers_are_as_good_as_floats(output_hz: float, each_set: str) -> None:
+    """Quiet and loud traces, gain, and the largest samples there are in the order that the filter adds up most."""
+    raw = raw_samples((2, 3, 700), "int16")
+    raw[0, 0] //= 100
+    raw[0, 1] = np.where(np.cos(2 * np.pi * np.arange(700) / 4 + 0.3) > 0, 32767, -32768)
+    common: dict[str, Any] = {
+        "sampling_hz": 20e6,
+        "demodulation_hz": 5e6,
+        "half_bandwidth_hz": 2e6,
+        "t0_s": [0.0, 1e-6],
+        "output_hz": output_hz,
+        "time_gain": np.geomspace(0.1, 10, 700),
+    }
+    whole = joined(Demodulator(raw.shape, np.int16, **common).run(raw))
+    floats = joined(Demodulator(raw.shape, np.float32, **common).run(raw.astype(np.float32)))
+    for got, wanted in zip(whole.reshape(6, -1), floats.reshape(6, -1), strict=True):
+        assert error_db(got, wanted) < -65
