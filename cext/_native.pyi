@@ -1,3 +1,6 @@
+from types import TracebackType
+from typing import final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -6,6 +9,14 @@ def instruction_set() -> str: ...
 def select_instruction_set(name: str) -> None: ...
 def set_thread_count(count: int) -> None: ...
 def thread_count() -> int: ...
+
+@final
+class Series:
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
 def filter_traces(
     sample_type: int,
     raw: NDArray[np.uint8],
@@ -91,46 +102,50 @@ def das_receive(
     paces: NDArray[np.float32],
     table: NDArray[np.int32] | None,
 ) -> None: ...
-def das_blocks(
-    geometry: tuple[object, ...],
-    heads: NDArray[np.int32] | None,
-    paces: NDArray[np.float32] | None,
-    table: NDArray[np.int32] | None,
-    order: NDArray[np.int32],
-    class_of: NDArray[np.int32],
-    shift: NDArray[np.int32],
-    mirrored: NDArray[np.uint8],
-    receive: NDArray[np.int32],
-    map_of: NDArray[np.int32],
-    map_first: NDArray[np.int32],
-    map_traces: NDArray[np.int32],
-    map_whole: NDArray[np.uint8],
-    step: int,
-    width: int,
-    largest_drift: int,
-    filters: object,
-    rounded: NDArray[np.int16],
-    begin_at: int,
-    end_at: int,
-    bound: float,
-    peaks: NDArray[np.float32],
-    scales: NDArray[np.float32],
-    wave_turns: NDArray[np.float32],
-    time_kind: NDArray[np.int32],
-    weight_kind: NDArray[np.int32],
-    quadratic: NDArray[np.float32],
-    ways: NDArray[np.int32],
-    phases: NDArray[np.float32],
-    time_points: NDArray[np.float32],
-    weight_points: NDArray[np.float32],
-    samples: int,
-    planes: NDArray[np.int32],
-    partial: NDArray[np.float32],
-    factor: float,
-    data: NDArray[np.float32],
-    out: NDArray[np.float32],
-    begin: int,
-) -> None: ...
+
+@final
+class BlockSums:
+    def __init__(
+        self,
+        geometry: tuple[object, ...],
+        heads: NDArray[np.int32] | None,
+        paces: NDArray[np.float32] | None,
+        table: NDArray[np.int32] | None,
+        order: NDArray[np.int32],
+        class_of: NDArray[np.int32],
+        shift: NDArray[np.int32],
+        mirrored: NDArray[np.uint8],
+        receive: NDArray[np.int32],
+        map_of: NDArray[np.int32],
+        map_first: NDArray[np.int32],
+        map_traces: NDArray[np.int32],
+        map_whole: NDArray[np.uint8],
+        step: int,
+        width: int,
+        largest_drift: int,
+        filters: object,
+        begin_at: int,
+        end_at: int,
+        bound: float,
+        peaks: NDArray[np.float32],
+        scales: NDArray[np.float32],
+        wave_turns: NDArray[np.float32],
+        time_kind: NDArray[np.int32],
+        weight_kind: NDArray[np.int32],
+        quadratic: NDArray[np.float32],
+        ways: NDArray[np.int32],
+        phases: NDArray[np.float32],
+        time_points: NDArray[np.float32],
+        weight_points: NDArray[np.float32],
+        samples: int,
+        planes: NDArray[np.int32],
+        efforts: NDArray[np.float32],
+        fine_at: NDArray[np.int32],
+        pieces: NDArray[np.int32],
+        factor: float,
+    ) -> None: ...
+    def run(self, data: NDArray[np.float32], out: NDArray[np.float32], begin: int) -> None: ...
+
 def adaptive(
     origins: NDArray[np.float64],
     directions: NDArray[np.float64],

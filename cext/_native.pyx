@@ -1,5 +1,7 @@
 """The only compiled module: checks shapes and dtypes, drops the GIL, calls C. No arithmetic."""
 
+cimport cython
+from libc.errno cimport EBUSY
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
@@ -15,6 +17,8 @@ cdef extern from "kernels.h":
 cdef extern from "threads.h":
     int sonod_threads_set(int count) nogil
     int sonod_threads_count() nogil
+    void sonod_series_begin() nogil
+    void sonod_series_end() nogil
 
 
 def instruction_sets():
@@ -42,6 +46,8 @@ def set_thread_count(int count):
         raise ValueError(f"thread count must be in 1..256, got {count}")
     with nogil:
         error = sonod_threads_set(count)
+    if error == EBUSY:
+        raise OSError(error, "the thread count cannot change within a series")
     if error != 0:
         raise OSError(error, f"cannot start {count - 1} worker threads")
 
@@ -49,6 +55,18 @@ def set_thread_count(int count):
 def thread_count():
     """How many threads work, the caller included."""
     return sonod_threads_count()
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Series:
+    """Round kernels that follow each other at once, by one thread; see sonod.cext.threads."""
+
+    def __enter__(self):
+        sonod_series_begin()
+
+    def __exit__(self, kind, value, traceback):
+        sonod_series_end()
 
 
 def _require(bint condition, str message not None):

@@ -11,12 +11,29 @@ from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import FloatArray
 from sonod.cext.channel_maps import PARTY, channel_maps
-from sonod.cext.depth_parts import LARGEST_DRIFT, DepthPart, Timing, choose_parts
+from sonod.cext.depth_parts import (
+    LARGEST_DRIFT,
+    MOST_BOW,
+    DepthPart,
+    Timing,
+    choose_parts,
+)
 from sonod.cext.resampling import TAPS, farrow_filters, preferred_rate_hz, whole_filters
 from sonod.cext.symmetry import LineClasses, line_classes
-from sonod.cext.threads import thread_count
-from sonod.cext.waves import pass_waves
-from sonod.cext.ways_back import HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_START, HEAD_STEEP, PIECE_INTS, hear, last_point
+from sonod.cext.threads import Series
+from sonod.cext.waves import UNSEEN, pass_waves
+from sonod.cext.ways_back import (
+    HEAD_COUNT,
+    HEAD_FASTEST,
+    HEAD_LEFT,
+    HEAD_RIGHT,
+    HEAD_SLOWEST,
+    HEAD_START,
+    HEAD_STEEP,
+    PIECE_INTS,
+    hear,
+    last_point,
+)
 
 # Fine samples are taken in sixteens.
 FINE_GROUP = 16
@@ -35,8 +52,11 @@ MOST_FINE = 30_000
 # Bytes of resampled data held at once: so few that they stay in the caches between resampling and adding, but twice the
 # table of the way back, which is read again for each group of transmissions, up to what stays in a last-level cache.
 LEAST_PLANE_BYTES, PLANE_BYTES = 4_000_000, 8_000_000
-# Most threads that resample and add transmissions of their own.
-MOST_LANES = 4
+# What a line of a block takes by itself, a channel in blocks of which one drifts too far, and one in pieces of four
+# points, over what a channel takes else, measured; for the shares of threads only.
+LINE_EFFORT, UNSTEADY_EFFORT, STEEP_EFFORT = 25, 5, 10
+# Lines that stand for all where the usual delays of a depth are sought.
+SAMPLED_LINES = 12
 # Largest table of the way back; above it that is computed in passing.
 TABLE_BYTES = 24_000_000
 # Headroom for rounding below the largest 16-bit number.
@@ -110,8 +130,9 @@ class BlockPlan:
 
     def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`."""
-        for part in self.parts:
-            part.run(data, out)
+        with Series():
+            for part in self.parts:
+                part.run(data, out)
 
 
 class BlockPart:
@@ -167,20 +188,20 @@ class BlockPart:
         self._geometry = heard.geometry
         self._heads: NDArray[np.int32] | None = heard.heads
         self._paces: NDArray[np.float32] | None = heard.paces
+        self._efforts = self._find_efforts()
+        self._fine_at = self._find_usual(aperture, timing)
         self._table = self._tabulate()
         self._maps = channel_maps(receive, aperture.elements, self.step * part.rows * self._row)
         transmits, channels = receive.shape
         table_bytes = TABLE_BYTES if self._table is None else self._table.nbytes
         plane_bytes = min(max(2 * table_bytes, LEAST_PLANE_BYTES), PLANE_BYTES)
         group = plane_bytes // (channels * self.step * part.rows * self._row * 4)
-        # Whatever the number of threads, for the order of sums depends on it: enough groups for two lanes.
         group = max(1, min(group, transmits // 2))
-        lanes = min(thread_count(), MOST_LANES, -(-transmits // group))
-        self._planes = np.zeros((lanes, group, channels, self.step, part.rows, self._row), np.int32)
-        self._rounded = np.zeros((lanes, group, channels, 2, self._filters.words), np.int16)
-        self._partial = np.zeros((lanes - 1, aperture.lines, aperture.count, 2), np.float32)
+        self._planes = np.zeros((group, channels, self.step, part.rows, self._row), np.int32)
         self._peaks = np.zeros((transmits, channels), np.float32)
         self._scales = np.zeros((2, transmits), np.float32)
+        self._pieces = np.zeros((2, len(self._fine_at)), np.int32)
+        self._sums = self._describe()
 
     @property
     def table_bytes(self) -> int:
@@ -192,9 +213,13 @@ class BlockPart:
 
     def run(self, data: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Beamforms `data (T, C, samples, 2)` into `out (L, N, 2)`."""
+        self._sums.run(data, out, self.part.begin)
+
+    def _describe(self) -> _native.BlockSums:
+        """All of it as the kernels take it."""
         transmits, channels = self._receive.shape
         waves, maps = self._waves, self._maps
-        _native.das_blocks(
+        return _native.BlockSums(
             self._geometry,
             self._heads,
             self._paces,
@@ -212,7 +237,6 @@ class BlockPart:
             self._width,
             self._largest_drift,
             self._filters,
-            self._rounded,
             self._begin_at,
             self._end_at,
             self._filters.bound * ROUNDING_MARGIN,
@@ -228,11 +252,10 @@ class BlockPart:
             waves.weights,
             self._samples,
             self._planes,
-            self._partial,
+            self._efforts,
+            self._fine_at,
+            self._pieces,
             1.0 / (transmits * channels),
-            data.reshape(-1),
-            out,
-            self.part.begin,
         )
 
     def _find_span(self, aperture: Aperture, timing: Timing) -> None:
@@ -252,6 +275,31 @@ class BlockPart:
         self._width = -(-per_plane // FINE_GROUP) * FINE_GROUP
         # An odd number of cache lines from row to row keeps rows out of each other's way in the cache.
         self._row = (-(-(self._width + ROW_MARGIN) // 16) | 1) * 16
+
+    def _find_efforts(self) -> NDArray[np.float32]:
+        """About what each block of all lines takes of the whole (blocks,)."""
+        assert self._heads is not None
+        assert self._paces is not None
+        waves, length = self._waves, self.part.block_points
+        heads = self._heads[:, self._class_of]
+        drift = (waves.quadratic[..., 1] + self._paces[:, self._class_of] - self.step) * (length / 2 * 2**15)
+        off = drift + heads[..., HEAD_FASTEST] > self._largest_drift
+        off |= drift + heads[..., HEAD_SLOWEST] < -self._largest_drift
+        off |= (waves.kind >= 0) | (np.abs(waves.quadratic[..., 2]) * last_point(length) ** 2 > MOST_BOW)
+        channels = heads[..., HEAD_COUNT] * np.where(off, UNSTEADY_EFFORT, 1) + STEEP_EFFORT * heads[..., HEAD_STEEP]
+        efforts = ((waves.kind != UNSEEN) * (LINE_EFFORT + channels)).sum(axis=(0, 2))
+        return np.asarray(efforts / max(efforts.sum(), 1), dtype=np.float32)
+
+    def _find_usual(self, aperture: Aperture, timing: Timing) -> NDArray[np.int32]:
+        """Fine samples about where the delays of each block of points begin (blocks + 1,), from none to all."""
+        begins = np.arange(0, aperture.count, self.part.block_points)
+        lines = np.unique(np.linspace(0, aperture.lines - 1, SAMPLED_LINES).astype(np.intp))
+        early, late = timing.spans_s(aperture, begins, lines)
+        middle_s = (early[1:] + late[:-1]) / 2 - self._begin_at / timing.sampling_hz
+        inner = np.where(np.isfinite(middle_s), middle_s, 0) * self.fine_hz
+        fine = self.step * self._width
+        inner = np.clip(np.maximum.accumulate(inner), 0, fine)
+        return np.concatenate([[0], inner, [fine]]).astype(np.int32)
 
     def _tabulate(self) -> NDArray[np.int32] | None:
         """The table of the way back, if it is not too large."""

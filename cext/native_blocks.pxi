@@ -29,7 +29,6 @@ cdef extern from "kernels.h":
         const int32_t *places
         const int32_t *picks
         int headroom
-        int16_t *rounded
     ctypedef struct sonod_das_blocks:
         sonod_das_receive receive_table
         size_t lines, transmits, channels, samples, elements
@@ -71,8 +70,10 @@ cdef extern from "kernels.h":
         float *out
         size_t out_row
         int adding
-        size_t lanes
-        float *partial
+        const float *efforts
+        const int32_t *fine_at
+        int32_t *first_piece
+        int32_t *piece_lines
     ctypedef struct sonod_das_times:
         size_t transmits, lines, block_points, count, row, step
         const void *time
@@ -277,117 +278,128 @@ cdef int _describe_resampling(sonod_resampling *plan, object filters, Py_ssize_t
     return 0
 
 
-def das_blocks(tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
-               const int32_t[::1] order not None, const int32_t[::1] class_of not None,
-               const int32_t[::1] shift not None, const unsigned char[::1] mirrored not None,
-               const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
-               const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
-               const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
-               object filters not None, int16_t[:, :, :, :, ::1] rounded not None, Py_ssize_t begin_at, Py_ssize_t end_at,
-               float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
-               const float[::1] wave_turns not None, const int32_t[:, :, ::1] time_kind not None,
-               const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
-               const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
-               const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
-               int32_t[:, :, :, :, :, ::1] planes not None, float[:, :, :, ::1] partial not None,
-               float factor, const float[::1] data not None,
-               float[:, :, ::1] out not None, Py_ssize_t begin):
-    """Points from `begin` on of `out (lines, points, 2)` by delay and sum in blocks of points; see sonod.cext.blocks, which makes every argument."""
+@cython.final
+@cython.auto_pickle(False)
+cdef class BlockSums:
+    """Delay and sum in blocks of points, of one depth part; see sonod.cext.blocks, which makes every argument."""
+
     cdef sonod_das_blocks plan
-    cdef Py_ssize_t lines = class_of.shape[0]
-    cdef Py_ssize_t transmits = receive.shape[0]
-    cdef Py_ssize_t channels = receive.shape[1]
-    _describe_receive(&plan.receive_table, geometry)
-    cdef Py_ssize_t blocks = plan.receive_table.blocks
-    cdef Py_ssize_t row = planes.shape[5]
-    cdef Py_ssize_t rows = planes.shape[4]
-    if table is not None:
-        _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>plan.receive_table.lines
-                 and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
-                 and paces.shape[1] == <Py_ssize_t>plan.receive_table.lines, "heads, paces: wrong shape")
-        plan.receive_table.heads = &heads[0, 0, 0]
-        plan.receive_table.paces = &paces[0, 0]
-        plan.receive_table.table = &table[0]
-    _require(order.shape[0] == lines and shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0,
-             "order, shift, mirrored must be (lines,)")
-    _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
-    _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
-             and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
-             "map_first, map_traces, map_whole must be (maps, 2, ...)")
-    _require(width % 16 == 0, "width must be in sixteens")
-    _require(0 <= begin_at < end_at <= samples, "begin_at, end_at must be within the samples")
-    _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
-             and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
-    _require(row >= width + 80, "row must leave room for margins")
-    _require(time_kind.shape[0] == transmits and time_kind.shape[1] == blocks and time_kind.shape[2] == lines
-             and weight_kind.shape[0] == transmits and weight_kind.shape[1] == blocks and weight_kind.shape[2] == lines
-             and ways.shape[0] == transmits and ways.shape[1] == blocks and ways.shape[2] == lines
-             and phases.shape[0] == transmits and phases.shape[1] == blocks and phases.shape[2] == lines
-             and quadratic.shape[0] == transmits and quadratic.shape[1] == blocks and quadratic.shape[2] == lines
-             and quadratic.shape[3] == 3, "waves must be (transmits, blocks, lines)")
-    _require(time_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points
-             and weight_points.shape[1] == <Py_ssize_t>plan.receive_table.block_points,
-             "time_points, weight_points must be (n, block_points)")
-    _require(planes.shape[0] > 0 and planes.shape[1] > 0 and planes.shape[2] == channels and planes.shape[3] == step
-             and (rows == 3 or rows == 4), "planes must be (lanes, group, channels, step, 3 or 4, row)")
-    _require(partial.shape[0] == planes.shape[0] - 1 and partial.shape[1] == lines
-             and partial.shape[2] == <Py_ssize_t>plan.receive_table.count and partial.shape[3] == 2,
-             "partial must be (lanes - 1, lines, points, 2)")
-    _require(data.shape[0] == transmits * channels * samples * 2 and samples > 0, "data: wrong size")
-    _require(out.shape[0] == lines and out.shape[2] == 2 and begin >= 0
-             and begin + <Py_ssize_t>plan.receive_table.count <= out.shape[1], "out must be (lines, points, 2)")
-    plan.lines = lines
-    plan.transmits = transmits
-    plan.channels = channels
-    plan.samples = samples
-    plan.elements = map_first.shape[2] - 1
-    plan.order = &order[0]
-    plan.class_of = &class_of[0]
-    plan.shift = &shift[0]
-    plan.mirrored = &mirrored[0]
-    plan.receive = &receive[0, 0]
-    plan.map_row = map_traces.shape[2]
-    plan.map_of = &map_of[0]
-    plan.map_first = &map_first[0, 0, 0]
-    plan.map_traces = &map_traces[0, 0, 0]
-    plan.map_whole = &map_whole[0, 0]
-    plan.step = step
-    plan.width = width
-    plan.row = row
-    plan.rows = rows
-    plan.step_shift = (step - 1).bit_length()
-    plan.step_magic = 0
-    if step & (step - 1):
-        plan.step_shift += 15
-        plan.step_magic = ((1 << plan.step_shift) + step - 1) // step
-    plan.largest_drift = largest_drift
-    _describe_resampling(&plan.resampling, filters, step, width, row, rows, end_at - begin_at)
-    _require(rounded.shape[0] == planes.shape[0] and rounded.shape[1] == planes.shape[1] and rounded.shape[2] == channels
-             and rounded.shape[3] == 2 and rounded.shape[4] == <Py_ssize_t>plan.resampling.words,
-             "rounded must be (lanes, group, channels, 2, words)")
-    plan.resampling.rounded = &rounded[0, 0, 0, 0, 0]
-    plan.begin_at = begin_at
-    plan.end_at = end_at
-    plan.bound = bound
-    plan.peaks = &peaks[0, 0]
-    plan.scales = &scales[0, 0]
-    plan.inverse_scales = &scales[1, 0]
-    plan.wave_turns = &wave_turns[0]
-    plan.time_kind = &time_kind[0, 0, 0]
-    plan.weight_kind = &weight_kind[0, 0, 0]
-    plan.quadratic = &quadratic[0, 0, 0, 0]
-    plan.ways = &ways[0, 0, 0]
-    plan.phases = &phases[0, 0, 0]
-    plan.time_points = &time_points[0, 0]
-    plan.weight_points = &weight_points[0, 0]
-    plan.group = planes.shape[1]
-    plan.planes = &planes[0, 0, 0, 0, 0, 0]
-    plan.adding = 0
-    plan.lanes = planes.shape[0]
-    plan.partial = &partial[0, 0, 0, 0] if partial.shape[0] else NULL
-    plan.factor = factor
-    plan.data = &data[0]
-    plan.out = &out[0, begin, 0]
-    plan.out_row = out.shape[1]
-    with nogil:
-        sonod_run_das_blocks(&plan)
+    cdef tuple held
+
+    def __init__(self, tuple geometry not None, int32_t[:, :, ::1] heads, float[:, ::1] paces, int32_t[::1] table,
+                     const int32_t[::1] order not None, const int32_t[::1] class_of not None,
+                     const int32_t[::1] shift not None, const unsigned char[::1] mirrored not None,
+                     const int32_t[:, ::1] receive not None, const int32_t[::1] map_of not None,
+                     const int32_t[:, :, ::1] map_first not None, const int32_t[:, :, ::1] map_traces not None,
+                     const unsigned char[:, ::1] map_whole not None, Py_ssize_t step, Py_ssize_t width, int32_t largest_drift,
+                     object filters not None, Py_ssize_t begin_at, Py_ssize_t end_at,
+                     float bound, float[:, ::1] peaks not None, float[:, ::1] scales not None,
+                     const float[::1] wave_turns not None, const int32_t[:, :, ::1] time_kind not None,
+                     const int32_t[:, :, ::1] weight_kind not None, const float[:, :, :, ::1] quadratic not None,
+                     const int32_t[:, :, ::1] ways not None, const float[:, :, ::1] phases not None,
+                     const float[:, ::1] time_points not None, const float[:, ::1] weight_points not None, Py_ssize_t samples,
+                     int32_t[:, :, :, :, ::1] planes not None, const float[::1] efforts not None,
+                     const int32_t[::1] fine_at not None, int32_t[:, ::1] pieces not None,
+                 float factor):
+        cdef Py_ssize_t lines = class_of.shape[0]
+        cdef Py_ssize_t transmits = receive.shape[0]
+        cdef Py_ssize_t channels = receive.shape[1]
+        _describe_receive(&self.plan.receive_table, geometry)
+        cdef Py_ssize_t blocks = self.plan.receive_table.blocks
+        cdef Py_ssize_t row = planes.shape[4]
+        cdef Py_ssize_t rows = planes.shape[3]
+        if table is not None:
+            _require(heads is not None and paces is not None and heads.shape[1] == <Py_ssize_t>self.plan.receive_table.lines
+                     and heads.shape[0] == blocks and heads.shape[2] == 8 and paces.shape[0] == blocks
+                     and paces.shape[1] == <Py_ssize_t>self.plan.receive_table.lines, "heads, paces: wrong shape")
+            self.plan.receive_table.heads = &heads[0, 0, 0]
+            self.plan.receive_table.paces = &paces[0, 0]
+            self.plan.receive_table.table = &table[0]
+        _require(order.shape[0] == lines and shift.shape[0] == lines and mirrored.shape[0] == lines and lines > 0,
+                 "order, shift, mirrored must be (lines,)")
+        _require(map_of.shape[0] == transmits and transmits > 0, "map_of must be (transmits,)")
+        _require(map_first.shape[0] == map_traces.shape[0] == map_whole.shape[0] and map_first.shape[1] == 2
+                 and map_traces.shape[1] == 2 and map_whole.shape[1] == 2 and map_first.shape[2] > 1,
+                 "map_first, map_traces, map_whole must be (maps, 2, ...)")
+        _require(width % 16 == 0, "width must be in sixteens")
+        _require(0 <= begin_at < end_at <= samples, "begin_at, end_at must be within the samples")
+        _require(peaks.shape[0] == transmits and peaks.shape[1] == channels and scales.shape[0] == 2
+                 and scales.shape[1] == transmits and wave_turns.shape[0] == transmits, "peaks, scales, wave_turns: wrong shape")
+        _require(row >= width + 80, "row must leave room for margins")
+        _require(time_kind.shape[0] == transmits and time_kind.shape[1] == blocks and time_kind.shape[2] == lines
+                 and weight_kind.shape[0] == transmits and weight_kind.shape[1] == blocks and weight_kind.shape[2] == lines
+                 and ways.shape[0] == transmits and ways.shape[1] == blocks and ways.shape[2] == lines
+                 and phases.shape[0] == transmits and phases.shape[1] == blocks and phases.shape[2] == lines
+                 and quadratic.shape[0] == transmits and quadratic.shape[1] == blocks and quadratic.shape[2] == lines
+                 and quadratic.shape[3] == 3, "waves must be (transmits, blocks, lines)")
+        _require(time_points.shape[1] == <Py_ssize_t>self.plan.receive_table.block_points
+                 and weight_points.shape[1] == <Py_ssize_t>self.plan.receive_table.block_points,
+                 "time_points, weight_points must be (n, block_points)")
+        _require(planes.shape[0] > 0 and planes.shape[1] == channels and planes.shape[2] == step and (rows == 3 or rows == 4),
+                 "planes must be (group, channels, step, 3 or 4, row)")
+        self.plan.lines = lines
+        self.plan.transmits = transmits
+        self.plan.channels = channels
+        self.plan.samples = samples
+        self.plan.elements = map_first.shape[2] - 1
+        self.plan.order = &order[0]
+        self.plan.class_of = &class_of[0]
+        self.plan.shift = &shift[0]
+        self.plan.mirrored = &mirrored[0]
+        self.plan.receive = &receive[0, 0]
+        self.plan.map_row = map_traces.shape[2]
+        self.plan.map_of = &map_of[0]
+        self.plan.map_first = &map_first[0, 0, 0]
+        self.plan.map_traces = &map_traces[0, 0, 0]
+        self.plan.map_whole = &map_whole[0, 0]
+        self.plan.step = step
+        self.plan.width = width
+        self.plan.row = row
+        self.plan.rows = rows
+        self.plan.step_shift = (step - 1).bit_length()
+        self.plan.step_magic = 0
+        if step & (step - 1):
+            self.plan.step_shift += 15
+            self.plan.step_magic = ((1 << self.plan.step_shift) + step - 1) // step
+        self.plan.largest_drift = largest_drift
+        _describe_resampling(&self.plan.resampling, filters, step, width, row, rows, end_at - begin_at)
+        _require(efforts.shape[0] == blocks and fine_at.shape[0] == blocks + 1 and pieces.shape[0] == 2
+                 and pieces.shape[1] == blocks + 1, "efforts, fine_at, pieces: wrong shape")
+        self.plan.begin_at = begin_at
+        self.plan.end_at = end_at
+        self.plan.bound = bound
+        self.plan.peaks = &peaks[0, 0]
+        self.plan.scales = &scales[0, 0]
+        self.plan.inverse_scales = &scales[1, 0]
+        self.plan.wave_turns = &wave_turns[0]
+        self.plan.time_kind = &time_kind[0, 0, 0]
+        self.plan.weight_kind = &weight_kind[0, 0, 0]
+        self.plan.quadratic = &quadratic[0, 0, 0, 0]
+        self.plan.ways = &ways[0, 0, 0]
+        self.plan.phases = &phases[0, 0, 0]
+        self.plan.time_points = &time_points[0, 0]
+        self.plan.weight_points = &weight_points[0, 0]
+        self.plan.group = planes.shape[0]
+        self.plan.planes = &planes[0, 0, 0, 0, 0]
+        self.plan.adding = 0
+        self.plan.efforts = &efforts[0]
+        self.plan.fine_at = &fine_at[0]
+        self.plan.first_piece = &pieces[0, 0]
+        self.plan.piece_lines = &pieces[1, 0]
+        self.plan.factor = factor
+        self.held = (geometry, heads, paces, table, order, class_of, shift, mirrored, receive, map_of, map_first, map_traces,
+                     map_whole, filters, peaks, scales, wave_turns, time_kind, weight_kind, quadratic, ways, phases,
+                     time_points, weight_points, planes, efforts, fine_at, pieces)
+
+    def run(self, const float[:, :, :, ::1] data not None, float[:, :, ::1] out not None, Py_ssize_t begin):
+        """Points from `begin` on of `out (lines, points, 2)` from `data (transmits, channels, samples, 2)`."""
+        cdef sonod_das_blocks *plan = &self.plan
+        _require(data.shape[0] == <Py_ssize_t>plan.transmits and data.shape[1] == <Py_ssize_t>plan.channels
+                 and data.shape[2] == <Py_ssize_t>plan.samples and data.shape[3] == 2, "data: wrong shape")
+        _require(out.shape[0] == <Py_ssize_t>plan.lines and out.shape[2] == 2 and begin >= 0
+                 and begin + <Py_ssize_t>plan.receive_table.count <= out.shape[1], "out must be (lines, points, 2)")
+        plan.data = &data[0, 0, 0, 0]
+        plan.out = &out[0, begin, 0]
+        plan.out_row = out.shape[1]
+        with nogil:
+            sonod_run_das_blocks(plan)

@@ -273,31 +273,33 @@ INLINE void view_block(const sonod_das_blocks *plan, size_t first_transmit, size
     view->curve = plan->quadratic[3 * own + 2];
 }
 
-/* Asks for what is known of a wave in a block of all lines, which lies together. */
-INLINE void fetch_wave(const sonod_das_blocks *plan, size_t transmit, size_t block) {
-    const size_t own = (transmit * plan->receive_table.blocks + block) * plan->lines;
-    for (size_t line = 0; line < plan->lines; line += 16) {
-        __builtin_prefetch(plan->time_kind + own + line);
-        __builtin_prefetch(plan->weight_kind + own + line);
-        __builtin_prefetch(plan->ways + own + line);
-        __builtin_prefetch(plan->phases + own + line);
-        for (size_t k = 0; k < 3; k++)
-            __builtin_prefetch(plan->quadratic + 3 * (own + line) + 16 * k);
+/* Asks for what is known of a wave in a block of some lines: of every eighth and its neighbour, for what is known of lines
+   lies together, and mirrored ones take turns. */
+INLINE void fetch_wave(const sonod_das_blocks *plan, size_t transmit, size_t block, const sonod_das_part *part) {
+    const size_t all = (transmit * plan->receive_table.blocks + block) * plan->lines;
+    for (size_t place = part->begin; place < part->end; place += place % 8 ? 7 : 1) {
+        const size_t own = all + (size_t)plan->order[place];
+        __builtin_prefetch(plan->time_kind + own);
+        __builtin_prefetch(plan->weight_kind + own);
+        __builtin_prefetch(plan->ways + own);
+        __builtin_prefetch(plan->phases + own);
+        __builtin_prefetch(plan->quadratic + 3 * own);
+        __builtin_prefetch(plan->quadratic + 3 * own + 12);
     }
 }
 
-/* The same of the heads of a block, where there is a table. */
-INLINE void fetch_heads(const sonod_das_receive *receive, size_t block) {
-    const size_t own = block * receive->lines;
-    for (size_t line = 0; receive->table && line < receive->lines; line += 64 / sizeof(int32_t) / HEAD_SIZE)
-        __builtin_prefetch(receive->heads + HEAD_SIZE * (own + line));
+/* The same of the heads of a block, where there is a table; mirrored lines share them. */
+INLINE void fetch_heads(const sonod_das_blocks *plan, size_t block, const sonod_das_part *part) {
+    const sonod_das_receive *receive = &plan->receive_table;
+    for (size_t place = part->begin; receive->table && place < part->end; place += 2)
+        __builtin_prefetch(receive->heads + HEAD_SIZE * (block * receive->lines + (size_t)plan->class_of[plan->order[place]]));
 }
 
-/* Adds a group of transmissions to a band of lines. All lines of the band take one block before any takes the next, so
+/* Adds a group of transmissions to some blocks of some lines. All these lines take one block before any takes the next, so
    that the samples of that depth are still in the second cache when the next lines need them. */
-static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end) {
+static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, const sonod_das_part *part) {
     const sonod_das_receive *receive = &plan->receive_table;
-    const size_t lines = end - begin, padded = in_eights(receive->elements), blocks = receive->blocks;
+    const size_t begin = part->begin, lines = part->end - begin, padded = in_eights(receive->elements);
     const int passing = !receive->table;
     const size_t lateral_bytes = passing ? lines * padded * sizeof(float) : 0;
     const size_t work_bytes = passing ? receive_floats(receive) * sizeof(float) : 0;
@@ -313,16 +315,16 @@ static void das_blocks(const sonod_das_blocks *plan, size_t first_transmit, size
     float *own_paces = (float *)(own_heads + (passing ? lines * HEAD_SIZE : 0));
     for (size_t i = 0; passing && i < lines; i++)
         lateral_of_elements(receive, (size_t)plan->class_of[plan->order[begin + i]], lateral + i * padded);
-    for (size_t block = 0; block < blocks; block++) {
+    for (size_t block = part->first_block; block < part->end_block; block++) {
         for (size_t i = 0; passing && i < lines; i++)
             receive_block(receive, (size_t)plan->class_of[plan->order[begin + i]], block, lateral + i * padded, work,
                           own_heads + HEAD_SIZE * i, own_paces + i, own_entries + i * entry_ints);
         for (size_t t = 0; t < transmits; t++) {
             const int last = t + 1 == transmits;
-            if (!last || block + 1 < blocks)
-                fetch_wave(plan, first_transmit + (last ? 0 : t + 1), block + (size_t)last);
-            if (last && block + 1 < blocks)
-                fetch_heads(receive, block + 1);
+            if (!last || block + 1 < receive->blocks)
+                fetch_wave(plan, first_transmit + (last ? 0 : t + 1), block + (size_t)last, part);
+            if (last && block + 1 < receive->blocks)
+                fetch_heads(plan, block + 1, part);
             for (size_t tile = 0; tile < lines; tile += TILE_LINES) {
                 const size_t count = lines - tile < TILE_LINES ? lines - tile : TILE_LINES;
                 block_view views[TILE_LINES];

@@ -54,8 +54,9 @@ static float largest_magnitude(const float *restrict raw, size_t count, int *all
 
 static void das_peak(const sonod_das_blocks *plan, size_t trace) {
     int all_finite;
-    plan->peaks[trace] = largest_magnitude(plan->data + 2 * (trace * plan->samples + plan->begin_at),
-                                           2 * (plan->end_at - plan->begin_at), &all_finite);
+    const float *raw = plan->data + 2 * (trace * plan->samples + plan->begin_at);
+    const float peak = largest_magnitude(raw, 2 * (plan->end_at - plan->begin_at), &all_finite);
+    plan->peaks[trace] = all_finite ? peak : -peak;
 }
 
 /* The power of two that brings fine samples of a trace of that peak to 16 bits, as `choose_scales` has it. */
@@ -84,23 +85,26 @@ INLINE void round_pairs(const float *restrict raw, size_t used, float scale, int
     }
 }
 
-/* Rounds trace number `own` of the transmissions from `first_transmit` on to 16 bits at a scale of its own. */
-static void das_round(const sonod_das_blocks *plan, size_t first_transmit, size_t own) {
-    const size_t trace = first_transmit * plan->channels + own, used = plan->end_at - plan->begin_at;
-    const float *restrict raw = plan->data + 2 * (trace * plan->samples + plan->begin_at);
-    if (plan->receive[trace] < 0)
+/* Rounds what a range of fine samples of a trace reads to 16 bits at a scale of its own, with zeros around the record. */
+static void round_range(const sonod_das_blocks *plan, size_t trace, const sonod_fine_range *range, int16_t *restrict rounded) {
+    const size_t words = plan->resampling.words, used = plan->end_at - plan->begin_at;
+    const size_t begin = range->first_word < 0 ? 0 : (size_t)range->first_word;
+    const size_t end = range->end_word < used ? range->end_word : used;
+    const float *restrict raw = plan->data + 2 * (trace * plan->samples + plan->begin_at + begin);
+    const float scale = ldexpf(1.0f, own_exponent(plan, fabsf(plan->peaks[trace])) + plan->resampling.headroom);
+    for (int16_t *restrict part = rounded; part <= rounded + words; part += words) {
+        if (range->first_word < 0)
+            memset(part, 0, WORDS_BEFORE * sizeof *part);
+        if (range->end_word > used)
+            memset(part + WORDS_BEFORE + used, 0, (words - WORDS_BEFORE - used) * sizeof *part);
+    }
+    if (begin >= end)
         return;
-    int all_finite;
-    plan->peaks[trace] = largest_magnitude(raw, 2 * used, &all_finite);
-    int16_t *restrict re = plan->resampling.rounded + 2 * own * plan->resampling.words + WORDS_BEFORE;
-    /* The next one, while this one is rounded. */
-    for (size_t i = 0; own + 1 < plan->channels && i < 2 * used; i += 16)
-        __builtin_prefetch(raw + 2 * plan->samples + i);
-    const float scale = ldexpf(1.0f, own_exponent(plan, plan->peaks[trace]) + plan->resampling.headroom);
-    if (all_finite)
-        round_pairs(raw, used, scale, 1, re, re + plan->resampling.words);
+    int16_t *restrict re = rounded + WORDS_BEFORE + begin;
+    if (signbit(plan->peaks[trace]))
+        round_pairs(raw, end - begin, scale, 0, re, re + words);
     else
-        round_pairs(raw, used, scale, 0, re, re + plan->resampling.words);
+        round_pairs(raw, end - begin, scale, 1, re, re + words);
 }
 
 /* -- resampling ----------------------------------------------------------------------------------------------------- */
@@ -110,7 +114,7 @@ static void das_round(const sonod_das_blocks *plan, size_t first_transmit, size_
 static int surplus(const sonod_das_blocks *plan, size_t trace, int16_t *restrict rounded) {
     int exponent;
     frexpf(plan->scales[trace / plan->channels], &exponent);
-    const int finer = own_exponent(plan, plan->peaks[trace]) - (exponent - 1);
+    const int finer = own_exponent(plan, fabsf(plan->peaks[trace])) - (exponent - 1);
     if (finer <= MOST_SURPLUS)
         return finer;
     const int excess = finer - MOST_SURPLUS;
@@ -187,9 +191,9 @@ INLINE void store_runs(int32_t *restrict plane, const int32_t *restrict places, 
         memcpy(plane + places[quad], (const char *)&value + 16 * quad, 16);
 }
 
-/* All fine samples of TRACES traces; `row` from one row of a plane to the next. */
+/* A range of fine samples of TRACES traces; `row` from one row of a plane to the next. */
 INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int picking, size_t rows, size_t run,
-                            const resampled *traces, size_t row) {
+                            const resampled *traces, const sonod_fine_range *range, size_t row) {
 #if WIDE == 16
     const sonod_resampling *own = filters;
 #else
@@ -206,7 +210,8 @@ INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int pi
         half[trace] = wide_splat32(1 << (traces->shift[trace] - 1));
         shift[trace] = wide_splat32(traces->shift[trace]);
     }
-    for (size_t j = 0; j < own->fine; j += WIDE) {
+    const size_t end = range->end;
+    for (size_t j = range->begin; j < end; j += WIDE) {
         const size_t table = (size_t)own->table_of[j / TABLE_FINE];
         const int32_t *restrict starts = own->starts + j;
         const int32_t *restrict h = own->coefficients + table * taps / 2 * rows * TABLE_FINE + j % TABLE_FINE;
@@ -249,17 +254,18 @@ INLINE void resample_traces(const sonod_resampling *filters, size_t taps, int pi
 /* In runs of 8 and 4 there are several planes, and several planes have no third order: that is there to do with one. */
 #define RESAMPLE(taps, picking)                                                                                        \
     static __attribute__((noinline)) void resample_##taps##_##picking(const sonod_resampling *own,                     \
-                                                                      const resampled *traces, size_t row) {           \
+                                                                      const resampled *traces,                         \
+                                                                      const sonod_fine_range *range, size_t row) {     \
         if (own->run == 16)                                                                                            \
-            resample_traces(own, taps, picking, LEAST_ROWS, 16, traces, row);                                          \
+            resample_traces(own, taps, picking, LEAST_ROWS, 16, traces, range, row);                                   \
         else if (own->run == 8)                                                                                        \
-            resample_traces(own, taps, picking, LEAST_ROWS, 8, traces, row);                                           \
+            resample_traces(own, taps, picking, LEAST_ROWS, 8, traces, range, row);                                    \
         else                                                                                                           \
-            resample_traces(own, taps, picking, LEAST_ROWS, 4, traces, row);                                           \
+            resample_traces(own, taps, picking, LEAST_ROWS, 4, traces, range, row);                                    \
     }                                                                                                                  \
-    static __attribute__((noinline)) void resample_##taps##_##picking##_third(const sonod_resampling *own,             \
-                                                                              const resampled *traces, size_t row) {   \
-        resample_traces(own, taps, picking, MOST_ROWS, 16, traces, row);                                               \
+    static __attribute__((noinline)) void resample_##taps##_##picking##_third(                                         \
+        const sonod_resampling *own, const resampled *traces, const sonod_fine_range *range, size_t row) {             \
+        resample_traces(own, taps, picking, MOST_ROWS, 16, traces, range, row);                                        \
     }
 RESAMPLE(8, 0)
 RESAMPLE(12, 0)
@@ -273,46 +279,50 @@ RESAMPLE(12, 1)
 #define resample_12_1_third resample_12_0_third
 #endif
 
-static void resample_all(const sonod_das_blocks *plan, const resampled *traces) {
+static void resample_all(const sonod_das_blocks *plan, const resampled *traces, const sonod_fine_range *range) {
     const sonod_resampling *own = &plan->resampling;
     const size_t row = plan->row;
     if (plan->rows == LEAST_ROWS) {
         if (own->taps == 8)
-            (own->picks ? resample_8_1 : resample_8_0)(own, traces, row);
+            (own->picks ? resample_8_1 : resample_8_0)(own, traces, range, row);
         else
-            (own->picks ? resample_12_1 : resample_12_0)(own, traces, row);
+            (own->picks ? resample_12_1 : resample_12_0)(own, traces, range, row);
     } else {
         if (own->taps == 8)
-            (own->picks ? resample_8_1_third : resample_8_0_third)(own, traces, row);
+            (own->picks ? resample_8_1_third : resample_8_0_third)(own, traces, range, row);
         else
-            (own->picks ? resample_12_1_third : resample_12_0_third)(own, traces, row);
+            (own->picks ? resample_12_1_third : resample_12_0_third)(own, traces, range, row);
     }
 }
 
-/* Resamples a party of channels; transmissions number `rounded_from` and on of the group from `first_transmit` on are rounded. */
-static void das_resample(const sonod_das_blocks *plan, size_t first_transmit, size_t rounded_from, size_t party) {
-    const size_t parties = (plan->channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED, channels = plan->channels;
-    const size_t words = plan->resampling.words, transmit = party / parties;
+/* Resamples a range of a party of channels of a transmission, whose planes are number `place` of those that are held. What is
+   rounded stays in the first cache. */
+static void das_resample(const sonod_das_blocks *plan, size_t transmit, size_t place, size_t party, const sonod_fine_range *range) {
+    const size_t channels = plan->channels, words = plan->resampling.words;
+    int16_t *memory = sonod_scratch(SONOD_RESAMPLED * 2 * words * sizeof *memory);
     resampled traces;
     size_t taken = 0;
+    if (!memory)
+        return;
     for (size_t k = 0; k < SONOD_RESAMPLED; k++) {
-        const size_t channel = party % parties * SONOD_RESAMPLED + k, own = (rounded_from + transmit) * channels + channel;
-        if (channel >= channels || plan->receive[first_transmit * channels + own] < 0)
+        const size_t channel = party * SONOD_RESAMPLED + k, trace = transmit * channels + channel;
+        if (channel >= channels || plan->receive[trace] < 0)
             continue;
-        int16_t *rounded = plan->resampling.rounded + 2 * (transmit * channels + channel) * words;
-        const int shift = 16 + surplus(plan, first_transmit * channels + own, rounded);
+        int16_t *rounded = memory + 2 * taken * words;
+        round_range(plan, trace, range, rounded);
+        const int shift = 16 + surplus(plan, trace, rounded);
         /* A single one is taken twice where they go together. */
-        for (size_t place = taken; place < TRACES; place++) {
-            traces.words[2 * place] = rounded + WORDS_BEFORE;
-            traces.words[2 * place + 1] = rounded + words + WORDS_BEFORE;
-            traces.shift[place] = shift;
-            traces.planes[place] = plan->planes + own * plan->step * plan->rows * plan->row + PLANE_MARGIN;
+        for (size_t slot = taken; slot < TRACES; slot++) {
+            traces.words[2 * slot] = rounded + WORDS_BEFORE;
+            traces.words[2 * slot + 1] = rounded + words + WORDS_BEFORE;
+            traces.shift[slot] = shift;
+            traces.planes[slot] = plan->planes + (place * channels + channel) * plan->step * plan->rows * plan->row + PLANE_MARGIN;
         }
         if (++taken < TRACES && k + 1 < SONOD_RESAMPLED)
             continue;
-        resample_all(plan, &traces);
+        resample_all(plan, &traces, range);
         taken = 0;
     }
     if (taken)
-        resample_all(plan, &traces);
+        resample_all(plan, &traces, range);
 }

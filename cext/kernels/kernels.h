@@ -209,8 +209,14 @@ typedef struct {
     const int32_t *places;       /* (fine / 4) where four of them go, counted from the first one of the first plane */
     const int32_t *picks;        /* (tables, 16) pairs of samples from the first start on, or NULL: not within 32 */
     int headroom;                /* samples are rounded in 2^-headroom of what fine samples are */
-    int16_t *rounded;            /* (lanes, group, channels, 2, words), zeros before the first use, as the planes */
 } sonod_resampling;
+
+/* Fine samples `begin` to `end`, in sixteens, and which samples they read. */
+typedef struct {
+    size_t begin, end;
+    int32_t first_word;
+    size_t end_word;
+} sonod_fine_range;
 
 /* Delay and sum of baseband data on line grids, a block of points at a time; see das_blocks.inc.c. */
 typedef struct {
@@ -240,7 +246,7 @@ typedef struct {
     const int32_t *starts, *filters; /* (width) first sample read, first float of the coefficients */
     size_t begin_at, end_at;         /* input samples used */
     float bound;                     /* of a fine sample's polynomial over the largest input component */
-    float *peaks;                    /* (transmits, channels) */
+    float *peaks;                    /* (transmits, channels); negative where a sample is not finite */
     float *scales, *inverse_scales;  /* (transmits) to 16 bits, and from the integer sums to the output */
     /* The waves. */
     const float *wave_turns;                /* (transmits) phase of the carrier at the first fine sample, in turns */
@@ -250,17 +256,22 @@ typedef struct {
     const float *phases;                    /* (transmits, blocks, lines) in turns, of the middle */
     const float *time_points, *weight_points; /* (..., block_points) */
     size_t group;    /* transmissions whose planes are held at once */
-    int32_t *planes; /* (lanes, group, channels, step, rows, row) */
+    int32_t *planes; /* (group, channels, step, rows, row) */
     float factor;
     const float *data; /* (transmits, channels, samples, 2) */
     float *out;        /* (lines, count, 2), `out_row` points from one line to the next */
     size_t out_row;
-    int adding;      /* to what `out` holds */
-    /* Threads that take whole groups of transmissions each: for how many there are planes, and what all but the first of
-       them make, (lanes - 1, lines, count, 2), which is then added. */
-    size_t lanes;
-    float *partial;
+    int adding; /* to what `out` holds */
+    /* For the shares of threads, in depth; see run.c, which writes the pieces. */
+    const float *efforts;               /* (blocks) what each takes of all */
+    const int32_t *fine_at;             /* (blocks + 1) fine samples that are usual where a block begins */
+    int32_t *first_piece, *piece_lines; /* (blocks + 1) each */
 } sonod_das_blocks;
+
+/* Lines, in the order in which they are worked on, and blocks of them. */
+typedef struct {
+    size_t begin, end, first_block, end_block;
+} sonod_das_part;
 
 /* Most single points that are taken together, as one block. */
 #define SONOD_NEIGHBOURS 32
@@ -395,7 +406,7 @@ typedef struct {
 typedef struct {
     void (*das_receive)(const sonod_das_receive *plan, size_t line);
     void (*das_times)(const sonod_das_times *plan, size_t index);
-    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, size_t begin, size_t end);
+    void (*das_blocks)(const sonod_das_blocks *plan, size_t first_transmit, size_t transmits, const sonod_das_part *part);
 } sonod_block_kernels;
 
 typedef struct {
@@ -404,8 +415,8 @@ typedef struct {
     void (*baseband)(const sonod_baseband *plan, size_t trace);
     void (*das_exact)(const sonod_das_exact *plan, size_t line);
     void (*das_peak)(const sonod_das_blocks *plan, size_t trace);
-    void (*das_round)(const sonod_das_blocks *plan, size_t first_transmit, size_t own);
-    void (*das_resample)(const sonod_das_blocks *plan, size_t first_transmit, size_t rounded_from, size_t party);
+    void (*das_resample)(const sonod_das_blocks *plan, size_t transmit, size_t place, size_t party,
+                         const sonod_fine_range *range);
     sonod_block_kernels blocks_16;        /* by points of a block */
     const sonod_block_kernels *blocks_32;
     void (*das_points_resample)(const sonod_das_points *plan, size_t first_transmit, size_t party);

@@ -33,7 +33,6 @@ const sonod_kernels JOIN(sonod_kernels_, SONOD_ISA) = {
     .baseband = baseband,
     .das_exact = das_exact,
     .das_peak = das_peak,
-    .das_round = das_round,
     .das_resample = das_resample,
     .blocks_16 = {das_receive, das_times, das_blocks},
     .blocks_32 = &JOIN(sonod_long_blocks_, SONOD_ISA),

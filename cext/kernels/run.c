@@ -39,28 +39,18 @@ static void one_adaptive_resample(void *plan, size_t trace) { sonod_kernels_curr
 static void one_adaptive(void *plan, size_t group) { sonod_kernels_current()->adaptive(plan, group); }
 
 void sonod_run_adaptive(const sonod_adaptive *plan) {
+    sonod_series_begin();
     sonod_parallel(plan->transmits * plan->channels, one_adaptive_resample, (void *)plan);
     sonod_parallel((plan->lines + SONOD_ADAPTIVE_LINES - 1) / SONOD_ADAPTIVE_LINES, one_adaptive, (void *)plan);
+    sonod_series_end();
 }
-
-/* Bands of lines for each thread, when there are several: few, for lines share the samples of their depth and mirrored
-   ones their table; more than one, for they differ in work. A single thread takes all in one. */
-#define BANDS_PER_THREAD ((size_t)2)
-/* Lines of a band: at most what keeps its sums in the second cache; in sixteens. */
-#define MOST_BAND_LINES ((size_t)512)
-#define BAND_STEP ((size_t)16)
-
-typedef struct {
-    const sonod_das_blocks *plan;
-    size_t first, count, band_lines;
-} transmit_group;
 
 /* Powers of two that bring transmissions to 16 bits, and back from sums of products with weights of 2^11. */
 static void choose_scales(const sonod_das_blocks *plan, size_t first, size_t count) {
     for (size_t t = first; t < first + count; t++) {
         float peak = 0;
         for (size_t c = 0; c < plan->channels; c++) {
-            const float own = plan->receive[t * plan->channels + c] < 0 ? 0 : plan->peaks[t * plan->channels + c];
+            const float own = plan->receive[t * plan->channels + c] < 0 ? 0 : fabsf(plan->peaks[t * plan->channels + c]);
             peak = own > peak ? own : peak;
         }
         int exponent = 0;
@@ -72,112 +62,146 @@ static void choose_scales(const sonod_das_blocks *plan, size_t first, size_t cou
     }
 }
 
-/* Traces of so many transmissions of a group are rounded before they are resampled. */
-typedef struct {
-    const transmit_group *group;
-    size_t first;
-} rounded_traces;
+/* -- delay and sum of lines --
 
-static void one_round(void *context, size_t trace) {
-    const rounded_traces *own = context;
-    sonod_kernels_current()->das_round(own->group->plan, own->group->first + own->first, trace);
-}
+   Threads share the depth: each finds the fine samples of a range of depth and adds them to the blocks of points there, so
+   that it reads what is in the caches of its own core. */
 
-static void one_resample(void *context, size_t party) {
-    const rounded_traces *own = context;
-    sonod_kernels_current()->das_resample(own->group->plan, own->group->first, own->first, party);
-}
+/* Lines that are one piece of work: fewer where these take more than a part of a share, and towards its end, so that all
+   threads end at once. */
+#define MOST_LINES ((size_t)128)
+#define LEAST_LINES ((size_t)16)
+#define LAST_LINES ((size_t)32)
+#define MUCH_EFFORT 0.08f
+#define LAST_EFFORT 0.06f
+/* Blocks that are one piece where the way back is computed in passing: that begins anew with each. */
+#define PASSING_BLOCKS ((size_t)8)
+#define MOST_SHARES ((size_t)256)
 
-typedef void (*spread)(size_t count, void (*one)(void *context, size_t index), void *context);
-
-static void by_one_thread(size_t count, void (*one)(void *context, size_t index), void *context) {
-    for (size_t index = 0; index < count; index++)
-        one(context, index);
-}
-
-/* Resamples so many transmissions of a group at a time; a single thread one, so that rounded samples stay in its cache. */
-static void resample_group(const transmit_group *group, size_t together, spread each) {
-    const size_t channels = group->plan->channels;
-    for (size_t first = 0; first < group->count; first += together) {
-        rounded_traces own = {group, first};
-        each(together * channels, one_round, &own);
-        choose_scales(group->plan, group->first + first, together);
-        each(together * ((channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED), one_resample, &own);
-    }
-}
-
-static void one_band(void *context, size_t band) {
-    const transmit_group *group = context;
-    const size_t begin = band * group->band_lines, end = begin + group->band_lines;
-    block_kernels(group->plan->receive_table.block_points)
-        ->das_blocks(group->plan, group->first, group->count, begin, end < group->plan->lines ? end : group->plan->lines);
-}
-
-static size_t first_of(const sonod_das_blocks *plan, size_t group) {
-    return group * plan->group < plan->transmits ? group * plan->group : plan->transmits;
-}
-
-/* A group of transmissions by all threads: each resamples some channels, then takes some bands of lines. */
-static void run_together(const sonod_das_blocks *plan, size_t group, size_t lines) {
-    sonod_das_blocks own = *plan;
-    own.adding = group > 0;
-    transmit_group shared = {&own, first_of(plan, group), first_of(plan, group + 1) - first_of(plan, group), lines};
-    resample_group(&shared, sonod_threads_count() > 1 ? shared.count : 1, sonod_parallel);
-    sonod_parallel((plan->lines + lines - 1) / lines, one_band, &shared);
-}
-
-/* Groups that follow each other, one for each lane. */
 typedef struct {
     const sonod_das_blocks *plan;
-    size_t group;
-} lane_round;
+    size_t first, count;   /* transmissions of a group */
+    size_t from, together; /* those of them that are resampled */
+    size_t blocks, runs;   /* blocks of a run, of which pieces are some lines */
+    size_t shares, ends[MOST_SHARES]; /* among the pieces */
+    sonod_fine_range ranges[MOST_SHARES];
+} group_work;
 
-/* A group of transmissions by one thread: what it resamples stays in the caches of its core. */
-static void one_lane(void *context, size_t lane) {
-    const lane_round *round = context;
-    const sonod_das_blocks *plan = round->plan;
-    const size_t first = first_of(plan, round->group + lane), count = first_of(plan, round->group + lane + 1) - first;
-    sonod_das_blocks own = *plan;
-    own.planes += lane * plan->group * plan->channels * plan->step * plan->rows * plan->row;
-    own.resampling.rounded += lane * plan->group * plan->channels * 2 * plan->resampling.words;
-    own.adding = !lane && round->group;
-    if (lane) {
-        own.out_row = plan->receive_table.count;
-        own.out = plan->partial + (lane - 1) * 2 * plan->lines * own.out_row;
-    }
-    transmit_group alone = {&own, first, count, MOST_BAND_LINES};
-    resample_group(&alone, 1, by_one_thread);
-    for (size_t band = 0; band * MOST_BAND_LINES < plan->lines; band++)
-        one_band(&alone, band);
+static size_t parties(const sonod_das_blocks *plan) { return (plan->channels + SONOD_RESAMPLED - 1) / SONOD_RESAMPLED; }
+
+static void one_group_peak(void *context, size_t trace) {
+    const group_work *own = context;
+    sonod_kernels_current()->das_peak(own->plan, (own->first + own->from) * own->plan->channels + trace);
 }
 
-/* Adds to a line what the other lanes made, in the order of the transmissions. */
-static void one_sum(void *context, size_t line) {
-    const sonod_das_blocks *plan = context;
-    const size_t count = 2 * plan->receive_table.count;
-    float *restrict out = plan->out + 2 * line * plan->out_row;
-    for (size_t lane = 1; lane < plan->lanes; lane++) {
-        const float *restrict own = plan->partial + ((lane - 1) * plan->lines + line) * count;
-        for (size_t i = 0; i < count; i++)
-            out[i] += own[i];
+static void one_resample(void *context, size_t index) {
+    const group_work *own = context;
+    const size_t each = parties(own->plan), range = index / (each * own->together), place = own->from + index / each % own->together;
+    if (own->ranges[range].begin < own->ranges[range].end)
+        sonod_kernels_current()->das_resample(own->plan, own->first + place, place, index % each, own->ranges + range);
+}
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static void one_piece(void *context, size_t index) {
+    const group_work *own = context;
+    const sonod_das_blocks *plan = own->plan;
+    size_t run = 0;
+    while ((size_t)plan->first_piece[run + 1] <= index)
+        run++;
+    const size_t lines = (size_t)plan->piece_lines[run], begin = (index - (size_t)plan->first_piece[run]) * lines;
+    const sonod_das_part part = {begin, smaller(begin + lines, plan->lines), run * own->blocks,
+                                 smaller((run + 1) * own->blocks, plan->receive_table.blocks)};
+    block_kernels(plan->receive_table.block_points)->das_blocks(plan, own->first, own->count, &part);
+}
+
+/* Which samples a range of fine samples reads. */
+static void find_words(const sonod_resampling *own, sonod_fine_range *range) {
+    int32_t least = INT32_MAX, most = INT32_MIN;
+    for (size_t j = range->begin; j < range->end; j++) {
+        least = own->starts[j] < least ? own->starts[j] : least;
+        most = own->starts[j] > most ? own->starts[j] : most;
     }
+    range->first_word = least;
+    range->end_word = most + (int32_t)own->taps < 0 ? 0 : (size_t)(most + (int32_t)own->taps);
+}
+
+static float effort_of(const group_work *own, size_t run) {
+    float sum = 0;
+    for (size_t block = run * own->blocks; block < smaller((run + 1) * own->blocks, own->plan->receive_table.blocks); block++)
+        sum += own->plan->efforts[block];
+    return sum;
+}
+
+/* How many pieces each run of blocks is. */
+static void find_pieces(const group_work *own) {
+    const sonod_das_blocks *plan = own->plan;
+    float done = 0;
+    plan->first_piece[0] = 0;
+    for (size_t run = 0; run < own->runs; run++) {
+        const float effort = effort_of(own, run) * (float)own->shares, end = done + effort;
+        size_t lines = own->shares > 1 && floorf(done) < floorf(end + LAST_EFFORT) ? LAST_LINES : MOST_LINES;
+        while (own->shares > 1 && lines > LEAST_LINES && effort * (float)lines > MUCH_EFFORT * (float)plan->lines)
+            lines /= 2;
+        done = end;
+        plan->piece_lines[run] = (int32_t)lines;
+        plan->first_piece[run + 1] = plan->first_piece[run] + (int32_t)((plan->lines + lines - 1) / lines);
+    }
+}
+
+/* Shares of as much work each: where they end among the pieces, and among the fine samples. */
+static void find_shares(group_work *own) {
+    const sonod_das_blocks *plan = own->plan;
+    const size_t fine = plan->resampling.fine, pieces = (size_t)plan->first_piece[own->runs];
+    size_t run = 0, begin = 0;
+    float done = 0, effort = effort_of(own, 0);
+    for (size_t share = 0; share < own->shares; share++) {
+        const float wanted = (float)(share + 1) / (float)own->shares;
+        while (run + 1 < own->runs && done + effort < wanted) {
+            done += effort;
+            effort = effort_of(own, ++run);
+        }
+        const float within = effort > 0 && wanted < done + effort ? (wanted - done) / effort : 1;
+        const int32_t *piece = plan->first_piece + run, *at = plan->fine_at + run * own->blocks;
+        const int32_t next = plan->fine_at[smaller((run + 1) * own->blocks, plan->receive_table.blocks)];
+        const size_t sixteens = (size_t)((float)at[0] + within * (float)(next - at[0])) / 16 * 16;
+        const int last = share + 1 == own->shares;
+        own->ends[share] = last ? pieces : (size_t)piece[0] + (size_t)(within * (float)(piece[1] - piece[0]) + 0.5f);
+        own->ranges[share] = (sonod_fine_range){.begin = begin, .end = last ? fine : sixteens > begin ? smaller(sixteens, fine) : begin};
+        begin = own->ranges[share].end;
+        find_words(&plan->resampling, own->ranges + share);
+    }
+}
+
+static void run_group(group_work *own) {
+    const sonod_das_blocks *plan = own->plan;
+    size_t ends[MOST_SHARES];
+    /* Each thread resamples about one transmission at a time, which stays in the second cache from the search for its peak on. */
+    for (own->from = 0; own->from < own->count; own->from += own->together) {
+        own->together = smaller(own->count - own->from, own->shares);
+        sonod_parallel(own->together * plan->channels, one_group_peak, own);
+        choose_scales(plan, own->first + own->from, own->together);
+        for (size_t share = 0; share < own->shares; share++)
+            ends[share] = (share + 1) * own->together * parties(plan);
+        sonod_parallel_shares(own->shares, ends, one_resample, own);
+    }
+    sonod_parallel_shares(own->shares, own->ends, one_piece, own);
 }
 
 void sonod_run_das_blocks(const sonod_das_blocks *plan) {
-    const size_t threads = (size_t)sonod_threads_count(), groups = (plan->transmits + plan->group - 1) / plan->group;
-    const size_t bands = threads > 1 ? threads * BANDS_PER_THREAD : 1, wanted = (plan->lines + bands - 1) / bands;
-    const size_t bounded = wanted < MOST_BAND_LINES ? wanted : MOST_BAND_LINES;
-    const size_t lines = (bounded + BAND_STEP - 1) / BAND_STEP * BAND_STEP;
-    size_t group = 0;
-    /* Sums over groups are the same, whoever makes them. */
-    if (threads > 1 && threads == plan->lanes)
-        for (; group + plan->lanes <= groups; group += plan->lanes) {
-            lane_round round = {plan, group};
-            sonod_parallel(plan->lanes, one_lane, &round);
-            sonod_parallel(plan->lines, one_sum, (void *)plan);
-        }
-    for (; group < groups; group++)
-        run_together(plan, group, lines);
+    sonod_das_blocks own = *plan;
+    const size_t together = plan->receive_table.table ? 1 : PASSING_BLOCKS;
+    group_work work = {.plan = &own, .blocks = together, .runs = (plan->receive_table.blocks + together - 1) / together,
+                       .shares = smaller((size_t)sonod_threads_count(), MOST_SHARES)};
+    find_pieces(&work);
+    find_shares(&work);
+    sonod_series_begin();
+    for (work.first = 0; work.first < plan->transmits; work.first += plan->group) {
+        work.count = smaller(plan->transmits - work.first, plan->group);
+        run_group(&work);
+        own.adding = 1;
+    }
+    sonod_series_end();
 }
 
 /* Single points that are one piece of work. */
@@ -204,6 +228,7 @@ static void one_point_band(void *context, size_t band) {
 
 void sonod_run_das_points(const sonod_das_points *plan) {
     const sonod_das_blocks *common = &plan->common;
+    sonod_series_begin();
     sonod_parallel(common->transmits * common->channels, one_peak, (void *)common);
     choose_scales(common, 0, common->transmits);
     for (size_t first = 0; first < common->transmits; first += common->group) {
@@ -212,6 +237,7 @@ void sonod_run_das_points(const sonod_das_points *plan) {
         sonod_parallel(group.count * ((common->channels + 7) / 8), one_points_resample, &group);
         sonod_parallel((plan->points + POINT_BAND - 1) / POINT_BAND, one_point_band, &group);
     }
+    sonod_series_end();
 }
 
 typedef struct {

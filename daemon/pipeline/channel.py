@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sonod.cext.adaptive import AdaptiveBeamformer
 from sonod.cext.das import DelayAndSum
 from sonod.cext.prepare import Demodulator, IqPreparer, baseband_rate_hz, half_bandwidth_hz
+from sonod.cext.threads import Series
 from sonod.client.wire.geometry import LinesGeometry
 from sonod.daemon.pipeline import converters
 from sonod.daemon.pipeline.arrivals import (
@@ -84,6 +85,10 @@ class ChannelPlan(Plan):
         return len(self._parts)
 
     def run(self, slot: Slot, wanted: frozenset[str]) -> tuple[Product, ...]:
+        with Series():
+            return self._run(slot, wanted)
+
+    def _run(self, slot: Slot, wanted: frozenset[str]) -> tuple[Product, ...]:
         self._begin()
         raw = slot.data
         index = slot.number % len(self._parts)

@@ -136,7 +136,8 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
     static float quadratic[3 * TRANSMITS * LINES * BLOCKS], data[TRANSMITS * ELEMENTS * SAMPLES * 2], out[LINES * COUNT * 2];
     static float peaks[TRANSMITS * ELEMENTS], scales[2 * TRANSMITS], turns[TRANSMITS], none[32];
     static int32_t order[LINES], starts[STEP * WIDTH], table_of[STEP * WIDTH / 16], places[STEP * WIDTH / 4], picks[16], pairs[8 * 3 * 16];
-    static int16_t rounded[TRANSMITS * ELEMENTS * 2 * WORDS];
+    static int32_t fine_at[BLOCKS + 1], pieces[2 * (BLOCKS + 1)];
+    static float efforts[BLOCKS];
     static int32_t planes[TRANSMITS * ELEMENTS * STEP * 3 * ROW];
     const double speed = 1540, pitch = 0.3e-3, spacing = 70e-6, fine = step / (2 * spacing * 0.98 / speed), carrier = 5e6;
     for (int i = 0; i < ELEMENTS; i++) {
@@ -177,6 +178,10 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
     for (int i = 0; i < TRANSMITS * LINES * BLOCKS; i++)
         weight_kind[i] = -1;
     memset(planes, 0, sizeof planes);
+    for (int b = 0; b < blocks; b++) {
+        efforts[b] = 1.0f / (float)blocks;
+        fine_at[b + 1] = step * WIDTH * (b + 1) / blocks;
+    }
     const float turn = (float)(carrier / fine), rate = (float)(fine / speed);
     for (int window = SONOD_RECTANGULAR; window <= SONOD_TUKEY; window++) {
         sonod_das_receive hear = {
@@ -211,11 +216,12 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
                 .map_whole = map_whole, .step = (size_t)step, .width = WIDTH, .row = ROW, .rows = (size_t)rows,
                 .step_magic = step == 1 ? 0 : MAGIC, .step_shift = step == 1 ? 0 : SHIFT, .largest_drift = (int32_t)(0.4f / last * (float)points * 16384.0f),
                 .resampling = {.taps = (size_t)taps, .fine = (size_t)(step * WIDTH), .words = WORDS, .coefficients = pairs, .starts = starts,
-                               .table_of = table_of, .run = rows == 3 ? 4 : 16, .places = places, .picks = passing ? NULL : picks, .headroom = 3, .rounded = rounded},
+                               .table_of = table_of, .run = rows == 3 ? 4 : 16, .places = places, .picks = passing ? NULL : picks, .headroom = 3},
                 .end_at = SAMPLES, .bound = 12.0f, .peaks = peaks, .scales = scales,
                 .inverse_scales = scales + TRANSMITS, .wave_turns = turns, .time_kind = kind, .weight_kind = weight_kind,
                 .quadratic = quadratic, .ways = ways, .phases = phases, .time_points = none, .weight_points = none,
-                .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out, .out_row = COUNT};
+                .group = TRANSMITS, .planes = planes, .factor = 1, .data = data, .out = out, .out_row = COUNT,
+                .efforts = efforts, .fine_at = fine_at, .first_piece = pieces, .piece_lines = pieces + BLOCKS + 1};
             if (passing)
                 plan.receive_table.table = NULL;
             sonod_run_das_blocks(&plan);
