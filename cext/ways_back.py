@@ -18,7 +18,7 @@ from sonod.cext.waves import WAVE_TOLERANCE_RAD
 # Elements are taken in eights.
 ELEMENT_GROUP = 8
 # By how much the phase of the way back may turn from the middle of a block to its end, beyond the common pace of the
-# block; channels that turn faster are added in pieces or point by point.
+# block; elements that turn faster have a phase for each point.
 LARGEST_TURN_RAD = 0.7
 # A half aperture of a single element, so that its own place is within and nothing else is.
 SMALLEST_HALF_M = 1e-30
@@ -34,7 +34,7 @@ HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_SLOWEST, HEAD_FA
     8,
 )
 # Numbers of an element in four points of a block, where it is taken in such pieces.
-PIECE_INTS = 7
+PIECE_INTS = 6
 
 
 @dataclass(frozen=True, eq=False)

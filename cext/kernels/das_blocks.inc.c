@@ -8,6 +8,7 @@
 
 #include "das_party.inc.c"
 #include "das_single.inc.c"
+#include "das_steep.inc.c"
 
 /* Lines that are worked on together, so that the samples of a channel are used while they are in the first cache. */
 #define TILE_LINES 128

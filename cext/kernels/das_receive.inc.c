@@ -15,19 +15,19 @@
 /* Paces beyond the common one, per half a block: with them, phases stay within 16 bits. */
 #define PACE_UNIT (POINT_UNIT * 32768.0f)
 /* Fields of the head of a block: where its entries start, how many there are, how many of the first and of the last have
-   windows, how many elements are taken point by point; the first element, or -1 where the others do not follow it one
+   windows, how many elements have phases of their own for each point; the first element, or -1 where the others do not follow it one
    after the other; the least and the largest pace. */
 enum { HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_FIRST, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
-/* Pieces of four points, in which elements are heard that turn or bend too much for the whole block: for each piece the
-   five numbers of an element, in a unit of two points, and its windows; or, where it is too much even for that, NO_PIECE. */
+/* Pieces of four points, in which elements are heard that turn or bend too much for the whole block: for each piece delay and
+   pace, in a unit of two points, or NO_PIECE where the delay bends too much even for that; and the phase of each point. */
 #define PIECES (BLOCK / 4)
-#define PIECE_INTS 7
+#define PIECE_INTS 6
 #define PIECE_LAST 1.5f
 #define PIECE_UNIT 2
-/* Of what a channel may turn in half a block it may so much in half a piece: where many are in pieces, they are near it. */
-#define PIECE_SHARE 0.7f
 #define NO_PIECE INT32_MIN
+/* How much a delay may bend from the middle of a piece to its end, in fine samples. */
+#define LARGEST_PIECE_BEND 0.05f
 
 /* A table with a number for each point of a block. */
 #define EIGHT_POINTS(of, k) of(k), of((k) + 1), of((k) + 2), of((k) + 3), of((k) + 4), of((k) + 5), of((k) + 6), of((k) + 7)
@@ -218,41 +218,52 @@ INLINE void five_numbers(v8f delay, v8f own_pace, size_t i, const turned *phase,
     values[4] = pairs16(phase->c2 * unit2, -(phase->s2 * unit2));
 }
 
-/* The pieces of those of eight elements that have a bit, from number `at` of `count` on: the five numbers of all pieces, each
-   of one element after the other, then the windows. */
+/* Distances of eight elements from number `i` on to a point of a block. */
+INLINE v8f distance_of(const sonod_das_receive *plan, const block_place *place, float from_middle, size_t i) {
+    const float along = from_middle * plan->spacing_float;
+    const v8f dx = splat8(place->x + along * place->dx) - load8(plan->x + i);
+    const v8f dy = splat8(place->y + along * place->dy) - load8(plan->y + i);
+    const v8f dz = splat8(place->z + along * place->dz) - load8(plan->z + i);
+    return sqrt8(max8(fma8(dx, dx, fma8(dy, dy, dz * dz)), splat8(1e-12f)));
+}
+
+/* Numbers of those of eight elements that have a bit, each `apart` ints from the one before. */
+INLINE void write_lanes(v8i numbers, unsigned bits, size_t apart, int32_t *restrict to) {
+    int32_t lanes[8];
+    memcpy(lanes, &numbers, sizeof lanes);
+    for (; bits; bits &= bits - 1, to += apart)
+        *to = lanes[__builtin_ctz(bits)];
+}
+
+/* The pieces of those of eight elements that have a bit, from number `at` of `count` on: delays of all pieces, one element
+   after the other, then paces, then phases of all points. */
 static __attribute__((noinline)) void write_pieces(const sonod_das_receive *plan, const block_place *place, size_t i, unsigned bits,
                                                    const float *restrict lateral, float common, size_t at, size_t count,
                                                    int32_t *restrict out) {
-    const float shorter = PIECE_LAST / LAST_POINT;
-    const v8f one = splat8(1.0f);
+    int32_t *delays = out + PIECES * at, *paces = delays + PIECES * count, *phases = out + 2 * PIECES * count + BLOCK * at;
     for (size_t piece = 0; piece < PIECES; piece++) {
         const float from_middle = (float)(4 * piece) + PIECE_LAST - LAST_POINT, along = from_middle * plan->spacing_float;
         const v8f dx = splat8(place->x + along * place->dx) - load8(plan->x + i);
         const v8f dy = splat8(place->y + along * place->dy) - load8(plan->y + i);
         const v8f dz = splat8(place->z + along * place->dz) - load8(plan->z + i);
-        const v8f distance = sqrt8(max8(fma8(dx, dx, fma8(dy, dy, dz * dz)), splat8(1e-12f))), inverse = one / distance;
+        const v8f distance = distance_of(plan, place, from_middle, i), inverse = splat8(1.0f) / distance;
         const v8f slope = fma8(dx, splat8(place->dx), fma8(dy, splat8(place->dy), dz * splat8(place->dz))) * inverse;
-        const v8f own = slope * splat8(plan->fine_per_point) - splat8(common), delay = distance * splat8(plan->fine_per_metre);
-        const v8f bend = fma8(-slope, slope, one) * inverse * splat8(plan->bend);
-        const v8i much = (bend * inverse * splat8(plan->bent_limit * shorter * shorter * shorter) > splat8(PIECE_SHARE)) |
-                         (max8(own, -own) * splat8(shorter) > splat8(PIECE_SHARE * plan->largest_pace));
-        const v8f radians = splat8(plan->radians_per_fine);
-        const v8f cycles = (delay - splat8(common * from_middle)) * splat8(plan->turns_per_fine);
-        const turned phase = turn_on(cycles, own * radians, bend * radians, PIECE_LAST);
-        v8i values[5];
-        five_numbers(delay, own, i, &phase, PIECE_UNIT, values);
-        values[0] = (much & splat8i(NO_PIECE)) | (~much & values[0]);
-        /* The number of the element is known. */
-        values[1] = (values[1] << 16) >> 16;
-        int32_t lanes[5][8], *to = out + PIECES * at + piece;
-        memcpy(lanes, values, sizeof lanes);
-        for (unsigned rest = bits; rest; rest &= rest - 1, to += PIECES)
-            for (size_t k = 0; k < 5; k++)
-                to[k * PIECES * count] = lanes[k][__builtin_ctz(rest)];
+        const v8f pace = slope * splat8(plan->fine_per_point) - splat8(common);
+        const v8f bend = fma8(-slope, slope, splat8(1.0f)) * inverse * splat8(plan->bend);
+        const v8i much = bend > splat8(LARGEST_PIECE_BEND / (PIECE_LAST * PIECE_LAST));
+        const v8i delay = __builtin_convertvector(distance * splat8(plan->fine_per_metre * 32768.0f), v8i);
+        write_lanes((much & splat8i(NO_PIECE)) | (~much & delay), bits, PIECES, delays + piece);
+        write_lanes(__builtin_convertvector(round8(pace * splat8(PIECE_UNIT * 32768.0f)), v8i), bits, PIECES, paces + piece);
     }
-    int32_t *windows = out + 5 * PIECES * count + BLOCK / 2 * at;
-    for (unsigned rest = bits; rest; rest &= rest - 1, windows += BLOCK / 2)
-        write_window(plan, place->per_half, lateral[i + (size_t)__builtin_ctz(rest)], 0, windows);
+    for (size_t point = 0; point < BLOCK; point++) {
+        const float from_middle = (float)point - LAST_POINT;
+        const v8f back = distance_of(plan, place, from_middle, i) * splat8(plan->fine_per_metre);
+        const v8f cycles = (back - splat8(common * from_middle)) * splat8(plan->turns_per_fine);
+        const v8f w = window8(plan->window, load8(lateral + i) * splat8(place->per_half[point])) * splat8(UNIT_WEIGHT);
+        v8f s, c;
+        turn8(cycles - round8(cycles), &s, &c);
+        write_lanes(pairs16(c * w, -(s * w)), bits, BLOCK, phases + point);
+    }
 }
 
 /* The elements of one block of a line: fills `head` (but for its start), the common pace of their delays in fine samples

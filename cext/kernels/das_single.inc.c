@@ -115,10 +115,9 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, const
     }
 }
 
-/* Points of a piece from its middle over PIECE_UNIT and their squares, in 2^15, as pairs. */
+/* Points of a piece from its middle over PIECE_UNIT, in 2^15, as pairs. */
 #define PAIR_OF(x) (int32_t)((uint32_t)(x) << 16 | ((uint32_t)(x) & 0xffff))
-static const int32_t PIECE_POINT[2][4] = {{PAIR_OF(-3 * 8192), PAIR_OF(-8192), PAIR_OF(8192), PAIR_OF(3 * 8192)},
-                                          {PAIR_OF(9 * 2048), PAIR_OF(2048), PAIR_OF(2048), PAIR_OF(9 * 2048)}};
+static const int32_t PIECE_POINT[4] = {PAIR_OF(-3 * 8192), PAIR_OF(-8192), PAIR_OF(8192), PAIR_OF(3 * 8192)};
 #define UNITY_OF(k) 32767
 static const int16_t UNITY16[BLOCK] = ALL_POINTS(UNITY_OF);
 #define UNITY ((const int32_t *)UNITY16)
@@ -203,7 +202,7 @@ INLINE void add_parts(size_t many, size_t part, const part_sum *restrict sums, b
 
 INLINE void add_pieces_of(const block_view *view, size_t many, const pieces *restrict places, const listing *restrict listed,
                           phases of, block_sum *restrict totals) {
-    const wide16 along = wide_fours(PIECE_POINT[0], EVERY_PIECE);
+    const wide16 along = wide_fours(PIECE_POINT, EVERY_PIECE);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide16 ramp = wide_load((const int32_t *)RAMP16 + WIDE * part);
         const wide16 square = wide_load((const int32_t *)SQUARES16 + WIDE * part);
@@ -372,112 +371,5 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
         const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
         const adding block = {view->planes, &channels, total};
         add_alone(view->plan, &block, count, count, of, windows + BLOCK / 2 * begin);
-    }
-}
-
-/* A wave in the pieces of a block, again and again: delays of their first points and paces, as the table's numbers of pieces. */
-typedef struct {
-    int32_t way[WIDE], pace[WIDE];
-} piece_waves;
-
-INLINE void find_piece_waves(const block_view *view, piece_waves *restrict out) {
-    const float step = (float)view->plan->step;
-    for (size_t i = 0; i < WIDE; i++) {
-        const float from_middle = (float)(4 * (i % PIECES)) + PIECE_LAST - LAST_POINT;
-        const double delay = (double)view->middle + (double)from_middle * ((double)view->rise + (double)view->curve * (double)from_middle);
-        const double way = (delay - (double)PIECE_LAST * (double)step) * 32768.0 + 16384.0;
-        const float pace = (view->rise + 2.0f * view->curve * from_middle + view->common_pace - step) * (PIECE_UNIT * 32768.0f);
-        out->way[i] = (int32_t)(way > 1e9 ? 1e9 : way < -1e9 ? -1e9 : way);
-        out->pace[i] = (int32_t)(pace > 1e6f ? 1e6f : pace < -1e6f ? -1e6f : pace);
-    }
-}
-
-/* What the table says of the elements of a block that are taken in pieces, from some element on. */
-typedef struct {
-    const int32_t *delay, *pace, *level, *rise, *curve, *windows;
-} steep_table;
-
-/* Places of up to sixteen elements in their pieces; `much`: those that drift or turn too much even there. */
-INLINE void place_steep(const block_view *view, steep_table table, size_t count, const piece_waves *restrict waves,
-                        pieces *restrict out, int32_t *restrict much) {
-    const sonod_das_blocks *plan = view->plan;
-    const wide32 largest = wide_splat32(
-        (int32_t)((float)plan->largest_drift * (LAST_POINT / (float)POINT_UNIT) * ((float)PIECE_UNIT / PIECE_LAST)));
-    for (size_t i = 0; i < PIECES * count; i += WIDE) {
-        const wide32 delay = wide_load32(table.delay + i), sum = delay + wide_load32(waves->way);
-        const wide32 pace = wide_load32(table.pace + i) + wide_load32(waves->pace);
-        wide_store32(out->offset + i, locate(plan, sum >> DELAY_SHIFT));
-        wide_store32(out->share + i, wide_twice((sum & wide_splat32(0x7fff)) - wide_splat32(0x4000)));
-        wide_store32(out->drift + i, wide_twice(pace));
-        wide_store32(much + i, (delay == wide_splat32(NO_PIECE)) | (pace > largest) | (-pace > largest));
-    }
-}
-
-INLINE void add_steep_pieces_of(const block_view *view, size_t many, const pieces *restrict places, const listing *restrict listed,
-                                steep_table table, block_sum *restrict totals) {
-    const wide16 ramp = wide_fours(PIECE_POINT[0], EVERY_PIECE), square = wide_fours(PIECE_POINT[1], EVERY_PIECE);
-    for (size_t part = 0; part < BLOCK / WIDE; part++) {
-        part_sum sums[MOST_SHARING] = {{{0}, {0}}, {{0}, {0}}};
-        for (size_t i = 0; i < listed->count; i++) {
-            const size_t at = PIECES * (size_t)listed->of[i] + WIDE / 4 * part;
-            const wide16 turning = wide_scaled(ramp, (wide16)wide_fourfold(table.rise + at)) +
-                                   wide_scaled(square, (wide16)wide_fourfold(table.curve + at));
-            const wide16 phase = wide_scaled((wide16)wide_fourfold(table.level + at) + turning,
-                                             wide_doubled(listed->windows[i] + WIDE / 2 * part));
-            add_in_pieces(view, many, places, listed, i, part, ramp, phase, sums);
-        }
-        add_parts(many, part, sums, totals);
-    }
-}
-
-/* Adds the elements of a listing in pieces that have phases of their own to `many` lines, and empties it. */
-static __attribute__((noinline)) void add_steep_pieces(const block_view *view, size_t many, const pieces *restrict places,
-                                                       listing *restrict listed, steep_table table, block_sum *restrict totals) {
-    if (many == 1)
-        add_steep_pieces_of(view, 1, places, listed, table, totals);
-    else
-        add_steep_pieces_of(view, 2, places, listed, table, totals);
-    listed->count = 0;
-}
-
-INLINE int is_much(const int32_t *much) {
-    int32_t any = 0;
-    for (size_t piece = 0; piece < PIECES; piece++)
-        any |= much[piece];
-    return any != 0;
-}
-
-/* Adds the elements that are taken in pieces to `many` lines; those that drift or turn too much even there point by point. */
-static void add_steep(const block_view *view, size_t many, block_sum *restrict totals) {
-    const sonod_das_blocks *plan = view->plan;
-    const block_place place = place_block(&plan->receive_table, view->class, view->block);
-    const size_t count = (size_t)view->head[HEAD_STEEP], field = PIECES * count;
-    const int32_t *steep = view->entries + 5 * view->row + BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
-    piece_waves waves;
-    find_piece_waves(view, &waves);
-    for (size_t begin = 0; begin < count; begin += PARTY) {
-        const int32_t *own = steep + count + PIECES * begin;
-        const steep_table table = {own, own + field, own + 2 * field, own + 3 * field, own + 4 * field,
-                                   steep + count + 5 * field + BLOCK / 2 * begin};
-        const size_t end = count - begin < PARTY ? count : begin + PARTY;
-        int32_t much[PARTY * PIECES];
-        pieces places;
-        listing listed;
-        listed.count = 0;
-        place_steep(view, table, end - begin, &waves, &places, much);
-        for (size_t i = begin; i < end; i++) {
-            const int32_t element = steep[i] + view->shift;
-            if (element < 0 || element >= (int32_t)plan->elements)
-                continue;
-            const int by_points = view->points || is_much(much + PIECES * (i - begin));
-            for (int32_t at = view->map_first[element]; at < view->map_first[element + 1]; at++) {
-                if (by_points)
-                    for (size_t k = 0; k < many; k++)
-                        add_points(view + k, &place, steep[i], view[k].map_traces[at], totals + k);
-                else if (list_channel(view, many, at, i - begin, table.windows + BLOCK / 2 * (i - begin), &listed))
-                    add_steep_pieces(view, many, &places, &listed, table, totals);
-            }
-        }
-        add_steep_pieces(view, many, &places, &listed, table, totals);
     }
 }

@@ -127,7 +127,7 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
     const float last = 0.5f * (float)(points - 1);
     static double origins[3 * LINES], directions[3 * LINES], feet[LINES], elements[3 * ELEMENTS], normals[3 * ELEMENTS];
     static float x[3][PADDED], per_half[POINTS], paces[LINES * BLOCKS], phases[TRANSMITS * LINES * BLOCKS];
-    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (57 * ELEMENTS + 160)];
+    static int32_t half_of_line[LINES], heads[LINES * BLOCKS * HEADS], table[LINES * BLOCKS * (49 * ELEMENTS + 160)];
     static int32_t class_of[LINES], shift[LINES], receive[TRANSMITS * ELEMENTS], map_of[TRANSMITS];
     static int32_t map_first[2 * (ELEMENTS + 1)], map_traces[2 * (ELEMENTS + 16)], kind[TRANSMITS * LINES * BLOCKS];
     static int32_t ways[TRANSMITS * LINES * BLOCKS], weight_kind[TRANSMITS * LINES * BLOCKS];
@@ -197,7 +197,7 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
         for (int32_t i = 0, at = 0; i < LINES * blocks; i++) {
             int32_t *head = heads + HEADS * i;
             head[0] = at;
-            at += 5 * head[1] + points / 2 * (head[2] + head[3]) + head[4] * (1 + points / 4 * 7);
+            at += 5 * head[1] + points / 2 * (head[2] + head[3]) + head[4] * (1 + points / 4 * 6);
         }
         hear.table = table;
         for (size_t i = 0; i < LINES; i++)
