@@ -23,6 +23,7 @@ from sonod.cext.symmetry import LineClasses, line_classes
 from sonod.cext.threads import Series
 from sonod.cext.waves import UNSEEN, pass_waves
 from sonod.cext.ways_back import (
+    FIELDS,
     HEAD_COUNT,
     HEAD_FASTEST,
     HEAD_LEFT,
@@ -184,6 +185,7 @@ class BlockPart:
             fine_hz=self.fine_hz,
             slowness=timing.slowness,
             demodulation_hz=timing.demodulation_hz,
+            phase_order=part.phase_order,
         )
         self._geometry = heard.geometry
         self._heads: NDArray[np.int32] | None = heard.heads
@@ -307,7 +309,8 @@ class BlockPart:
         assert self._paces is not None
         counts = self._heads.astype(np.int64)
         windows = counts[..., HEAD_LEFT] + counts[..., HEAD_RIGHT]
-        sizes = 5 * counts[..., HEAD_COUNT] + self.part.block_points // 2 * windows
+        fields = FIELDS[self.part.phase_order]
+        sizes = fields * counts[..., HEAD_COUNT] + self.part.block_points // 2 * windows
         sizes += (1 + self.part.block_points // 4 * PIECE_INTS) * counts[..., HEAD_STEEP]
         # Block by block, lines in the order in which they are worked on: so the table is read from front to back.
         order = self._class_of[self._order]
@@ -318,7 +321,7 @@ class BlockPart:
             self._heads = self._paces = None
             return None
         self._heads[:, order, HEAD_START] = ends.reshape(in_order.shape) - in_order
-        table = np.zeros(int(ends[-1]) + 5 * PARTY, np.int32)
+        table = np.zeros(int(ends[-1]) + fields * PARTY, np.int32)
         _native.das_receive(self._geometry, self._heads, self._paces, table)
         return table
 

@@ -48,9 +48,10 @@ THIRD_ORDER_STEPS = 1
 SAMPLED_WAVES, SAMPLED_LINES = 12, 12
 CANDIDATE_PACES = 200
 # Costs over that of one channel in one point of a long block at one fine sample a point, measured: more of a short
-# block, and of fine samples that lie apart; of channels in blocks of which one drifts too far or the wave bends, of
-# channels in pieces of four points, of resampling one fine sample of a channel, of a part more.
-SHORT_MORE, APART_MORE, THIRD_ORDER_MORE = 0.15, 0.2, 0.2
+# block, of fine samples that lie apart, of a third order of samples and of phases; of channels in blocks of which one
+# drifts too far or the wave bends, of channels in pieces of four points, of resampling one fine sample of a channel, of
+# a part more.
+SHORT_MORE, APART_MORE, THIRD_ORDER_MORE, TWISTED_MORE = 0.3, 0.2, 0.2, 0.08
 UNSTEADY_COST, STEEP_COST, RESAMPLING_COST, PART_COST = 3.0, 4.0, 8.0, 2e5
 # Two parts must save this share.
 LEAST_SAVED = 0.03
@@ -66,7 +67,8 @@ class DepthPart:
     """Points `begin` to `begin + count` of every line, in blocks of `block_points`, `step` fine samples apart.
 
     `ratio`: input samples per fine sample; `reach`: share of a fine sample to each side over which polynomials are
-    fitted; `rows` of a plane, one more than their order; `cost`: estimated, in points and channels.
+    fitted; `rows` of a plane, one more than their order; `phase_order`: to which the phases of the way back are held;
+    `cost`: estimated, in points and channels.
     """
 
     begin: int
@@ -77,6 +79,7 @@ class DepthPart:
     ratio: Fraction
     reach: float
     rows: int
+    phase_order: int
     cost: float
 
 
@@ -123,8 +126,14 @@ class Timing:
 
 def choose_parts(aperture: Aperture, timing: Timing, channels: int, quality: str) -> list[DepthPart]:
     """The parts that cost least, from the surface down; they begin at whole long blocks."""
-    lengths = (LONG_BLOCK, SHORT_BLOCK) if aperture.count > SHORT_BLOCK else (SHORT_BLOCK,)
-    surveys = [_Survey(aperture, timing, length, channels, quality) for length in lengths]
+    if aperture.count > SHORT_BLOCK:
+        long = _Survey(aperture, timing, LONG_BLOCK, channels, quality)
+        whole = long.part(0, aperture.count)
+        if math.isfinite(whole.cost):
+            return [whole]
+    surveys = [_Survey(aperture, timing, SHORT_BLOCK, channels, quality)]
+    if aperture.count > SHORT_BLOCK:
+        surveys += [long, _Survey(aperture, timing, LONG_BLOCK, channels, quality, phase_order=3)]
 
     def best(begin: int, count: int) -> DepthPart:
         return min((survey.part(begin, count) for survey in surveys), key=lambda part: part.cost)
@@ -147,8 +156,17 @@ class _Survey:
     """How delays grow in blocks of one length along some lines, as some waves meet them: paces in seconds a point,
     arrays (waves, blocks, lines)."""
 
-    def __init__(self, aperture: Aperture, timing: Timing, block_points: int, channels: int, quality: str) -> None:
+    def __init__(
+        self,
+        aperture: Aperture,
+        timing: Timing,
+        block_points: int,
+        channels: int,
+        quality: str,
+        phase_order: int = 2,
+    ) -> None:
         self._aperture, self._timing, self._block_points = aperture, timing, block_points
+        self._phase_order = phase_order
         self._quality, self._traces = quality, channels * len(timing.time)
         self._lines = _spread(aperture.lines, SAMPLED_LINES)
         waves = _spread(len(timing.time), SAMPLED_WAVES)
@@ -183,6 +201,7 @@ class _Survey:
             fine_hz=nominal_hz,
             slowness=timing.slowness,
             demodulation_hz=timing.demodulation_hz,
+            phase_order=phase_order,
         )
         unit = block_points / 2 * 2**15
         common = passed.quadratic[..., 1] + heard.paces
@@ -248,8 +267,9 @@ class _Survey:
             if not even or (begin and self._bend_db[blocks.start] > LARGEST_BEND_DB):
                 cost = math.inf
         cost *= 1 + SHORT_MORE * (length == SHORT_BLOCK) + APART_MORE * (step > 1) + THIRD_ORDER_MORE * (rows > ROWS)
+        cost *= 1 + TWISTED_MORE * (self._phase_order > 2)
         cost += RESAMPLING_COST * rows / ROWS * self._traces * max(used_s[1] - used_s[0], 0.0) * fine_hz
-        return DepthPart(begin, count, length, step, fine_hz, ratio, reach, rows, cost)
+        return DepthPart(begin, count, length, step, fine_hz, ratio, reach, rows, self._phase_order, cost)
 
     def _is_accurate(self, fine_hz: float, reach: float, rows: int, latest_s: float) -> bool:
         """Whether polynomials between such fine samples keep the error low, for echoes up to `latest_s` after t0."""

@@ -18,6 +18,7 @@ cdef extern from "kernels.h":
         const float *per_half
         int window
         float fine_per_metre, fine_per_point, bend, bent_limit, turns_per_fine, radians_per_fine, largest_pace
+        size_t fields
         int32_t *heads
         float *paces
         int32_t *table
@@ -162,7 +163,7 @@ def das_times(const float[:, :, :] time32, const double[:, :, :] time64, const f
 
 cdef int _describe_receive(sonod_das_receive *plan, object geometry) except -1:
     """Fills in the geometry, a tuple: origins, directions, first, spacing, count, feet, elements, normals, positions,
-    lateral, half_of_line, per_half, window, constants; the caller keeps it alive."""
+    lateral, half_of_line, per_half, window, constants, fields; the caller keeps it alive."""
     cdef const double[:, ::1] origins = geometry[0]
     cdef const double[:, ::1] directions = geometry[1]
     cdef const double[::1] feet = geometry[5]
@@ -216,6 +217,8 @@ cdef int _describe_receive(sonod_das_receive *plan, object geometry) except -1:
     plan.turns_per_fine = constants[5]
     plan.radians_per_fine = constants[6]
     plan.largest_pace = constants[7]
+    plan.fields = geometry[14]
+    _require(plan.fields == 5 or plan.fields == 6, "fields must be 5 or 6")
     plan.heads = NULL
     plan.paces = NULL
     plan.table = NULL

@@ -18,8 +18,10 @@ from sonod.cext.waves import WAVE_TOLERANCE_RAD
 # Elements are taken in eights.
 ELEMENT_GROUP = 8
 # By how much the phase of the way back may turn from the middle of a block to its end, beyond the common pace of the
-# block; elements that turn faster have a phase for each point.
-LARGEST_TURN_RAD = 0.7
+# block, where it is held to second or third order; elements that turn faster have a phase for each point.
+LARGEST_TURN_RAD = {2: 0.7, 3: 1.1}
+# Numbers of an element in a block: delay, pace and number, and those of its phase.
+FIELDS = {2: 5, 3: 6}
 # A half aperture of a single element, so that its own place is within and nothing else is.
 SMALLEST_HALF_M = 1e-30
 # Fields of the head of a block in das_receive.inc.c.
@@ -55,6 +57,7 @@ def hear(
     fine_hz: float,
     slowness: float,
     demodulation_hz: float,
+    phase_order: int = 2,
 ) -> Heard:
     """Counts how elements hear the blocks of each class of lines."""
     last = last_point(block_points)
@@ -80,7 +83,7 @@ def hear(
             2 * math.pi * turns * last**3 * spacing / WAVE_TOLERANCE_RAD,
             turns,
             2 * math.pi * turns,
-            LARGEST_TURN_RAD / (2 * math.pi * turns) / last,
+            LARGEST_TURN_RAD[phase_order] / (2 * math.pi * turns) / last,
         ],
         np.float32,
     )
@@ -99,6 +102,7 @@ def hear(
         per_half,
         aperture.window,
         constants,
+        FIELDS[phase_order],
     )
     heads = np.zeros((blocks, len(own_feet), HEAD_SIZE), np.int32)
     paces = np.zeros((blocks, len(own_feet)), np.float32)

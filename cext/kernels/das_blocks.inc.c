@@ -50,11 +50,11 @@ INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t
                         out->channels + k);
 }
 
-INLINE void add_run_of(size_t many, int alike, size_t rows, const run *restrict own) {
+INLINE void add_run_of(size_t many, int alike, size_t rows, int third, const run *restrict own) {
     const block_view *view = own->views;
     const size_t row = view->row, left = view->left, right = view->right, begin = own->begin, end = own->end;
-    const int32_t *list = view->entries + begin, *windows = view->entries + 5 * row;
-    const phases of = {list + 2 * row, list + 3 * row, list + 4 * row};
+    const int32_t *list = view->entries + begin, *windows = view->entries + (third ? 6 : 5) * row;
+    const phases of = phases_from(list, row, third);
     adding blocks[MOST_SHARING];
     for (size_t k = 0; k < many; k++)
         blocks[k] = (adding){view[k].planes, own->channels + k, own->totals + k};
@@ -62,22 +62,21 @@ INLINE void add_run_of(size_t many, int alike, size_t rows, const run *restrict 
               windows + BLOCK / 2 * begin, windows + BLOCK / 2 * (left + (begin > right ? begin - right : 0)));
 }
 
-/* A function for each kind of run, so that the sums are in registers. */
+/* A function for each kind of run, so that the sums are in registers: samples to second or third order, then phases. */
 #define ADD_RUN(name, many, alike)                                                                                     \
-    static __attribute__((noinline)) void name(const run *restrict own) { add_run_of(many, alike, LEAST_ROWS, own); }  \
-    static __attribute__((noinline)) void name##_third(const run *restrict own) { add_run_of(many, alike, MOST_ROWS, own); }
+    static __attribute__((noinline)) void name##_22(const run *restrict own) { add_run_of(many, alike, 3, 0, own); }   \
+    static __attribute__((noinline)) void name##_32(const run *restrict own) { add_run_of(many, alike, 4, 0, own); }   \
+    static __attribute__((noinline)) void name##_23(const run *restrict own) { add_run_of(many, alike, 3, 1, own); }   \
+    static __attribute__((noinline)) void name##_33(const run *restrict own) { add_run_of(many, alike, 4, 1, own); }   \
+    static void (*const name[2][2])(const run *restrict own) = {{name##_22, name##_23}, {name##_32, name##_33}};
 ADD_RUN(add_single, 1, 0)
 ADD_RUN(add_both, 2, 0)
 ADD_RUN(add_both_alike, 2, 1)
 
 INLINE void add_run(const run *own) {
-    const int third = own->views->plan->rows > LEAST_ROWS;
-    if (own->many == 1)
-        (third ? add_single_third : add_single)(own);
-    else if (own->alike)
-        (third ? add_both_alike_third : add_both_alike)(own);
-    else
-        (third ? add_both_third : add_both)(own);
+    const sonod_das_blocks *plan = own->views->plan;
+    const size_t bent = plan->rows > LEAST_ROWS, twisted = plan->receive_table.fields > 5;
+    (own->many == 1 ? add_single : own->alike ? add_both_alike : add_both)[bent][twisted](own);
 }
 
 /* Asks for the samples of the next block, which are too far apart for the processor to see them coming. */
@@ -97,14 +96,15 @@ INLINE void fetch_samples(const block_view *view, size_t begin, size_t end) {
 /* Asks for a party's part of the receive table; with the first party also for what begins before it, and for the windows. */
 INLINE void fetch_run(const block_view *view, int32_t begin, int32_t party) {
     const int32_t *list = view->entries;
-    for (size_t k = 0; k < 5; k++)
+    const size_t fields = view->plan->receive_table.fields;
+    for (size_t k = 0; k < fields; k++)
         __builtin_prefetch(list + k * view->row + begin + PARTY - 1);
     if (party)
         return;
-    for (size_t k = 0; k < 5; k++)
+    for (size_t k = 0; k < fields; k++)
         __builtin_prefetch(list + k * view->row + begin);
-    for (const int32_t *at = list + 5 * view->row; at < list + 5 * view->row + BLOCK / 2 * (view->left + view->row - view->right);
-         at += 16)
+    const int32_t *windows = list + fields * view->row;
+    for (const int32_t *at = windows; at < windows + BLOCK / 2 * (view->left + view->row - view->right); at += 16)
         __builtin_prefetch(at);
 }
 

@@ -73,12 +73,29 @@ static const int32_t POINT[BLOCK] = ALL_POINTS(OF_POINT);
 #define PAIR_OF_RAMP(k) (2 * (k) + 1 - BLOCK) * (32768 / BLOCK), (2 * (k) + 1 - BLOCK) * (32768 / BLOCK)
 #define SQUARED(k) (2 * (k) + 1 - BLOCK) * (2 * (k) + 1 - BLOCK) * (32768 / (BLOCK * BLOCK))
 #define PAIR_OF_SQUARE(k) SQUARED(k), SQUARED(k)
-static const int16_t RAMP16[2 * BLOCK] = ALL_POINTS(PAIR_OF_RAMP), SQUARES16[2 * BLOCK] = ALL_POINTS(PAIR_OF_SQUARE);
+#define CUBED(k) (2 * (k) + 1 - BLOCK) * (2 * (k) + 1 - BLOCK) * (2 * (k) + 1 - BLOCK) * (32768 / (BLOCK * BLOCK * BLOCK))
+#define PAIR_OF_CUBE(k) CUBED(k), CUBED(k)
+static const int16_t RAMP16[2 * BLOCK] = ALL_POINTS(PAIR_OF_RAMP), SQUARES16[2 * BLOCK] = ALL_POINTS(PAIR_OF_SQUARE),
+                     CUBES16[2 * BLOCK] = ALL_POINTS(PAIR_OF_CUBE);
 
-/* Phases of the way back of the channels of a party, to second order in the point of the block. */
+/* These in one part of a block. */
 typedef struct {
-    const int32_t *level, *rise, *curve;
+    wide16 ramp, square, cube;
+} powers;
+INLINE powers powers_of(size_t part) {
+    return (powers){wide_load((const int32_t *)RAMP16 + WIDE * part), wide_load((const int32_t *)SQUARES16 + WIDE * part),
+                    wide_load((const int32_t *)CUBES16 + WIDE * part)};
+}
+
+/* Phases of the way back of the channels of a party, to second or third order in the point of the block. */
+typedef struct {
+    const int32_t *level, *rise, *curve, *twist;
+    int third;
 } phases;
+/* Those of `row` entries of the receive table from `list` on, with five or six fields each. */
+INLINE phases phases_from(const int32_t *list, size_t row, int third) {
+    return (phases){list + 2 * row, list + 3 * row, list + 4 * row, list + 5 * row, third};
+}
 
 /* Integer sums of the points of a block. */
 typedef struct {
@@ -93,24 +110,27 @@ typedef struct {
 } adding;
 
 /* The phases of channel `i` in one part of a block; `windows` with a number for each point of that channel, or NULL. */
-INLINE wide16 phases_of(phases of, size_t i, size_t part, wide16 ramp, wide16 square, const int32_t *restrict windows) {
-    const wide16 phase = wide_splat(of.level[i]) + wide_scaled(ramp, wide_splat(of.rise[i])) +
-                         wide_scaled(square, wide_splat(of.curve[i]));
+INLINE wide16 phases_of(phases of, size_t i, size_t part, powers point, const int32_t *restrict windows) {
+    wide16 phase = wide_splat(of.level[i]) + wide_scaled(point.ramp, wide_splat(of.rise[i])) +
+                   wide_scaled(point.square, wide_splat(of.curve[i]));
+    if (of.third)
+        phase += wide_scaled(point.cube, wide_splat(of.twist[i]));
     return windows ? wide_scaled(phase, wide_doubled(windows + WIDE / 2 * part)) : phase;
 }
 
-/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, to second order, and with `alike` their
+/* Adds channels `begin` to `end` of a party to `many` blocks that share its phases, and with `alike` their
    shares and drifts, from planes of so many rows; windows with a number for each point and channel, or NULL. */
 INLINE void add_channels(size_t many, int alike, size_t rows, const adding *restrict blocks, size_t row, size_t begin, size_t end,
                          phases of, const int32_t *restrict windows, const wide16 *restrict ramps, const wide16 *restrict squares,
-                         whole_sum *restrict sums) {
+                         const wide16 *restrict cubes, whole_sum *restrict sums) {
     for (size_t i = begin; i < end; i++) {
         const int32_t *restrict window = windows ? windows + BLOCK / 2 * (i - begin) : NULL;
         for (size_t part = 0; part < BLOCK / WIDE; part++) {
-            const wide16 phase = phases_of(of, i, part, ramps[part], squares[part], window), turned = wide_turned(phase);
+            const powers point = {ramps[part], squares[part], of.third ? cubes[part] : squares[part]};
+            const wide16 phase = phases_of(of, i, part, point, window), turned = wide_turned(phase);
             wide16 at;
             for (size_t k = 0; k < many; k++) {
-                const party *restrict channels = blocks[k].channels;
+                const party *restrict channels = blocks->channels + k;
                 const int32_t *restrict own = blocks[k].planes + channels->offset[i] + WIDE * part;
                 wide16 samples[MOST_ROWS];
                 if (!k || !alike)
@@ -129,21 +149,25 @@ INLINE void add_channels(size_t many, int alike, size_t rows, const adding *rest
    and those from `right` on have windows. */
 INLINE void add_party(size_t many, int alike, size_t rows, const adding *restrict blocks, size_t row, size_t left, size_t right,
                       size_t count, phases of, const int32_t *restrict left_windows, const int32_t *restrict right_windows) {
-    wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE];
+    wide16 ramps[BLOCK / WIDE], squares[BLOCK / WIDE], cubes[BLOCK / WIDE];
     whole_sum sums[MOST_SHARING];
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         ramps[part] = wide_load((const int32_t *)RAMP16 + WIDE * part);
         squares[part] = wide_load((const int32_t *)SQUARES16 + WIDE * part);
         WIDE_KEEP(ramps[part]);
         WIDE_KEEP(squares[part]);
+        if (of.third) {
+            cubes[part] = wide_load((const int32_t *)CUBES16 + WIDE * part);
+            WIDE_KEEP(cubes[part]);
+        }
         for (size_t k = 0; k < many; k++)
             sums[k].re[part] = sums[k].im[part] = (wide32)wide_splat(0);
     }
     if (left)
-        add_channels(many, alike, rows, blocks, row, 0, left, of, left_windows, ramps, squares, sums);
-    add_channels(many, alike, rows, blocks, row, left, right, of, NULL, ramps, squares, sums);
+        add_channels(many, alike, rows, blocks, row, 0, left, of, left_windows, ramps, squares, cubes, sums);
+    add_channels(many, alike, rows, blocks, row, left, right, of, NULL, ramps, squares, cubes, sums);
     if (right < count)
-        add_channels(many, alike, rows, blocks, row, right, count, of, right_windows, ramps, squares, sums);
+        add_channels(many, alike, rows, blocks, row, right, count, of, right_windows, ramps, squares, cubes, sums);
     for (size_t k = 0; k < many; k++)
         for (size_t part = 0; part < BLOCK / WIDE; part++) {
             *((widef_loose *)blocks[k].total->re + part) += __builtin_convertvector(sums[k].re[part], widef);

@@ -186,36 +186,50 @@ static void write_window(const sonod_das_receive *plan, const float *restrict pe
     }
 }
 
-/* exp(i (a k + b k^2)) times c + i s to second order in k, a the turning and b the bending; what is of third and fourth
-   order goes to the lower ones as Legendre's polynomials take it over from -`last` to `last`. */
+/* exp(i (a k + b k^2)) times c + i s to second order in k, a the turning and b the bending, or with `third` to third order;
+   what is of higher order up to the fourth, or the fifth, goes to the lower ones as Legendre's polynomials take it over the
+   block. */
 typedef struct {
-    v8f c, s, c1, s1, c2, s2;
+    v8f c, s, c1, s1, c2, s2, c3, s3;
 } turned;
-INLINE turned turn_on(v8f cycles, v8f turning, v8f bending, float last) {
+INLINE turned turn_on(v8f cycles, v8f turning, v8f bending, int third) {
     v8f s, c;
     turn8(cycles - round8(cycles), &s, &c);
-    const v8f one = splat8(1.0f), square = turning * turning, cross = turning * bending, reach = splat8(last * last);
+    const v8f one = splat8(1.0f), square = turning * turning, cross = turning * bending, reach = splat8(LAST_POINT * LAST_POINT);
     const v8f fourth_re = fma8(square * square, splat8(1.0f / 24.0f), splat8(-0.5f) * bending * bending) * reach;
     const v8f fourth_im = splat8(-0.5f) * square * bending * reach;
     const v8f level_re = fma8(fourth_re, splat8(-3.0f / 35.0f) * reach, one);
     const v8f level_im = fourth_im * splat8(-3.0f / 35.0f) * reach;
-    const v8f rise_re = splat8(-0.6f) * cross * reach, rise_im = turning * fma8(square, splat8(-0.1f) * reach, one);
+    v8f rise_re = splat8(-0.6f) * cross * reach, rise_im = turning * fma8(square, splat8(-0.1f) * reach, one);
+    v8f third_re = splat8(0), third_im = splat8(0);
+    if (third) {
+        const v8f fifth_re = square * cross * splat8(1.0f / 6.0f) * reach;
+        const v8f fifth_im = turning * fma8(square * square, splat8(1.0f / 120.0f), splat8(-0.5f) * bending * bending) * reach;
+        third_re = fma8(fifth_re, splat8(10.0f / 9.0f), -cross);
+        third_im = fma8(fifth_im, splat8(10.0f / 9.0f), splat8(-1.0f / 6.0f) * square * turning);
+        rise_re = fifth_re * splat8(-5.0f / 21.0f) * reach;
+        rise_im = fma8(fifth_im, splat8(-5.0f / 21.0f) * reach, turning);
+    }
     const v8f curve_re = fma8(fourth_re, splat8(6.0f / 7.0f), splat8(-0.5f) * square);
     const v8f curve_im = fma8(fourth_im, splat8(6.0f / 7.0f), bending);
     return (turned){fma8(c, level_re, -(s * level_im)), fma8(s, level_re, c * level_im), fma8(c, rise_re, -(s * rise_im)),
-                    fma8(s, rise_re, c * rise_im),      fma8(c, curve_re, -(s * curve_im)), fma8(s, curve_re, c * curve_im)};
+                    fma8(s, rise_re, c * rise_im),      fma8(c, curve_re, -(s * curve_im)), fma8(s, curve_re, c * curve_im),
+                    fma8(c, third_re, -(s * third_im)), fma8(s, third_re, c * third_im)};
 }
 
-/* The five numbers of eight elements from number `i` on, for blocks or pieces that count points in `unit`. */
-INLINE void five_numbers(v8f delay, v8f own_pace, size_t i, const turned *phase, float unit, v8i values[5]) {
+/* The fields of eight elements from number `i` on: five, or six where the phase is of third order. */
+INLINE void fields_of(v8f delay, v8f own_pace, size_t i, const turned *phase, v8i fields[6]) {
     const v8i numbers = splat8i((int32_t)i) + (v8i){0, 1, 2, 3, 4, 5, 6, 7};
-    const v8i paces = __builtin_convertvector(round8(own_pace * splat8(unit * 32768.0f)), v8i);
-    const v8f unit0 = splat8(UNIT_WEIGHT), unit1 = splat8(unit * UNIT_WEIGHT), unit2 = splat8(unit * unit * UNIT_WEIGHT);
-    values[0] = __builtin_convertvector(delay * splat8(32768.0f), v8i);
-    values[1] = (paces & splat8i(0xffff)) | (numbers << 16);
-    values[2] = pairs16(phase->c * unit0, -(phase->s * unit0));
-    values[3] = pairs16(phase->c1 * unit1, -(phase->s1 * unit1));
-    values[4] = pairs16(phase->c2 * unit2, -(phase->s2 * unit2));
+    const v8i paces = __builtin_convertvector(round8(own_pace * splat8(PACE_UNIT)), v8i);
+    const v8f unit0 = splat8(UNIT_WEIGHT), unit1 = splat8(POINT_UNIT * UNIT_WEIGHT);
+    const v8f unit2 = splat8((float)POINT_UNIT * POINT_UNIT * UNIT_WEIGHT);
+    const v8f unit3 = splat8((float)POINT_UNIT * POINT_UNIT * POINT_UNIT * UNIT_WEIGHT);
+    fields[0] = __builtin_convertvector(delay * splat8(32768.0f), v8i);
+    fields[1] = (paces & splat8i(0xffff)) | (numbers << 16);
+    fields[2] = pairs16(phase->c * unit0, -(phase->s * unit0));
+    fields[3] = pairs16(phase->c1 * unit1, -(phase->s1 * unit1));
+    fields[4] = pairs16(phase->c2 * unit2, -(phase->s2 * unit2));
+    fields[5] = pairs16(phase->c3 * unit3, -(phase->s3 * unit3));
 }
 
 /* Distances of eight elements from number `i` on to a point of a block. */
@@ -267,7 +281,7 @@ static __attribute__((noinline)) void write_pieces(const sonod_das_receive *plan
 }
 
 /* The elements of one block of a line: fills `head` (but for its start), the common pace of their delays in fine samples
-   per point, and, unless NULL, `out`: delay, pace and number, and phase to second order of each, in the order of the
+   per point, and, unless NULL, `out`: delay, pace and number, and phase to second or third order of each, in the order of the
    elements; then the windows of the first and of the last ones, at the edges of the aperture; then the numbers of those
    that are taken in pieces, and their pieces. Where the elements or those without windows do not follow each other, all have
    windows. */
@@ -356,7 +370,8 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
     head[HEAD_FASTEST] = low <= high ? (int32_t)(high * PACE_UNIT + 1.0f) : 0;
     if (!out)
         return;
-    int32_t *restrict windows = out + 5 * count, *restrict steep = windows + BLOCK / 2 * (left + right);
+    const size_t fields = plan->fields;
+    int32_t *restrict windows = out + fields * count, *restrict steep = windows + BLOCK / 2 * (left + right);
     int32_t *restrict pieces = steep + steep_count;
     size_t at = 0, in_pieces = 0;
     for (size_t i = begin; i < end; i += 8) {
@@ -372,7 +387,7 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
             continue;
         const v8f own = load8(pace + i) - splat8(common), from_foot = load8(lateral + i);
         const v8f radians = splat8(plan->radians_per_fine);
-        turned phase = turn_on(load8(delay + i) * splat8(plan->turns_per_fine), own * radians, load8(bend + i) * radians, LAST_POINT);
+        turned phase = turn_on(load8(delay + i) * splat8(plan->turns_per_fine), own * radians, load8(bend + i) * radians, fields > 5);
         if (plan->window != SONOD_RECTANGULAR) {
             const v8f u0 = from_foot * first, u2 = from_foot * last;
             const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
@@ -382,6 +397,8 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
                 const v8f level = select8(tapered, w1, one);
                 const v8f rise = select8(tapered, (w2 - w0) * splat8(0.5f / LAST_POINT), splat8(0));
                 const v8f curve = select8(tapered, fma8(w0 + w2, splat8(0.5f), -w1) * splat8(1.0f / (LAST_POINT * LAST_POINT)), splat8(0));
+                phase.c3 = fma8(phase.c3, level, fma8(phase.c2, rise, phase.c1 * curve));
+                phase.s3 = fma8(phase.s3, level, fma8(phase.s2, rise, phase.s1 * curve));
                 phase.c2 = fma8(phase.c2, level, fma8(phase.c1, rise, phase.c * curve));
                 phase.s2 = fma8(phase.s2, level, fma8(phase.s1, rise, phase.s * curve));
                 phase.c1 = fma8(phase.c1, level, phase.c * rise);
@@ -390,18 +407,18 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
                 phase.s = phase.s * level;
             }
         }
-        v8i values[5];
-        five_numbers(load8(delay + i), own, i, &phase, POINT_UNIT, values);
-        int32_t lanes[5][8];
+        v8i values[6];
+        fields_of(load8(delay + i), own, i, &phase, values);
+        int32_t lanes[6][8];
         if (bits == 0xff) {
-            for (int k = 0; k < 5; k++)
-                store8i(out + (size_t)k * count + at, values[k]);
+            for (size_t k = 0; k < fields; k++)
+                store8i(out + k * count + at, values[k]);
         } else {
             memcpy(lanes, values, sizeof lanes);
             size_t to = at;
             for (unsigned rest = bits; rest; rest &= rest - 1, to++)
-                for (int k = 0; k < 5; k++)
-                    out[(size_t)k * count + to] = lanes[k][__builtin_ctz(rest)];
+                for (size_t k = 0; k < fields; k++)
+                    out[k * count + to] = lanes[k][__builtin_ctz(rest)];
         }
         for (unsigned rest = bits; rest; rest &= rest - 1, at++)
             if (at < left || at >= count - right) {

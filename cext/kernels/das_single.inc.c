@@ -94,7 +94,7 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, const
     const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, own_pace = (int16_t)entry[view->row];
     const int32_t delay = entry[0], pace = own_pace + view->pace;
     const int32_t bend = bends_of(view, wide_splat32(delay), wide_splat32(own_pace))[0];
-    const phases of = {entry + 2 * view->row, entry + 3 * view->row, entry + 4 * view->row};
+    const phases of = phases_from(entry, view->row, plan->receive_table.fields > 5);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
         const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
@@ -106,8 +106,7 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, const
         for (size_t k = 0; k < plan->rows; k++)
             rows[k] = near ? wide_near(data + k * plan->row, offset) : wide_gather(data + k * plan->row, offset);
         const wide16 value = wide_between(rows, plan->rows, share);
-        const wide16 phase = phases_of(of, 0, part, wide_load((const int32_t *)RAMP16 + WIDE * part),
-                                       wide_load((const int32_t *)SQUARES16 + WIDE * part), windows);
+        const wide16 phase = phases_of(of, 0, part, powers_of(part), windows);
         const wide32 nothing = wide_splat32(0);
         *((widef_loose *)total->re + part) += __builtin_convertvector(wide_add_paired(nothing, value, phase), widef);
         *((widef_loose *)total->im + part) +=
@@ -204,11 +203,10 @@ INLINE void add_pieces_of(const block_view *view, size_t many, const pieces *res
                           phases of, block_sum *restrict totals) {
     const wide16 along = wide_fours(PIECE_POINT, EVERY_PIECE);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
-        const wide16 ramp = wide_load((const int32_t *)RAMP16 + WIDE * part);
-        const wide16 square = wide_load((const int32_t *)SQUARES16 + WIDE * part);
+        const powers points = powers_of(part);
         part_sum sums[MOST_SHARING] = {{{0}, {0}}, {{0}, {0}}};
         for (size_t i = 0; i < listed->count; i++) {
-            const wide16 phase = phases_of(of, (size_t)listed->of[i], part, ramp, square, listed->windows[i]);
+            const wide16 phase = phases_of(of, (size_t)listed->of[i], part, points, listed->windows[i]);
             add_in_pieces(view, many, places, listed, i, part, along, phase, sums);
         }
         add_parts(many, part, sums, totals);
@@ -268,7 +266,7 @@ INLINE void find_drifts(const block_view *view, const int32_t *restrict delay, c
 
 /* Windows of an entry: those of the table at the edges of the aperture, else unity. */
 INLINE const int32_t *windows_of(const block_view *view, size_t entry) {
-    const int32_t *windows = view->entries + 5 * view->row;
+    const int32_t *windows = view->entries + view->plan->receive_table.fields * view->row;
     if (entry >= view->left && entry < view->right)
         return UNITY;
     return windows + BLOCK / 2 * (entry < view->left ? entry : entry - view->right + view->left);
@@ -281,7 +279,7 @@ INLINE void add_unsteady_of(const block_view *view, size_t many, size_t begin, s
     for (; begin < end; begin += PARTY) {
         const int32_t *restrict list = view->entries + begin;
         const size_t count = end - begin < PARTY ? end - begin : PARTY;
-        const phases of = {list + 2 * row, list + 3 * row, list + 4 * row};
+        const phases of = phases_from(list, row, view->plan->receive_table.fields > 5);
         drifts own;
         pieces places;
         listing listed;
@@ -353,8 +351,8 @@ INLINE void find_steady(const block_view *view, int32_t *begin, int32_t *end) {
 /* The same where every element has one channel and none drifts: they are in the order of the elements, but some are left
    out, and all have windows. */
 static __attribute__((noinline)) void add_listed(const block_view *view, block_sum *restrict total) {
-    const size_t row = (size_t)view->head[HEAD_COUNT];
-    const int32_t *list = view->entries, *windows = list + 5 * row, elements = (int32_t)view->plan->elements;
+    const size_t row = (size_t)view->head[HEAD_COUNT], fields = view->plan->receive_table.fields;
+    const int32_t *list = view->entries, *windows = list + fields * row, elements = (int32_t)view->plan->elements;
     size_t begin = 0, end = row;
     while (begin < end && (list[row + begin] >> 16) + view->shift < 0)
         begin++;
@@ -368,7 +366,7 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
             traces[i] = view->map_traces[(own[row + i] >> 16) + view->shift];
         party channels;
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
-        const phases of = {own + 2 * row, own + 3 * row, own + 4 * row};
+        const phases of = phases_from(own, row, fields > 5);
         const adding block = {view->planes, &channels, total};
         add_alone(view->plan, &block, count, count, of, windows + BLOCK / 2 * begin);
     }

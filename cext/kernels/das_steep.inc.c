@@ -112,7 +112,8 @@ static void add_steep(const block_view *view, size_t many, block_sum *restrict t
     const sonod_das_blocks *plan = view->plan;
     const block_place place = place_block(&plan->receive_table, view->class, view->block);
     const size_t count = (size_t)view->head[HEAD_STEEP], field = PIECES * count;
-    const int32_t *steep = view->entries + 5 * view->row + BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
+    const int32_t *steep = view->entries + plan->receive_table.fields * view->row +
+                           BLOCK / 2 * (view->head[HEAD_LEFT] + view->head[HEAD_RIGHT]);
     piece_waves waves;
     find_piece_waves(view, &waves);
     for (size_t begin = 0; begin < count; begin += PARTY) {

@@ -188,6 +188,7 @@ typedef struct {
     int window;
     float fine_per_metre, fine_per_point, bend, bent_limit, turns_per_fine, radians_per_fine;
     float largest_pace; /* in fine samples per point beyond the common pace, of a channel taken as a block */
+    size_t fields;      /* numbers of an element in a block: 5, or 6 where phases are of third order */
     int32_t *heads;     /* (blocks, lines, 8) */
     float *paces;       /* (blocks, lines) */
     int32_t *table;     /* NULL: count only, or in passing */

@@ -120,7 +120,7 @@ static uint64_t points_checksum(uint64_t sum) {
 }
 
 /* In blocks of so many points, from planes of three rows, STEP for each point, or of four, one for each. */
-static uint64_t sum_of(int points, int rows, uint64_t sum) {
+static uint64_t sum_of(int points, int rows, size_t fields, uint64_t sum) {
     const int step = rows == 3 ? STEP : 1;
     const sonod_block_kernels *kernels = points == 32 ? sonod_kernels_here.blocks_32 : &sonod_kernels_here.blocks_16;
     const int blocks = (COUNT + points - 1) / points;
@@ -190,14 +190,14 @@ static uint64_t sum_of(int points, int rows, uint64_t sum) {
             .elements_m = elements, .normals = normals, .x = x[0], .y = x[1], .z = x[2], .half_of_line = half_of_line,
             .per_half = per_half, .window = window, .fine_per_metre = rate, .fine_per_point = rate * (float)spacing,
             .bend = 0.5f * rate * (float)(spacing * spacing), .bent_limit = 6.28f * turn * last * last * last * (float)spacing / 0.03f,
-            .turns_per_fine = turn, .radians_per_fine = 6.2831853f * turn, .largest_pace = 0.7f / (6.28f * turn) / last,
+            .turns_per_fine = turn, .radians_per_fine = 6.2831853f * turn, .largest_pace = 0.7f / (6.28f * turn) / last, .fields = fields,
             .heads = heads, .paces = paces};
         for (size_t i = 0; i < LINES; i++)
             kernels->das_receive(&hear, i);
         for (int32_t i = 0, at = 0; i < LINES * blocks; i++) {
             int32_t *head = heads + HEADS * i;
             head[0] = at;
-            at += 5 * head[1] + points / 2 * (head[2] + head[3]) + head[4] * (1 + points / 4 * 6);
+            at += (int32_t)fields * head[1] + points / 2 * (head[2] + head[3]) + head[4] * (1 + points / 4 * 6);
         }
         hear.table = table;
         for (size_t i = 0; i < LINES; i++)
@@ -244,7 +244,8 @@ static uint64_t sum_on(int threads) {
     if (sonod_threads_set(threads))
         exit(1);
     for (int rows = 3; rows <= 4; rows++)
-        sum = sum_of(32, rows, sum_of(16, rows, sum));
+        for (size_t fields = 5; fields <= 6; fields++)
+            sum = sum_of(32, rows, fields, sum_of(16, rows, fields, sum));
     return points_checksum(sum);
 }
 
