@@ -32,6 +32,12 @@ static atomic_int worker_count;
 /* There is a processor for every thread: who looks keeps nobody from working. */
 static atomic_int may_look;
 
+#ifdef __linux__
+/* Those that the process may use, and which of them is left to the caller. */
+static cpu_set_t processors;
+static int callers_processor = -1;
+#endif
+
 /* Those who sleep do so under this lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
@@ -146,9 +152,25 @@ static int is_new(unsigned last) {
 
 static int is_new_or_over(unsigned last) { return is_new(last) || !atomic_load(&in_series); }
 
+/* Keeps workers off the processor of whoever calls them, where there is another one for each: a kernel may wake them there
+   though others are idle, and then they wait until the caller's work is done. */
+static void leave_to_caller(void) {
+#ifdef __linux__
+    const int processor = may_look ? sched_getcpu() : -1;
+    if (processor < 0 || processor == callers_processor || !CPU_ISSET(processor, &processors))
+        return;
+    cpu_set_t others = processors;
+    CPU_CLR(processor, &others);
+    for (int i = 0; i < worker_count; i++)
+        pthread_setaffinity_np(workers[i], sizeof others, &others);
+    callers_processor = processor;
+#endif
+}
+
 static void wake_workers(void) {
     if (!atomic_load(&sleeping_workers))
         return;
+    leave_to_caller();
     pthread_mutex_lock(&lock);
     wakes++;
     pthread_cond_broadcast(&wake);
@@ -286,11 +308,11 @@ void sonod_series_end(void) {
 
 /* -- size ----------------------------------------------------------------------------------------------------------- */
 
-static int processor_count(void) {
+static int find_processors(void) {
 #ifdef __linux__
-    cpu_set_t own;
-    if (sched_getaffinity(0, sizeof own, &own) == 0)
-        return CPU_COUNT(&own);
+    callers_processor = -1;
+    if (sched_getaffinity(0, sizeof processors, &processors) == 0)
+        return CPU_COUNT(&processors);
 #endif
     return 1;
 }
@@ -312,7 +334,7 @@ int sonod_threads_set(int count) {
             pthread_join(workers[i], NULL);
         worker_count = stopping = 0;
     }
-    may_look = count <= processor_count();
+    may_look = count <= find_processors();
     while (worker_count < count - 1 && !error) {
         births[worker_count] = atomic_load(&job);
         error = pthread_create(&workers[worker_count], NULL, worker, (void *)(size_t)worker_count);

@@ -157,3 +157,24 @@ def test_a_fork_within_a_series_has_a_pool_of_its_own() -> None:
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+def test_workers_are_woken_on_other_processors_than_the_callers() -> None:
+    """Some kernels wake them where the caller runs though others are idle, and then they wait until it is done."""
+    allowed = os.sched_getaffinity(0)
+    made, data = operator(1, 200), channel_data(1)
+    set_thread_count(1)
+    before = set(os.listdir("/proc/self/task"))
+    set_thread_count(2)
+    (worker,) = (int(task) for task in set(os.listdir("/proc/self/task")) - before)
+    try:
+        for own in sorted(allowed)[:2]:
+            os.sched_setaffinity(0, {own})
+            # Asleep again: its look for more lasts 0.1 ms.
+            time.sleep(0.05)
+            made.run(data)
+            assert os.sched_getaffinity(worker) == allowed - {own}
+    finally:
+        os.sched_setaffinity(0, allowed)
+        set_thread_count(1)

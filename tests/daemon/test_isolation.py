@@ -65,8 +65,8 @@ def flooding(endpoint: str, subscriptions: int = 20_000) -> Iterator[subprocess.
 def test_stopped_flooding_and_noisy_subscribers_cost_the_good_one_nothing(start: Callable[..., Bench]) -> None:
     bench = start(
         lambda driver: setattr(driver, "columns", 1 << 15),
-        # As many waiting messages as usual: frames follow each other here within 0.2 ms, and libzmq learns late which of
-        # them have been taken.
+        # As many waiting messages as usual: frames follow each other here within 0.2 ms, and libzmq learns late which
+        # of them have been taken.
         publish={"stalled_s": 5.0},
         # The rings of clips would fill for as long as they have room.
         cine={"image_s": 0.0, "rf_s": 0.0},
