@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -302,14 +303,18 @@ def polynomial_error_db(rate_over_half_band: float, reach: float, shift: float, 
     assumed spectrum, that many standard deviations below the middle of the band."""
     deviation = math.sqrt(1 / (2 * EDGE_EXPONENT))
     power = np.exp(-0.5 * (_FREQUENCIES / deviation + shift) ** 2)
-    place, weights = _NODES * reach, _WEIGHTS / 2
-    turned = 2 * np.pi / rate_over_half_band * _FREQUENCIES[:, None] * place
-    # Of each frequency what the best polynomial leaves.
-    powers = place[:, None] ** np.arange(rows)
-    best = powers @ np.linalg.solve(powers.T @ (weights[:, None] * powers), powers.T * weights)
-    odd, even = np.sin(turned), np.cos(turned)
-    left = (odd - odd @ best.T) ** 2 + (even - even @ best.T) ** 2
-    return float(10 * np.log10((left @ weights) @ power / power.sum()))
+    turned = np.exp((2j * np.pi / rate_over_half_band * reach) * _FREQUENCIES[:, None] * _NODES)
+    left = turned @ _rest_of_polynomials(rows)
+    return float(10 * np.log10(((left.real**2 + left.imag**2) @ (_WEIGHTS / 2)) @ power / power.sum()))
+
+
+@cache
+def _rest_of_polynomials(rows: int) -> FloatArray:
+    """What the best polynomial of order `rows - 1` leaves of values at the nodes, which they are multiplied by from the
+    left; whatever the range is that the nodes stand for."""
+    powers = _NODES[:, None] ** np.arange(rows)
+    best = powers @ np.linalg.solve(powers.T @ (_WEIGHTS[:, None] * powers), powers.T * _WEIGHTS)
+    return np.asarray(np.eye(len(_NODES)) - best.T)
 
 
 def _steadiest_pace(
