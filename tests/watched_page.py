@@ -18,7 +18,8 @@ from viewer_client import serving
 LIVE = "document.getElementById('stage')?.dataset.freshness === 'live'"
 FRESHNESS = "document.getElementById('stage').dataset.freshness"
 BANNER = "document.getElementById('banner').textContent"
-FRAME = "Number(document.getElementById('stage').dataset.frame)"
+# -1 before the first is drawn.
+FRAME = "Number(document.getElementById('stage').dataset.frame ?? -1)"
 Scenario = Callable[[Chromium], Awaitable[None]]
 
 

@@ -92,6 +92,8 @@ def test_a_simulated_probe_is_seen_turned_and_frozen(tmp_path: Path) -> None:
             await browser.until("document.querySelector('.knob') !== null", WAIT_S)
             assert "simulated" in await browser.evaluate("document.getElementById('probe').textContent")
             assert await browser.evaluate("document.getElementById('layer-truth').disabled") is False
+            # The page is live before its first picture is drawn.
+            await browser.until(f"{STAGE}.frame !== undefined", WAIT_S)
             frame = await browser.evaluate(f"Number({STAGE}.frame)")
             await browser.until(f"Number({STAGE}.frame) > {frame} + 3", WAIT_S)
             revision = await browser.evaluate(f"Number({STAGE}.revision)")
