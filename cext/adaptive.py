@@ -13,6 +13,7 @@ from sonod.cext import _native
 from sonod.cext.aperture import Aperture
 from sonod.cext.arrays import OutputBuffer, checked_input, finite, positive
 from sonod.cext.filters import STOP_BAND_DB, taps_for
+from sonod.cext.prepare import USUAL_HALF_BAND
 from sonod.cext.reference import kaiser_low_pass
 
 # Product -> number of the kernel. `delay-and-sum` is there to compare with.
@@ -26,8 +27,8 @@ PRODUCTS = {
 }
 # Fine samples per second over half the band of the echoes.
 FINE_RATE = 9.0
-# Half the band of a pulse over its centre frequency when nobody says, and most of what baseband samples can hold.
-USUAL_HALF_BAND, LARGEST_HALF_BAND = 0.6, 0.36
+# Half the band that baseband samples can hold, over their rate, at most.
+LARGEST_HALF_BAND = 0.36
 # The fine rate over the sampling rate becomes a ratio with at most so many phases.
 MOST_PHASES = 32
 # Linear interpolation smooths; fine samples are sharpened by this share of their second difference (T. Blu,

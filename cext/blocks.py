@@ -18,6 +18,7 @@ from sonod.cext.depth_parts import (
     Timing,
     choose_parts,
 )
+from sonod.cext.prepare import USUAL_HALF_BAND
 from sonod.cext.resampling import TAPS, farrow_filters, preferred_rate_hz, whole_filters
 from sonod.cext.symmetry import LineClasses, line_classes
 from sonod.cext.threads import Series
@@ -44,8 +45,6 @@ ROW_MARGIN = 80
 SPAN_MARGIN = max(taps for _, taps in TAPS) // 2 + 2
 # Fine samples per second over half the signal's bandwidth.
 FINE_RATE = {"default": 3.3, "fast": 2.8}
-# Half the bandwidth of a pulse over its centre frequency, when nobody says; wider than medical pulses.
-USUAL_HALF_BAND = 0.6
 # Half the bandwidth that baseband samples can hold, over their rate, leaving room for the filter's slope.
 LARGEST_HALF_BAND = 0.36
 # Most fine samples of a record: the kernel counts them in 2^-15 in 32 bits.

@@ -128,6 +128,8 @@ class DelayAndSum:
             self._receive_time = _table(receive_time_s, "receive_time_s", (elements, lines, points), np.float32)
         self._plan: BlockPlan | PointPlan | None = None
         self._analytic: NDArray[np.float32] | None = None
+        if half_bandwidth_hz is not None:
+            positive(half_bandwidth_hz, "half_bandwidth_hz")
         self._demodulator = self._make_demodulator(quality, half_bandwidth_hz, center_hz)
         if quality != "exact" and (self._demodulation_hz or self._demodulator is not None):
             self._plan = self._make_plan(quality, half_bandwidth_hz)

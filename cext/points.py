@@ -15,9 +15,9 @@ from sonod.cext.blocks import (
     LARGEST_HALF_BAND,
     PLANE_BYTES,
     ROUNDING_MARGIN,
-    USUAL_HALF_BAND,
 )
 from sonod.cext.channel_maps import channel_maps
+from sonod.cext.prepare import USUAL_HALF_BAND
 from sonod.cext.resampling import farrow_filters, fine_rate, plane_order
 from sonod.cext.ways_back import SMALLEST_HALF_M
 

@@ -53,7 +53,7 @@ INLINE void place_run(const block_view *views, size_t many, size_t begin, size_t
 INLINE void add_run_of(size_t many, int alike, size_t rows, int third, const run *restrict own) {
     const block_view *view = own->views;
     const size_t row = view->row, left = view->left, right = view->right, begin = own->begin, end = own->end;
-    const int32_t *list = view->entries + begin, *windows = view->entries + (third ? 6 : 5) * row;
+    const int32_t *list = view->entries + begin, *windows = view->entries + (third ? MOST_FIELDS : LEAST_FIELDS) * row;
     const phases of = phases_from(list, row, third);
     adding blocks[MOST_SHARING];
     for (size_t k = 0; k < many; k++)
@@ -63,11 +63,13 @@ INLINE void add_run_of(size_t many, int alike, size_t rows, int third, const run
 }
 
 /* A function for each kind of run, so that the sums are in registers: samples to second or third order, then phases. */
+#define ADD_RUN_TO(name, many, alike, rows, third)                                                                     \
+    static __attribute__((noinline)) void name(const run *restrict own) { add_run_of(many, alike, rows, third, own); }
 #define ADD_RUN(name, many, alike)                                                                                     \
-    static __attribute__((noinline)) void name##_22(const run *restrict own) { add_run_of(many, alike, 3, 0, own); }   \
-    static __attribute__((noinline)) void name##_32(const run *restrict own) { add_run_of(many, alike, 4, 0, own); }   \
-    static __attribute__((noinline)) void name##_23(const run *restrict own) { add_run_of(many, alike, 3, 1, own); }   \
-    static __attribute__((noinline)) void name##_33(const run *restrict own) { add_run_of(many, alike, 4, 1, own); }   \
+    ADD_RUN_TO(name##_22, many, alike, LEAST_ROWS, 0)                                                                  \
+    ADD_RUN_TO(name##_23, many, alike, LEAST_ROWS, 1)                                                                  \
+    ADD_RUN_TO(name##_32, many, alike, MOST_ROWS, 0)                                                                   \
+    ADD_RUN_TO(name##_33, many, alike, MOST_ROWS, 1)                                                                   \
     static void (*const name[2][2])(const run *restrict own) = {{name##_22, name##_23}, {name##_32, name##_33}};
 ADD_RUN(add_single, 1, 0)
 ADD_RUN(add_both, 2, 0)
@@ -75,7 +77,7 @@ ADD_RUN(add_both_alike, 2, 1)
 
 INLINE void add_run(const run *own) {
     const sonod_das_blocks *plan = own->views->plan;
-    const size_t bent = plan->rows > LEAST_ROWS, twisted = plan->receive_table.fields > 5;
+    const size_t bent = plan->rows > LEAST_ROWS, twisted = plan->receive_table.fields > LEAST_FIELDS;
     (own->many == 1 ? add_single : own->alike ? add_both_alike : add_both)[bent][twisted](own);
 }
 

@@ -19,6 +19,10 @@
    after the other; the least and the largest pace. */
 enum { HEAD_START, HEAD_COUNT, HEAD_LEFT, HEAD_RIGHT, HEAD_STEEP, HEAD_FIRST, HEAD_SLOWEST, HEAD_FASTEST, HEAD_SIZE };
 
+/* Numbers of an element in a block: delay, pace and number, and its phase to second or to third order. */
+#define LEAST_FIELDS 5
+#define MOST_FIELDS 6
+
 /* Pieces of four points, in which elements are heard that turn or bend too much for the whole block: for each piece delay and
    pace, in a unit of two points, or NO_PIECE where the delay bends too much even for that; and the phase of each point. */
 #define PIECES (BLOCK / 4)
@@ -218,7 +222,7 @@ INLINE turned turn_on(v8f cycles, v8f turning, v8f bending, int third) {
 }
 
 /* The fields of eight elements from number `i` on: five, or six where the phase is of third order. */
-INLINE void fields_of(v8f delay, v8f own_pace, size_t i, const turned *phase, v8i fields[6]) {
+INLINE void fields_of(v8f delay, v8f own_pace, size_t i, const turned *phase, v8i fields[MOST_FIELDS]) {
     const v8i numbers = splat8i((int32_t)i) + (v8i){0, 1, 2, 3, 4, 5, 6, 7};
     const v8i paces = __builtin_convertvector(round8(own_pace * splat8(PACE_UNIT)), v8i);
     const v8f unit0 = splat8(UNIT_WEIGHT), unit1 = splat8(POINT_UNIT * UNIT_WEIGHT);
@@ -387,7 +391,8 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
             continue;
         const v8f own = load8(pace + i) - splat8(common), from_foot = load8(lateral + i);
         const v8f radians = splat8(plan->radians_per_fine);
-        turned phase = turn_on(load8(delay + i) * splat8(plan->turns_per_fine), own * radians, load8(bend + i) * radians, fields > 5);
+        turned phase = turn_on(load8(delay + i) * splat8(plan->turns_per_fine), own * radians, load8(bend + i) * radians,
+                               fields > LEAST_FIELDS);
         if (plan->window != SONOD_RECTANGULAR) {
             const v8f u0 = from_foot * first, u2 = from_foot * last;
             const v8i tapered = (kept == 1) & (max8(u0, u2) > splat8(plan->window == SONOD_TUKEY ? 0.75f : 0.0f));
@@ -407,9 +412,9 @@ static void receive_block(const sonod_das_receive *plan, size_t line, size_t blo
                 phase.s = phase.s * level;
             }
         }
-        v8i values[6];
+        v8i values[MOST_FIELDS];
         fields_of(load8(delay + i), own, i, &phase, values);
-        int32_t lanes[6][8];
+        int32_t lanes[MOST_FIELDS][8];
         if (bits == 0xff) {
             for (size_t k = 0; k < fields; k++)
                 store8i(out + k * count + at, values[k]);

@@ -94,7 +94,7 @@ static __attribute__((noinline)) void add_drifting(const block_view *view, const
     const int32_t stride = (int32_t)plan->step << DELAY_SHIFT, own_pace = (int16_t)entry[view->row];
     const int32_t delay = entry[0], pace = own_pace + view->pace;
     const int32_t bend = bends_of(view, wide_splat32(delay), wide_splat32(own_pace))[0];
-    const phases of = phases_from(entry, view->row, plan->receive_table.fields > 5);
+    const phases of = phases_from(entry, view->row, plan->receive_table.fields > LEAST_FIELDS);
     for (size_t part = 0; part < BLOCK / WIDE; part++) {
         const wide32 point = wide_load32(POINT + WIDE * part), from_middle = point + point - wide_splat32(BLOCK - 1);
         const wide32 drift = (from_middle * (wide_splat32(pace) + from_middle * wide_splat32(bend))) >> DRIFT_SHIFT;
@@ -279,7 +279,7 @@ INLINE void add_unsteady_of(const block_view *view, size_t many, size_t begin, s
     for (; begin < end; begin += PARTY) {
         const int32_t *restrict list = view->entries + begin;
         const size_t count = end - begin < PARTY ? end - begin : PARTY;
-        const phases of = phases_from(list, row, view->plan->receive_table.fields > 5);
+        const phases of = phases_from(list, row, view->plan->receive_table.fields > LEAST_FIELDS);
         drifts own;
         pieces places;
         listing listed;
@@ -366,7 +366,7 @@ static __attribute__((noinline)) void add_listed(const block_view *view, block_s
             traces[i] = view->map_traces[(own[row + i] >> 16) + view->shift];
         party channels;
         place_party(view->plan, own, own + row, traces, view->way, view->pace, &channels);
-        const phases of = phases_from(own, row, fields > 5);
+        const phases of = phases_from(own, row, fields > LEAST_FIELDS);
         const adding block = {view->planes, &channels, total};
         add_alone(view->plan, &block, count, count, of, windows + BLOCK / 2 * begin);
     }

@@ -97,19 +97,6 @@ INLINE v8f round8(v8f x) {
     return (x + magic) - magic;
 }
 
-/* Sums of the lanes of eight vectors, always in the same order. */
-INLINE v8f sums8(const v8f a[8]) {
-    v8f pair[4], quad[2];
-    for (int i = 0; i < 4; i++)
-        pair[i] = __builtin_shuffle(a[2 * i], a[2 * i + 1], (v8i){0, 8, 2, 10, 4, 12, 6, 14}) +
-                  __builtin_shuffle(a[2 * i], a[2 * i + 1], (v8i){1, 9, 3, 11, 5, 13, 7, 15});
-    for (int i = 0; i < 2; i++)
-        quad[i] = __builtin_shuffle(pair[2 * i], pair[2 * i + 1], (v8i){0, 1, 8, 9, 4, 5, 12, 13}) +
-                  __builtin_shuffle(pair[2 * i], pair[2 * i + 1], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
-    return __builtin_shuffle(quad[0], quad[1], (v8i){0, 1, 2, 3, 8, 9, 10, 11}) +
-           __builtin_shuffle(quad[0], quad[1], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
-}
-
 /* Rows to columns. */
 INLINE void transpose8(v8f v[8]) {
     v8f t[8];

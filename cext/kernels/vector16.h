@@ -15,7 +15,6 @@ typedef int16_t v8s __attribute__((vector_size(16)));
 typedef int16_t v8s_loose __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t v8i_loose __attribute__((vector_size(32), aligned(4), may_alias));
 
-INLINE v16s load16(const int32_t *pairs) { return *(const v16s_loose *)pairs; }
 INLINE v8i load8i(const int32_t *from) { return *(const v8i_loose *)from; }
 INLINE void store8i(int32_t *to, v8i value) { *(v8i_loose *)to = value; }
 INLINE v8i splat8i(int32_t x) { return (v8i){x, x, x, x, x, x, x, x}; }

@@ -82,6 +82,7 @@ def test_a_narrower_band_keeps_what_is_in_it() -> None:
     [
         ({"demodulation_hz": 5e6, "center_hz": 5e6}, "center_hz: is for RF; the data are baseband at 5e"),
         ({"center_hz": 0.0}, "center_hz"),
+        ({"center_hz": 7.6e6, "half_bandwidth_hz": -1e6}, "half_bandwidth_hz"),
         ({"center_hz": float("nan")}, "center_hz"),
         # At half the sampling rate the band is its own mirror image.
         (

@@ -18,6 +18,7 @@ import zmq.asyncio
 
 from sonod.client import AsyncControl, AsyncSubscriber, Control, NoAnswer, RequestRefused, Subscriber
 from sonod.client import subscriber as subscriber_module
+from sonod.client.address import MISSED_PROBES, PROBE_PERIOD_S, connect
 from sonod.client.frame import Frame
 from sonod.client.losses import MissedFrames
 from sonod.client.wire.errors import WireError
@@ -143,6 +144,19 @@ def test_stream_that_is_readable_no_longer_says_why(publisher: Publisher) -> Non
         with pytest.raises(WireError, match="encoding 'zstd' is not known"):
             next(frames)
     thread.join()
+
+
+def test_machines_that_vanish_are_noticed_by_the_kernel_and_not_by_heartbeats(
+    context: zmq.Context[zmq.Socket[bytes]], publisher: Publisher
+) -> None:
+    """Heartbeats end a process that does not read for a while (decision 0079)."""
+    with context.socket(zmq.SUB) as subscriber:
+        connect(subscriber, publisher.endpoint)
+        assert subscriber.getsockopt(zmq.TCP_KEEPALIVE) == 1
+        assert subscriber.getsockopt(zmq.TCP_KEEPALIVE_IDLE) == PROBE_PERIOD_S
+        assert subscriber.getsockopt(zmq.TCP_KEEPALIVE_INTVL) == PROBE_PERIOD_S
+        assert subscriber.getsockopt(zmq.TCP_KEEPALIVE_CNT) == MISSED_PROBES
+        assert subscriber.getsockopt(zmq.HEARTBEAT_IVL) == 0
 
 
 def test_latest_passes_over_what_came_while_busy(publisher: Publisher) -> None:
